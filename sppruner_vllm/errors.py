@@ -1,0 +1,35 @@
+"""What can go wrong, in a few kinds.
+
+    ReductionError
+    ├── InvalidField        a request field the client must correct (HTTP 400)
+    ├── RowCountError       the reduction returned another number of rows than planned (HTTP 500)
+    └── UnsupportedSetup    a start-up configuration we refuse (the process does not start)
+"""
+
+from __future__ import annotations
+
+
+class ReductionError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class InvalidField(ReductionError, ValueError):
+    """A request field has a value we refuse.
+
+    Attributes:
+        field: name of the request field, as the client spelt it.
+        code: stable machine-readable code for the error object.
+    """
+
+    def __init__(self, field: str, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+        self.code = code or f"invalid_{field}"
+
+
+class RowCountError(ReductionError, RuntimeError):
+    """The rows of an image do not match its placeholders in the prompt."""
+
+
+class UnsupportedSetup(ReductionError, RuntimeError):
+    """vLLM's version or start-up options do not go together with visual-token reduction."""
