@@ -73,6 +73,10 @@ class ReductionRequest:
     focus_query: str | None
     method: str
 
+    @property
+    def keeps_all(self) -> bool:
+        return self.keep_tokens is None and self.keep_ratio == 1
+
 
 @dataclass(frozen=True, slots=True)
 class ReductionPlan:
@@ -198,14 +202,15 @@ def plan_image(
     floor = limits.min_tokens
     if request.keep_tokens is None:
         retained = retained_tokens(original, request.keep_ratio, floor=floor)
-        asked_for_all = request.keep_ratio == 1
     else:
         least = retained_tokens(original, limits.min_keep_ratio, floor=floor)
         most = retained_tokens(original, limits.max_keep_ratio, floor=floor)
         retained = min(most, max(least, request.keep_tokens))
-        asked_for_all = False
     if retained < original:
         return ReductionPlan(original, retained, request.method, query_ids, None)
-    return ReductionPlan(
-        original, original, request.method, (), "keep_ratio_is_1" if asked_for_all else "image_too_small"
-    )
+    return unreduced(original, request, "keep_ratio_is_1" if request.keeps_all else "image_too_small")
+
+
+def unreduced(original: int, request: ReductionRequest, reason: SkippedReason) -> ReductionPlan:
+    """The plan that keeps every token, and why."""
+    return ReductionPlan(original, original, request.method, (), reason)

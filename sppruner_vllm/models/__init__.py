@@ -1,0 +1,1 @@
+"""vLLM model classes that reduce, one small module per architecture family."""

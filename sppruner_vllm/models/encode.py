@@ -1,0 +1,47 @@
+"""Run the vision encoder within the memory that vLLM profiled.
+
+vLLM schedules encoder work by retained tokens, so a batch of strongly reduced images may hold many times the tokens
+that start-up measured. Cutting it by unreduced tokens keeps the peak where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+
+def micro_batches(sizes: Sequence[int], budget: int) -> Iterator[slice]:
+    """Consecutive runs of images of at most `budget` tokens; a larger image makes a run of its own.
+
+    Args:
+        sizes: unreduced visual tokens per image.
+        budget: most tokens per run, at least 1.
+    """
+    start = total = 0
+    for index, size in enumerate(sizes):
+        if index > start and total + size > budget:
+            yield slice(start, index)
+            start, total = index, 0
+        total += size
+    yield slice(start, len(sizes))
+
+
+def cut(inputs: Mapping[str, Any], images: slice, rows: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """The part of a batch of encoder inputs that belongs to some of its images.
+
+    Args:
+        inputs: tensors by name; those in `rows` are flat over images, the others have one entry per image.
+        images: which images.
+        rows: rows per image of each flat tensor.
+    """
+    part: dict[str, Any] = {}
+    for name, value in inputs.items():
+        if name not in rows:
+            part[name] = value[images]
+            continue
+        assert isinstance(value, Tensor)
+        begin = sum(rows[name][: images.start])
+        part[name] = value[begin : begin + sum(rows[name][images])]
+    return part

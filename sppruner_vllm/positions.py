@@ -1,0 +1,173 @@
+"""M-RoPE positions of a prompt whose images lost tokens.
+
+Kept tokens keep the (t, h, w) they had in the unreduced prompt, and later text continues where it would have. The
+prompt alone fixes everything but the rows of reduced images; those learn their offsets from columns that travel with
+the embeddings through vLLM's encoder cache. Pure torch, no vLLM. docs/algorithm.md, "Positions".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from .errors import RowCountError
+
+COLUMNS: Final = 6
+"""Extra columns of a packed row: height, width and ordinal, two base-256 digits each, exact in bfloat16."""
+
+_BASE: Final = 256
+_LIMIT: Final = _BASE * _BASE
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSpan:
+    """One image or video in a prompt.
+
+    offset: prompt index of its first placeholder. length: placeholders, i.e. rows kept.
+    grid: (frames, height, width) in merged visual tokens. frame_step: positions between two frames.
+    """
+
+    offset: int
+    length: int
+    grid: tuple[int, int, int]
+    frame_step: float = 1.0
+
+    @property
+    def reduced(self) -> bool:
+        frames, height, width = self.grid
+        return self.length < frames * height * width
+
+
+def pack(rows: Tensor, kept: Tensor, grid_width: int) -> Tensor:
+    """Kept rows with their grid offsets appended.
+
+    Args:
+        rows: (K, D) kept rows in raster order.
+        kept: (K,) int64 raster indices into the unreduced grid.
+        grid_width: merged visual tokens per grid row.
+
+    Returns:
+        (K, D + COLUMNS) in the dtype of `rows`; the first D columns are copies.
+    """
+    ordinal = torch.arange(kept.numel(), device=kept.device)
+    values = torch.stack([kept // grid_width, kept % grid_width, ordinal], dim=1)
+    digits = torch.stack([values // _BASE, values % _BASE], dim=2).flatten(1)
+    return torch.cat([rows, digits.to(device=rows.device, dtype=rows.dtype)], dim=1)
+
+
+def initial_positions(num_tokens: int, spans: Sequence[MediaSpan]) -> tuple[Tensor, int]:
+    """Positions of a reduced prompt before any embedding is known.
+
+    Text, unreduced media and the time row are final. The rows of a reduced image sit at its first position until
+    `place_rows` moves them.
+
+    Args:
+        num_tokens: length of the reduced prompt.
+        spans: its media by ascending offset.
+
+    Returns:
+        (3, num_tokens) int64 positions on the CPU, and the delta that turns a token index into a decode position:
+        that of the unreduced prompt.
+    """
+    positions = torch.empty(3, num_tokens, dtype=torch.int64)
+    index = position = 0
+    for span in spans:
+        index, position = _write_text(positions, index, span.offset, position)
+        block = torch.cartesian_prod(*(torch.arange(size) for size in span.grid)).T
+        block[0] = (block[0] * span.frame_step).long()
+        end = span.offset + span.length
+        positions[:, index:end] = position if span.reduced else position + block
+        index, position = end, position + int(block.max()) + 1
+    _, position = _write_text(positions, index, num_tokens, position)
+    return positions, position - num_tokens
+
+
+def _write_text(positions: Tensor, start: int, end: int, position: int) -> tuple[int, int]:
+    positions[:, start:end] = torch.arange(position, position + end - start)
+    return end, position + end - start
+
+
+def unpack(embeddings: Sequence[Tensor], width: int) -> list[Tensor]:
+    """Rows without their columns: (K, width) views; rows that carry none come back as they are."""
+    return [rows[:, :width] for rows in embeddings]
+
+
+def place_rows(positions: Tensor, embeddings: Sequence[Tensor], width: int, num_computed: int) -> Tensor:
+    """Positions with the reduced images of this step's window at their original grid places.
+
+    Rows are matched to prompt indices by rank among media rows and by ordinal inside their image, so any cut of an
+    image into chunks works, and a window that a drafter shifted by one is recognised. Media rows are told from text by
+    the time row: it stands still inside an image and always moves between texts. Runs on the device of `positions`
+    without reading anything back.
+
+    Args:
+        positions: (3, N) int64 as `initial_positions` or an earlier call left them.
+        embeddings: the window's rows, in prompt order; packed rows are wider than `width`.
+        width: columns of an unpacked row.
+        num_computed: prompt tokens before the window.
+
+    Returns:
+        `positions` itself when nothing in the window was reduced, else a changed copy.
+
+    Raises:
+        RowCountError: on the CPU, when the rows fit no place in the prompt. On a GPU the positions stay as they are.
+    """
+    if not any(rows.shape[1] > width for rows in embeddings):
+        return positions
+    device = positions.device
+    packed, height, column, ordinal = _read_columns(embeddings, width, device)
+
+    time = positions[0]
+    still = time[1:] == time[:-1]
+    edge = torch.zeros(1, dtype=torch.bool, device=device)
+    follows = torch.cat([edge, still])
+    media = follows | torch.cat([still, edge])
+    index = torch.arange(time.numel(), device=device)
+    run_start = torch.where(follows, 0, index).cummax(0).values
+    rank = media.cumsum(0)
+    before = rank[num_computed - 1] if num_computed else rank.new_zeros(())
+
+    target = torch.zeros_like(ordinal)
+    found = torch.zeros((), dtype=torch.bool, device=device)
+    for shift in (1, 0):
+        wanted = before + 1 + shift + torch.arange(ordinal.numel(), device=device)
+        place = torch.searchsorted(rank, wanted).clamp(max=time.numel() - 1)
+        fits = ((place - run_start[place] == ordinal) | ~packed).all() & (wanted[-1] <= rank[-1])
+        target, found = torch.where(fits, place, target), found | fits
+    if device.type == "cpu" and not found:
+        raise RowCountError("embedding rows fit no image of the prompt")
+
+    move = packed & found
+    placed = positions.clone()
+    placed[1, target] = torch.where(move, time[target] + height, positions[1, target])
+    placed[2, target] = torch.where(move, time[target] + column, positions[2, target])
+    return placed
+
+
+def _read_columns(embeddings: Sequence[Tensor], width: int, device: torch.device) -> tuple[Tensor, ...]:
+    """(R,) flags of packed rows, then their grid row, grid column and ordinal, zero where not packed."""
+    digits = [
+        rows[:, width:].to(device=device, dtype=torch.int64)
+        if rows.shape[1] > width
+        else torch.full((rows.shape[0], COLUMNS), -1, dtype=torch.int64, device=device)
+        for rows in embeddings
+    ]
+    columns = torch.cat(digits)
+    values = columns[:, 0::2] * _BASE + columns[:, 1::2]
+    packed = columns[:, 0] >= 0
+    height, column, ordinal = values.masked_fill(~packed[:, None], 0).unbind(1)
+    return packed, height, column, ordinal
+
+
+def check_grid(original: int) -> None:
+    """Refuse an image whose ordinals two base-256 digits cannot hold.
+
+    Raises:
+        RowCountError: more than 65,536 visual tokens.
+    """
+    if original > _LIMIT:
+        raise RowCountError(f"an image of {original} visual tokens is over the limit of {_LIMIT}")

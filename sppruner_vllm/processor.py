@@ -1,0 +1,255 @@
+"""Multimodal-processor mixin: decides, before the encoder runs, how many visual tokens each image keeps.
+
+Runs in the API process. One plan per image, made from the prompt's token ids, sets the placeholder count, the image's
+identity in every vLLM cache, and the fields that tell the worker what to select. vllm-side contract: docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final
+
+import torch
+from cachetools import LRUCache
+from transformers.feature_extraction_utils import BatchFeature
+from vllm.exceptions import VLLMValidationError
+from vllm.multimodal.hasher import MultiModalHasher
+from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
+from vllm.multimodal.parse import DictEmbeddingItems, ImageProcessorItems, MultiModalDataItems
+from vllm.multimodal.processing import BaseMultiModalProcessor, PromptReplacement, PromptUpdate
+from vllm.multimodal.processing.inputs import ProcessorInputs
+
+from . import metrics
+from .accounting import ENGINE_INPUT_KEY, account
+from .config import (
+    ALGORITHM_VERSION,
+    REQUEST_FIELDS,
+    ReductionPlan,
+    ReductionRequest,
+    plan_image,
+    settings,
+    unreduced,
+    validate_request,
+)
+from .errors import InvalidField, RowCountError
+from .query import TurnMarkers, turn_query
+from .reduction import get_method, method_names
+
+NUM_KEEP: Final = "sppruner_num_keep"
+QUERY_IDS: Final = "sppruner_query_ids"
+METHOD: Final = "sppruner_method"
+
+_PLANNED: Final = "sppruner_planned"
+_PROFILING: Final = "sppruner_profiling"
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """Rides through vLLM's processor kwargs to the hooks that need it; plans cover the images being processed."""
+
+    plans: tuple[ReductionPlan, ...]
+    hashes: dict[str, list[str]]
+
+
+class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
+    """Put before a model family's own processor in the base-class list.
+
+    A family whose chat template is not ChatML overrides `turn_markers`; one whose image placeholder is no single token
+    overrides `image_token_id`.
+    """
+
+    @cached_property
+    def _counts(self) -> LRUCache[str, int]:
+        """Visual tokens by upstream hash, for images that later come by UUID alone."""
+        return LRUCache(maxsize=8192)
+
+    @cached_property
+    def image_token_id(self) -> int:
+        return int(self.info.get_hf_config().image_token_id)
+
+    @cached_property
+    def turn_markers(self) -> TurnMarkers:
+        """The ids that tell turns, headers and silent tokens apart."""
+        tokenizer = self.info.get_tokenizer()
+        config = self.info.get_hf_config()
+        vision = (config.image_token_id, config.video_token_id, config.vision_start_token_id, config.vision_end_token_id)
+        vocabulary = tokenizer.get_vocab()
+        return TurnMarkers(
+            start=vocabulary["<|im_start|>"],
+            end=vocabulary["<|im_end|>"],
+            newline=tokenizer.encode("\n", add_special_tokens=False)[-1],
+            silent=frozenset((*tokenizer.all_special_ids, *vision)),
+        )
+
+    # Planning
+
+    def apply(self, inputs: ProcessorInputs, timing_ctx: Any) -> Any:
+        kwargs = dict(inputs.hf_processor_mm_kwargs)
+        fields = {name: kwargs.pop(name, None) for name in REQUEST_FIELDS}
+        profiling = bool(kwargs.pop(_PROFILING, False))
+        inputs = replace(inputs, hf_processor_mm_kwargs=kwargs)
+        try:
+            request = validate_request(fields, settings(), method_names())
+        except InvalidField as error:
+            raise VLLMValidationError(str(error), parameter=error.field) from error
+        hashes = super()._get_mm_hashes(inputs)
+        plans = self._plan(inputs, request, hashes.get("image", []), profiling)
+        if plans:
+            hashes = {**hashes, "image": self._identities(hashes["image"], plans)}
+        inputs = replace(inputs, hf_processor_mm_kwargs={**kwargs, _PLANNED: _Planned(plans, hashes)})
+        output: Any = super().apply(inputs, timing_ctx)
+        tokens = account(plans, request)
+        if tokens is not None and not profiling:
+            output[ENGINE_INPUT_KEY] = tokens
+            metrics.count_visual_tokens(tokens)
+        return output
+
+    def get_dummy_inputs(self, *args: Any, **kwargs: Any) -> ProcessorInputs:
+        """Profiling always sees unreduced images, whatever the server's default ratio."""
+        inputs: ProcessorInputs = super().get_dummy_inputs(*args, **kwargs)
+        return replace(inputs, hf_processor_mm_kwargs={**inputs.hf_processor_mm_kwargs, _PROFILING: True})
+
+    def _plan(
+        self, inputs: ProcessorInputs, request: ReductionRequest, hashes: Sequence[str], profiling: bool
+    ) -> tuple[ReductionPlan, ...]:
+        if "image" not in inputs.mm_data_items:
+            return ()
+        originals = [self._visual_tokens(inputs, index, key) for index, key in enumerate(hashes)]
+        if profiling or request.keeps_all:
+            return tuple(unreduced(original, request, "keep_ratio_is_1") for original in originals)
+        places = [index for index, token in enumerate(inputs.prompt) if token == self.image_token_id]
+        placeable = _rows_can_be_placed(inputs.prompt, originals, self.image_token_id)
+        if len(places) < len(originals) or not placeable:
+            return tuple(unreduced(original, request, "unsupported_input") for original in originals)
+        queries = [self._query(inputs.prompt, place, request) for place in places[: len(originals)]]
+        return tuple(
+            plan_image(original, request, query, settings())
+            for original, query in zip(originals, queries, strict=True)
+        )
+
+    def _query(self, prompt: Sequence[int], place: int, request: ReductionRequest) -> tuple[int, ...]:
+        if not get_method(request.method).uses_query:
+            return ()
+        longest = settings().max_query_tokens
+        if request.focus_query is None:
+            return turn_query(prompt, place, self.turn_markers, longest)
+        ids = self.info.get_tokenizer().encode(request.focus_query, add_special_tokens=False)
+        return tuple(token for token in ids if token not in self.turn_markers.silent)[-longest:]
+
+    def _visual_tokens(self, inputs: ProcessorInputs, index: int, key: str) -> int:
+        """Visual tokens of an image before reduction; an image sent by UUID alone is known from an earlier request."""
+        items = inputs.mm_data_items["image"]
+        if isinstance(items, DictEmbeddingItems):
+            grid = items.get(index)["image_grid_thw"]
+            merge = int(self.info.get_hf_config().vision_config.spatial_merge_size)
+            return int(grid.prod()) // merge**2
+        if items.get(index) is None:
+            if key not in self._counts:
+                raise VLLMValidationError(f"image {index} was sent by uuid only and is not cached", parameter="uuid")
+            return int(self._counts[key])
+        assert isinstance(items, ImageProcessorItems)
+        size = items.get_image_size(index)
+        count = int(
+            self.info.get_num_image_tokens(
+                image_width=size.width,
+                image_height=size.height,
+                image_processor=self.info.get_image_processor(**inputs.hf_processor_mm_kwargs),
+                mm_kwargs=inputs.hf_processor_mm_kwargs,
+            )
+        )
+        self._counts[key] = count
+        return count
+
+    def _identities(self, hashes: Sequence[str], plans: Sequence[ReductionPlan]) -> list[str]:
+        """The key of each image in vLLM's processor, encoder and prefix caches; upstream's own when nothing is reduced."""
+        algorithm = self.info.ctx.get_mm_config().mm_hasher_algorithm
+        return [
+            MultiModalHasher.hash_kwargs(
+                algorithm,
+                image=key,
+                retained=plan.retained,
+                method=plan.method,
+                version=ALGORITHM_VERSION,
+                query=torch.tensor(plan.query_ids, dtype=torch.int64),
+            )
+            if plan.reduces
+            else key
+            for key, plan in zip(hashes, plans, strict=True)
+        ]
+
+    # vLLM's hooks, in the order they are called
+
+    def _get_mm_hashes(self, inputs: ProcessorInputs) -> dict[str, list[str]]:
+        return _planned(inputs.hf_processor_mm_kwargs).hashes
+
+    def _get_cache_missing_processor_kwargs(
+        self, inputs: ProcessorInputs, mm_is_cached: Mapping[str, Sequence[bool]]
+    ) -> Mapping[str, object]:
+        planned = _planned(inputs.hf_processor_mm_kwargs)
+        cached = mm_is_cached.get("image", ())
+        missing = tuple(plan for plan, hit in zip(planned.plans, cached, strict=True) if not hit)
+        return {**inputs.hf_processor_mm_kwargs, _PLANNED: replace(planned, plans=missing)}
+
+    def _apply_hf_processor_main(self, mm_items: MultiModalDataItems, hf_kwargs: Mapping[str, object]) -> BatchFeature:
+        output = super()._apply_hf_processor_main(mm_items=mm_items, hf_kwargs=_clean(hf_kwargs))
+        # Every image carries every field: vLLM batches only items with equal keys.
+        if plans := _planned(hf_kwargs).plans:
+            output[NUM_KEEP] = torch.tensor([plan.retained for plan in plans], dtype=torch.int64)
+            output[QUERY_IDS] = [torch.tensor(plan.query_ids, dtype=torch.int64) for plan in plans]
+            output[METHOD] = [torch.frombuffer(bytearray(plan.method.encode()), dtype=torch.uint8) for plan in plans]
+        return output
+
+    def _get_mm_fields_config(
+        self, hf_inputs: BatchFeature, hf_processor_mm_kwargs: Mapping[str, object]
+    ) -> Mapping[str, MultiModalFieldConfig]:
+        return {
+            **super()._get_mm_fields_config(hf_inputs, _clean(hf_processor_mm_kwargs)),
+            # On the CPU because the host decides by it; kept by vLLM also for items that a prefix-cache hit covers.
+            NUM_KEEP: MultiModalFieldConfig.batched("image", keep_on_cpu=True),
+            METHOD: MultiModalFieldConfig.batched("image", keep_on_cpu=True),
+            QUERY_IDS: MultiModalFieldConfig.batched("image"),
+        }
+
+    def _get_prompt_updates(
+        self,
+        mm_items: MultiModalDataItems,
+        hf_processor_mm_kwargs: Mapping[str, Any],
+        out_mm_kwargs: MultiModalKwargsItems,
+    ) -> Sequence[PromptUpdate]:
+        updates = super()._get_prompt_updates(
+            mm_items=mm_items, hf_processor_mm_kwargs=_clean(hf_processor_mm_kwargs), out_mm_kwargs=out_mm_kwargs
+        )
+        plans = _planned(hf_processor_mm_kwargs).plans
+        return [_shortened(update, plans) if update.modality == "image" else update for update in updates]
+
+
+def _planned(kwargs: Mapping[str, Any]) -> _Planned:
+    planned = kwargs[_PLANNED]
+    assert isinstance(planned, _Planned)
+    return planned
+
+
+def _clean(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Kwargs as upstream knows them: it keys a cache of loaded processors by them."""
+    return {key: value for key, value in kwargs.items() if key != _PLANNED}
+
+
+def _rows_can_be_placed(prompt: Sequence[int], originals: Sequence[int], image_token: int) -> bool:
+    """Whether positions can be recovered: text ends the prompt, and no image is a single token (positions.py)."""
+    return bool(prompt) and prompt[-1] != image_token and min(originals) > 1
+
+
+def _shortened(update: PromptUpdate, plans: Sequence[ReductionPlan]) -> PromptUpdate:
+    assert isinstance(update, PromptReplacement)
+    full = update.replacement
+
+    def replacement(index: int) -> Any:
+        content: Any = full(index) if callable(full) else full
+        plan = plans[index]
+        if len(content) != plan.original:
+            raise RowCountError(f"image has {len(content)} placeholders, but was planned with {plan.original}")
+        return content[: plan.retained]
+
+    return replace(update, replacement=replacement)

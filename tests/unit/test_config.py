@@ -1,0 +1,93 @@
+"""Request fields, operator settings and the plan for an image."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from pydantic import ValidationError
+
+from sppruner_vllm.config import Settings, plan_image, retained_tokens, validate_request
+from sppruner_vllm.errors import InvalidField
+
+DEFAULTS = Settings()
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, math.nan, math.inf, "0.5", True, [], {}])
+def test_a_keep_ratio_outside_0_to_1_is_refused_by_name(value: object) -> None:
+    with pytest.raises(InvalidField) as refusal:
+        validate_request({"keep_ratio": value}, DEFAULTS)
+    assert (refusal.value.field, refusal.value.code) == ("keep_ratio", "invalid_keep_ratio")
+
+
+@pytest.mark.parametrize("value", [1e-9, 0.222, 1, 1.0])
+def test_a_keep_ratio_up_to_1_is_taken(value: float) -> None:
+    assert validate_request({"keep_ratio": value}, DEFAULTS).keep_ratio == value
+
+
+def test_a_request_without_fields_gets_the_operators_defaults() -> None:
+    request = validate_request({}, Settings(keep_ratio=0.5))
+    assert (request.keep_ratio, request.keep_tokens, request.focus_query) == (0.5, None, None)
+    assert request.method == DEFAULTS.method
+
+
+def test_the_operators_bounds_hold_for_requests() -> None:
+    limits = Settings(keep_ratio=0.5, min_keep_ratio=0.2, max_keep_ratio=0.6)
+    for value in (0.1, 0.7):
+        with pytest.raises(InvalidField, match="between"):
+            validate_request({"keep_ratio": value}, limits)
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"keep_tokens": 1}, "keep_tokens"),
+        ({"keep_tokens": True}, "keep_tokens"),
+        ({"keep_tokens": 3.0}, "keep_tokens"),
+        ({"keep_tokens": 10, "keep_ratio": 0.5}, "keep_tokens"),
+        ({"focus_query": 3}, "focus_query"),
+        ({"focus_query": "x" * 5000}, "focus_query"),
+        ({"reduction_method": "uniform"}, "reduction_method"),
+    ],
+)
+def test_every_other_bad_field_is_refused_by_name(fields: dict[str, object], name: str) -> None:
+    with pytest.raises(InvalidField) as refusal:
+        validate_request(fields, DEFAULTS)
+    assert refusal.value.field == name
+
+
+def test_a_method_may_be_chosen_once_the_operator_allows_it() -> None:
+    limits = Settings(allow_method=True)
+    methods = frozenset({"uniform"})
+    assert validate_request({"reduction_method": "uniform"}, limits, methods).method == "uniform"
+    with pytest.raises(InvalidField, match="uniform"):
+        validate_request({"reduction_method": "fastv"}, limits, methods)
+
+
+@pytest.mark.parametrize(
+    ("total", "ratio", "kept"), [(1296, 0.222, 288), (1296, 2 / 9, 288), (100, 0.07, 7), (4, 0.01, 2), (1, 0.5, 1)]
+)
+def test_the_budget_rounds_up_and_respects_the_floor(total: int, ratio: float, kept: int) -> None:
+    assert retained_tokens(total, ratio) == kept
+
+
+def test_nothing_reduced_always_says_why() -> None:
+    everything = validate_request({"keep_ratio": 1}, DEFAULTS)
+    assert plan_image(100, everything, (1,), DEFAULTS).skipped_reason == "keep_ratio_is_1"
+    some = validate_request({"keep_ratio": 0.5}, DEFAULTS)
+    assert plan_image(2, some, (1,), DEFAULTS).skipped_reason == "image_too_small"
+    assert plan_image(100, some, (1,), DEFAULTS).skipped_reason is None
+
+
+def test_an_absolute_budget_stays_within_the_operators_ratio_bounds() -> None:
+    limits = Settings(keep_ratio=0.3, min_keep_ratio=0.1, max_keep_ratio=0.5)
+    for asked, kept in ((5, 10), (30, 30), (90, 50)):
+        request = validate_request({"keep_tokens": asked}, limits)
+        assert plan_image(100, request, (), limits).retained == kept
+
+
+def test_settings_out_of_order_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPPRUNER_KEEP_RATIO", "0.5")
+    monkeypatch.setenv("SPPRUNER_MIN_KEEP_RATIO", "0.6")
+    with pytest.raises(ValidationError, match="min_keep_ratio"):
+        Settings()

@@ -1,0 +1,42 @@
+"""Which text of a prompt is the query of an image."""
+
+from __future__ import annotations
+
+from sppruner_vllm.query import TurnMarkers, turn_query
+
+START, END, NEWLINE, USER, IMAGE, VISION = 1, 2, 3, 4, 5, 6
+MARKERS = TurnMarkers(START, END, NEWLINE, frozenset({START, END, IMAGE, VISION}))
+SYSTEM = [START, 9, NEWLINE, 90, 91, END, NEWLINE]
+
+
+def turn(*tokens: int) -> list[int]:
+    return [START, USER, NEWLINE, *tokens, END, NEWLINE]
+
+
+def test_the_query_is_the_text_of_the_turn_that_holds_the_image() -> None:
+    prompt = SYSTEM + turn(20, IMAGE, 21, NEWLINE, 22) + turn(30, 31)
+    assert turn_query(prompt, prompt.index(IMAGE), MARKERS, 128) == (20, 21, NEWLINE, 22)
+
+
+def test_a_later_turn_leaves_the_query_of_an_earlier_image_alone() -> None:
+    first = SYSTEM + turn(IMAGE, 20)
+    place = first.index(IMAGE)
+    assert turn_query(first, place, MARKERS, 128) == turn_query(first + turn(40, 41), place, MARKERS, 128)
+
+
+def test_a_turn_without_text_has_no_query() -> None:
+    prompt = SYSTEM + turn(VISION, IMAGE, VISION)
+    assert turn_query(prompt, prompt.index(IMAGE), MARKERS, 128) == ()
+
+
+def test_a_prompt_without_turns_counts_as_one_turn() -> None:
+    assert turn_query([50, IMAGE, 51], 1, MARKERS, 128) == (50, 51)
+
+
+def test_a_newline_far_into_the_text_does_not_end_the_header() -> None:
+    prompt = [START, USER, *range(20, 30), NEWLINE, IMAGE, 31, END]
+    assert turn_query(prompt, prompt.index(IMAGE), MARKERS, 128)[:2] == (USER, 20)
+
+
+def test_a_long_turn_keeps_its_last_tokens() -> None:
+    assert turn_query(turn(IMAGE, *range(20, 40)), 3, MARKERS, 4) == (36, 37, 38, 39)
