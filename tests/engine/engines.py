@@ -1,0 +1,85 @@
+"""vLLM engines inside the test process, and what a test wants to know of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from cases import Case
+from torch import Tensor
+
+TOKENS = 8
+
+
+@dataclass(frozen=True)
+class Answer:
+    """prompt: length in tokens. cached: prompt tokens that came from the prefix cache. logits: (TOKENS, V) float32."""
+
+    tokens: list[int]
+    prompt: int
+    cached: int
+    logits: Tensor
+
+
+def start_engine(model: Path, **options: Any) -> Any:
+    """An `LLM` on the tiny model, engine core and worker in this process; `options` override the usual ones."""
+    from vllm import LLM
+
+    usual: dict[str, Any] = {
+        "enforce_eager": True,
+        "max_model_len": 4096,
+        "block_size": 32,
+        "dtype": "float32",
+        "logprobs_mode": "raw_logits",
+        "max_logprobs": -1,
+        "disable_log_stats": False,
+        "limit_mm_per_prompt": {"image": 4, "video": 1},
+        "seed": 0,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        return LLM(model=str(model), **(usual | options))
+
+
+def ask(llm: Any, cases: list[Case], ratio: float | list[float] | None = None, **fields: Any) -> list[Answer]:
+    """Put conversations to an engine as one batch; a list of ratios gives each its own."""
+    from vllm import SamplingParams
+
+    ratios = ratio if isinstance(ratio, list) else [ratio] * len(cases)
+    sampling = SamplingParams(max_tokens=TOKENS, temperature=0, logprobs=-1, ignore_eos=True)
+    for case, one in zip(cases, ratios, strict=True):
+        kwargs = fields if one is None else {"keep_ratio": one, **fields}
+        llm.enqueue_chat(case.messages(), sampling, use_tqdm=False, mm_processor_kwargs=kwargs or None)
+    return [_answer(output) for output in llm.wait_for_completion(use_tqdm=False)]
+
+
+def _answer(output: Any) -> Answer:
+    completion = output.outputs[0]
+    rows = [[step[token].logprob for token in sorted(step)] for step in completion.logprobs]
+    return Answer(
+        list(completion.token_ids), len(output.prompt_token_ids), output.num_cached_tokens or 0, torch.tensor(rows)
+    )
+
+
+@contextmanager
+def recorded_selections() -> Iterator[list[list[int]]]:
+    """The kept indices of every image that any engine of this process reduces inside the block, in order."""
+    from sppruner_vllm.models import mrope
+
+    kept: list[list[int]] = []
+    pack = mrope.positions.pack
+
+    def recording(rows: Tensor, indices: Tensor, width: int) -> Tensor:
+        kept.append(indices.tolist())
+        return pack(rows, indices, width)
+
+    mrope.positions.pack = recording
+    try:
+        yield kept
+    finally:
+        mrope.positions.pack = pack
