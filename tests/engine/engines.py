@@ -13,12 +13,17 @@ import torch
 from cases import Case
 from torch import Tensor
 
+from sppruner_vllm.config import settings
+
 TOKENS = 8
+
+_ALIVE: list[Any] = []
+"""An engine that is collected takes vLLM's process-wide groups with it, under the feet of the others."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """prompt: length in tokens. cached: prompt tokens that came from the prefix cache. logits: (TOKENS, V) float32."""
+    """prompt: length in tokens. cached: prompt tokens that came from the prefix cache. logits: (tokens, V) float32."""
 
     tokens: list[int]
     prompt: int
@@ -43,15 +48,20 @@ def start_engine(model: Path, **options: Any) -> Any:
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-        return LLM(model=str(model), **(usual | options))
+        patch.setenv("SPPRUNER_ALLOW_METHOD", "1")
+        _ALIVE.append(LLM(model=str(model), **(usual | options)))
+        settings()
+    return _ALIVE[-1]
 
 
-def ask(llm: Any, cases: list[Case], ratio: float | list[float] | None = None, **fields: Any) -> list[Answer]:
+def ask(
+    llm: Any, cases: list[Case], ratio: float | list[float] | None = None, tokens: int = TOKENS, **fields: Any
+) -> list[Answer]:
     """Put conversations to an engine as one batch; a list of ratios gives each its own."""
     from vllm import SamplingParams
 
     ratios = ratio if isinstance(ratio, list) else [ratio] * len(cases)
-    sampling = SamplingParams(max_tokens=TOKENS, temperature=0, logprobs=-1, ignore_eos=True)
+    sampling = SamplingParams(max_tokens=tokens, temperature=0, logprobs=-1, ignore_eos=True)
     for case, one in zip(cases, ratios, strict=True):
         kwargs = fields if one is None else {"keep_ratio": one, **fields}
         llm.enqueue_chat(case.messages(), sampling, use_tqdm=False, mm_processor_kwargs=kwargs or None)

@@ -1,0 +1,117 @@
+"""The model's own promises: counts, micro-batches, start-up checks, paths that would bypass the reduction."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from cases import picture
+from sppruner_vllm.errors import RowCountError, UnsupportedSetup
+from sppruner_vllm.models.encode import micro_batches
+from sppruner_vllm.models.mrope import check_setup
+from sppruner_vllm.processor import METHOD, NUM_KEEP, QUERY_IDS
+
+
+@pytest.fixture(scope="module")
+def model(llm: Any) -> Any:
+    return llm.llm_engine.model_executor.driver_worker.worker.model_runner.get_model()
+
+
+@pytest.fixture(scope="module")
+def processor(llm: Any) -> Any:
+    return llm.llm_engine.input_processor.renderer.get_mm_processor()
+
+
+def encoder_inputs(processor: Any, sizes: list[tuple[int, int]], keep: list[int]) -> dict[str, Any]:
+    images = [picture(size, seed) for seed, size in enumerate(sizes)]
+    inputs = processor.info.get_hf_processor().image_processor(images, return_tensors="pt")
+    return {
+        **inputs,
+        NUM_KEEP: torch.tensor(keep),
+        QUERY_IDS: [torch.tensor([300, 301]), *(torch.empty(0, dtype=torch.int64) for _ in keep[1:])],
+        METHOD: [torch.frombuffer(bytearray(b"focus_context"), dtype=torch.uint8)] * len(keep),
+    }
+
+
+def test_a_1008_pixel_square_is_1296_rows_and_288_at_two_ninths(model: Any, processor: Any) -> None:
+    with torch.inference_mode():
+        (full,) = model.embed_multimodal(**encoder_inputs(processor, [(1008, 1008)], [1296]))
+        (reduced,) = model.embed_multimodal(**encoder_inputs(processor, [(1008, 1008)], [288]))
+    assert full.shape == (1296, 256)
+    assert reduced.shape[0] == 288
+    kept = torch.isin(full.view(torch.int32)[:, 0], reduced[:, :256].contiguous().view(torch.int32)[:, 0])
+    assert torch.equal(full[kept], reduced[:, :256]), "kept rows are bit-exact copies in raster order"
+
+
+def test_more_rows_than_planned_are_refused_by_name(model: Any, processor: Any) -> None:
+    inputs = encoder_inputs(processor, [(112, 112)], [17])
+    with pytest.raises((RowCountError, ValueError)), torch.inference_mode():
+        model.embed_multimodal(**inputs)
+
+
+def test_micro_batches_change_no_row(model: Any, processor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = encoder_inputs(processor, [(336, 336), (112, 224), (280, 112), (56, 56)], [20, 32, 10, 2])
+    calls: list[int] = []
+    visual = type(model.visual).forward
+
+    def counting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        out = visual(self, *args, **kwargs)
+        calls.append(out.shape[0])
+        return out
+
+    monkeypatch.setattr(type(model.visual), "forward", counting)
+    with torch.inference_mode():
+        whole = model.embed_multimodal(**dict(inputs))
+        monkeypatch.setattr(model, "_encoder_budget", 80)
+        pieces = model.embed_multimodal(**dict(inputs))
+    assert calls == [144 + 32 + 40 + 4, 144, 76]
+    assert [rows.shape[0] for rows in pieces] == [20, 32, 10, 2]
+    for one, other in zip(whole, pieces, strict=True):
+        assert torch.equal(one[:, 256:], other[:, 256:])
+        assert torch.allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "budget", "cuts"),
+    [([5, 5, 5], 10, [2, 1]), ([20], 10, [1]), ([4, 20, 4], 10, [1, 1, 1]), ([1] * 5, 100, [5])],
+)
+def test_micro_batches_hold_to_the_budget(sizes: list[int], budget: int, cuts: list[int]) -> None:
+    assert [part.stop - part.start for part in micro_batches(sizes, budget)] == cuts
+
+
+def test_lora_counts_are_those_of_the_unreduced_image(model: Any) -> None:
+    item = {"image_grid_thw": SimpleNamespace(data=torch.tensor([1, 72, 72]))}
+    assert model.get_mm_lora_token_counts(modality="image", mm_kwargs=item, num_mm_embeds=288) == (5184, 1296)
+    assert model.get_mm_lora_token_counts(modality="image", mm_kwargs=None, num_mm_embeds=288) == (1152, 288)
+
+
+def test_encoder_cuda_graphs_are_offered_for_no_modality(model: Any) -> None:
+    assert model.get_encoder_cudagraph_config().modalities == []
+
+
+def setup(stages: int = 1, pruning: float | None = None, tower_lora: bool = False) -> Any:
+    return SimpleNamespace(
+        parallel_config=SimpleNamespace(pipeline_parallel_size=stages),
+        model_config=SimpleNamespace(multimodal_config=SimpleNamespace(video_pruning_rate=pruning)),
+        lora_config=SimpleNamespace(enable_tower_connector_lora=tower_lora),
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "option"),
+    [
+        (setup(stages=2), "--pipeline-parallel-size"),
+        (setup(pruning=0.5), "--video-pruning-rate"),
+        (setup(tower_lora=True), "--enable-tower-connector-lora"),
+    ],
+)
+def test_options_that_would_break_positions_or_counts_are_refused(config: Any, option: str) -> None:
+    with pytest.raises(UnsupportedSetup, match=option):
+        check_setup(config)
+
+
+def test_usual_options_are_accepted() -> None:
+    check_setup(setup())

@@ -1,0 +1,44 @@
+"""Keep ratio 1 with the plugin against stock vLLM without it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engines import ask
+
+from cases import STOCK
+
+SCRIPT = Path(__file__).with_name("stock.py")
+
+
+@pytest.fixture(scope="module")
+def stock(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Stock vLLM's answers, from a process in which no plugin is loaded."""
+    out = tmp_path_factory.mktemp("stock") / "answers.json"
+    path = os.pathsep.join([str(SCRIPT.parent), str(SCRIPT.parent.parent)])
+    environment = os.environ | {"VLLM_PLUGINS": "", "PYTHONPATH": path, "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    subprocess.run([sys.executable, str(SCRIPT), str(tiny_model), str(out)], env=environment, check=True)
+    answers: list[dict[str, Any]] = json.loads(out.read_text())
+    return answers
+
+
+def test_stock_ran_without_the_plugin(stock: list[dict[str, Any]]) -> None:
+    assert {answer["model_class"] for answer in stock} == {"vllm.model_executor.models.qwen2_5_vl"}
+
+
+@pytest.mark.parametrize("ratio", [None, 1, 1.0])
+def test_a_ratio_of_1_is_stock_vllm_to_the_token(llm: Any, stock: list[dict[str, Any]], ratio: float | None) -> None:
+    llm.reset_prefix_cache()
+    answers = ask(llm, list(STOCK), ratio)
+    assert [answer.prompt for answer in answers] == [answer["prompt"] for answer in stock]
+    assert [answer.tokens for answer in answers] == [answer["tokens"] for answer in stock]
+
+
+def test_the_plugins_model_ran_on_our_side(llm: Any) -> None:
+    assert llm.apply_model(lambda model: type(model).__module__) == ["sppruner_vllm.models.qwen_vl"]
