@@ -1,0 +1,136 @@
+"""Images of different sizes as one padded batch on the device.
+
+Few kernels for many images, nothing read back to the host, and a bound on the memory that padding may take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from . import exact
+from .params import FocusContextParams
+from .types import ImageTokens
+
+MAX_ELEMENTS: Final = 2**25
+"""Padded entries (B * N * D) handled at once on an accelerator: 128 MiB of float32. A larger image goes alone."""
+
+MAX_ELEMENTS_CPU: Final = 2**22
+"""The same on a CPU, where batches beyond the caches are slower than images one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Padded tensors of B images; N and T are the largest of the batch, N rounded up to exact.ROWS_MULTIPLE.
+
+    images: the images themselves, in batch order.
+    rows: (B, N, D) float32, finite, zero in padding; the steps may overwrite it.
+    text: (B, T, D) float32, finite, zero in padding; the steps may overwrite it.
+    real: (B, N) bool, False in padding. words: (B, T) bool, the same for the query.
+    size, height, width, query_size: (B, 1) int64, the true N, grid and T of each image.
+    budget: (B, 1) int64. caps: per image the most focus tokens, on the host; cap: the same, (B, 1) int64.
+    cell_rows, cell_columns: (B, 1) int64, the coarse grid of the spatial quota; 0 where no cell is affordable.
+    """
+
+    images: tuple[ImageTokens, ...]
+    rows: Tensor
+    text: Tensor
+    real: Tensor
+    words: Tensor
+    size: Tensor
+    height: Tensor
+    width: Tensor
+    query_size: Tensor
+    budget: Tensor
+    caps: tuple[int, ...]
+    cap: Tensor
+    cell_rows: Tensor
+    cell_columns: Tensor
+
+
+def sub_batches(images: Sequence[ImageTokens], max_elements: int | None = None) -> Iterator[list[int]]:
+    """Indices of the images, in groups of like size whose padded rows hold at most `max_elements` entries.
+
+    Args:
+        images: at least one.
+        max_elements: None takes the bound of the images' device.
+    """
+    if max_elements is None:
+        max_elements = MAX_ELEMENTS_CPU if images[0].rows.device.type == "cpu" else MAX_ELEMENTS
+    group: list[int] = []
+    for index in sorted(range(len(images)), key=lambda i: -images[i].rows.shape[0]):
+        largest = images[group[0]].rows if group else images[index].rows
+        if group and (len(group) + 1) * largest.numel() > max_elements:
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+def pad(images: Sequence[ImageTokens], params: FocusContextParams) -> Batch:
+    """One padded batch; entries that are not finite count as zero.
+
+    Args:
+        images: checked images of one width and device, at least one.
+        params: decides the focus cap and the affordable cells.
+    """
+    device = images[0].rows.device
+    caps = tuple(focus_cap(image.budget, params) for image in images)
+    cells = [
+        cell_grid(image.grid, int((image.budget - cap) * params.quota_share))
+        for image, cap in zip(images, caps, strict=True)
+    ]
+    numbers = [
+        (image.rows.shape[0], *image.grid, image.words, image.budget, cap, *cell)
+        for image, cap, cell in zip(images, caps, cells, strict=True)
+    ]
+    # One copy for all of them, and not a blocking one: a plain copy would make the host wait for the device.
+    table = torch.tensor(numbers, dtype=torch.int64, device="cpu").to(device, non_blocking=True)
+    size, height, width, query_size, budget, cap, cell_rows, cell_columns = table.split(1, dim=1)
+    rows = _stack([image.rows for image in images], multiple=exact.ROWS_MULTIPLE)
+    text = _stack([image.rows[:0] if image.query is None else image.query for image in images], multiple=1)
+    return Batch(
+        images=tuple(images),
+        rows=rows,
+        text=text,
+        real=torch.arange(rows.shape[1], device=device) < size,
+        words=torch.arange(text.shape[1], device=device) < query_size,
+        size=size,
+        height=height,
+        width=width,
+        query_size=query_size,
+        budget=budget,
+        caps=caps,
+        cap=cap,
+        cell_rows=cell_rows,
+        cell_columns=cell_columns,
+    )
+
+
+def focus_cap(budget: int, params: FocusContextParams) -> int:
+    """Most tokens of a budget that the focus set may take, at least 1."""
+    return max(1, int(budget * params.focus_cap))
+
+
+def cell_grid(grid: tuple[int, int], limit: int) -> tuple[int, int]:
+    """Rows and columns of about square cells, at most `limit` of them; (0, 0) for a limit below one."""
+    height, width = grid
+    if limit < 1:
+        return 0, 0
+    columns = min(width, limit, max(1, int((limit * width / height) ** 0.5)))
+    rows = min(height, limit // columns)
+    return rows, min(width, limit // rows)
+
+
+def _stack(parts: Sequence[Tensor], multiple: int) -> Tensor:
+    longest, width = max(part.shape[0] for part in parts), parts[0].shape[1]
+    longest = -(-longest // multiple) * multiple
+    out = torch.zeros(len(parts), longest, width, dtype=torch.float32, device=parts[0].device)
+    for slot, part in zip(out, parts, strict=True):
+        slot[: part.shape[0]].copy_(part)
+    return out.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)

@@ -1,0 +1,100 @@
+"""Context: the tokens that put the focus set back into its scene.
+
+The grid is walked along a space-filling curve and cut into runs of equal weight, one token each, after every coarse
+cell of the image has got its one token.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from . import exact
+from .batch import Batch
+from .curves import curve
+from .grid import Grid, nearness
+from .params import CurveName, FocusContextParams
+
+
+def novelty(units: Tensor, focus: Tensor, batch: Batch) -> Tensor:
+    """1 - max(0, max_f cos(x_n, x_f)): how little the focus set says about a token already; 1 without a focus.
+
+    The coverage term of facility-location and max-min selection (EADP, DivPrune), taken once against the focus set
+    instead of greedily: O(F * N * D), no loop.
+
+    Args:
+        units: (B, N, D) centred directions. focus: (B, N) bool.
+
+    Returns:
+        (B, N) float64 in [0, 1].
+    """
+    order, _ = exact.ranks(focus.to(torch.int8))
+    first = order[:, : max(batch.caps)]
+    chosen = units.gather(1, first.unsqueeze(-1).expand(-1, -1, units.shape[-1]))
+    alike = exact.products(units, chosen).masked_fill_(~focus.gather(1, first).unsqueeze(1), 0.0)
+    return exact.snap(1 - exact.cosines(alike.amax(-1)).clamp_min_(0.0))
+
+
+def weights(new: Tensor | None, focus: Tensor, grid: Grid, params: FocusContextParams) -> Tensor:
+    """w = floor + (1 - floor) * novelty * (1 - a + a * nearness), (B, N) float64 in (0, 1] (ours).
+
+    Nearness puts the surroundings of the focus first, which is how SPpruner's abstract describes its scan; the floor
+    keeps every region in the draw.
+
+    Args:
+        new: (B, N) from `novelty`, or None to leave it out.
+    """
+    near = nearness(focus, grid, params.rings)
+    weight = 1 - params.surroundings + params.surroundings * near
+    if new is not None:
+        weight = weight * new
+    return exact.snap(params.context_floor + (1 - params.context_floor) * weight)
+
+
+def quota(score: Tensor, focus: Tensor, batch: Batch, grid: Grid) -> Tensor:
+    """The best token of every coarse cell that holds no focus token (the idea of HoloV's crops), (B, N) bool."""
+    rows, columns = batch.cell_rows, batch.cell_columns
+    group = (grid.row * rows // batch.height) * columns + grid.column * columns // batch.width
+    group = torch.where(batch.real, group, 0)
+    seen = torch.zeros_like(group).scatter_reduce_(1, group, focus.to(torch.int64), "amax").gather(1, group)
+    return _best_of_groups(score, group, batch.real & (seen == 0) & (rows > 0))
+
+
+def scan(score: Tensor, weight: Tensor, taken: Tensor, count: Tensor, batch: Batch, name: CurveName) -> Tensor:
+    """The best token of each of `count` runs of equal weight along the curve, (B, N) bool.
+
+    A window along a Hilbert curve of the grid picks one anchor per patch in NAP/MAT; runs of equal weight instead of
+    equal length are ours. A token that outweighs a run leaves the next run empty.
+
+    Args:
+        score: (B, N) float64 in [0, 1]. weight: (B, N) float64 in (0, 1].
+        taken: (B, N) bool, tokens out of the draw. count: (B, 1) int64 runs, may be 0.
+    """
+    order = _walk(name, batch)
+    drawn = batch.real & ~taken
+    mass = exact.steps(torch.where(drawn, weight, 0.0)).gather(1, order)
+    upto = mass.cumsum(1)
+    run = (upto - mass) * count // upto[:, -1:].clamp_min(1)
+    run = torch.empty_like(run).scatter_(1, order, run)
+    return _best_of_groups(score, torch.where(drawn, run, 0), drawn & (count > 0))
+
+
+def _walk(name: CurveName, batch: Batch) -> Tensor:
+    longest = batch.real.shape[1]
+    order = torch.arange(longest, device="cpu").repeat(len(batch.images), 1)
+    for slot, image in zip(order, batch.images, strict=True):
+        slot[: image.rows.shape[0]] = curve(name, *image.grid)
+    return order.to(batch.real.device, non_blocking=True)
+
+
+def _best_of_groups(score: Tensor, group: Tensor, eligible: Tensor) -> Tensor:
+    """The eligible token with the highest score of each group, the lower index among equals, (B, N) bool.
+
+    Args:
+        group: (B, N) int64 in [0, N).
+    """
+    length = score.shape[1]
+    index = torch.arange(length, device=score.device)
+    key = torch.where(eligible, exact.steps(score) * length + (length - 1 - index), -1)
+    best = torch.full_like(key, -1).scatter_reduce_(1, group, key, "amax")
+    return eligible & (key == best.gather(1, group))

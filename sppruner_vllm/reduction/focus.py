@@ -1,0 +1,56 @@
+"""Focus: which visual tokens are the subject of this image, for this question.
+
+Saliency says what stands out, relevance what the question is about, and the gate how far to believe relevance. Formulas
+and sources: docs/algorithm.md, "Focus".
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from . import exact
+from .batch import Batch
+from .params import FocusContextParams
+from .relevance import Relevance
+
+
+def fuse(salient: Tensor, relevant: Relevance | None, params: FocusContextParams) -> Tensor:
+    """phi = s' * ((eps + r) / (eps + 1)) ** (gate * alpha) with s' = s + gate * eps * (1 - s).
+
+    Multiplying after min-max is SIEVE's finding and the gated exponent that of docs/algorithm.md; s' is ours: it leaves
+    a plain thing that the question names (a sky, a wall) a chance. A shut gate gives phi = s exactly.
+
+    Args:
+        salient: (B, N) float64 in [0, 1].
+
+    Returns:
+        (B, N) float64 in [0, 1].
+    """
+    if relevant is None:
+        return salient
+    eps, gate = params.relevance_floor, relevant.gate
+    lifted = salient + gate * eps * (1 - salient)
+    return exact.snap(lifted * ((eps + relevant.value) / (eps + 1)) ** (gate * params.relevance_power))
+
+
+def focus_set(fused: Tensor, salient: Tensor, batch: Batch, params: FocusContextParams) -> Tensor:
+    """The fewest tokens that hold `focus_mass` of phi (after FSR), at most the cap; a share of them by saliency alone.
+
+    The share (ours) is the union guard: SPpruner's abstract asks for the whole spectrum of visual subjects and not only
+    the one that the query names. Tokens without mass are never focus, so a blank image has no focus.
+
+    Returns:
+        (B, N) bool.
+    """
+    mass = exact.steps(torch.where(batch.real, fused, 0.0))
+    order, rank = exact.ranks(torch.where(batch.real, mass, -1))
+    ordered = mass.gather(1, order)
+    before = ordered.cumsum(1) - ordered
+    needed = before.to(torch.float64) < mass.sum(1, keepdim=True).to(torch.float64) * params.focus_mass
+    count = torch.minimum(needed.sum(1, keepdim=True), batch.cap)
+    reserved = (count.to(torch.float64) * params.union_share).floor().to(torch.int64)
+    named = (rank < count - reserved) & (mass > 0)
+    open_to_guard = batch.real & ~named & (salient > 0)
+    _, guard_rank = exact.ranks(torch.where(open_to_guard, salient, -1.0))
+    return named | (open_to_guard & (guard_rank < reserved))

@@ -1,0 +1,99 @@
+"""Neighbourhoods on the token grid, for a padded batch of grids of different shapes.
+
+Each image is a flat row of tokens; the tables here say which tokens touch which.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from . import exact
+from .batch import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where each token lies and which tokens touch it.
+
+    row, column: (B, N) int64; meaningless in padding.
+    around: (B, N, 9) int64, the 3 x 3 window in raster order, itself at 4.
+    inside: (B, N, 9) bool, False where the window leaves the image.
+    """
+
+    row: Tensor
+    column: Tensor
+    around: Tensor
+    inside: Tensor
+
+    def window(self, values: Tensor) -> Tensor:
+        """(B, N, 9) values of each token's window; zero outside the image.
+
+        Args:
+            values: (B, N).
+        """
+        picked = values.gather(1, self.around.flatten(1)).view(self.around.shape)
+        return torch.where(self.inside, picked, 0)
+
+
+def build(batch: Batch) -> Grid:
+    """The grids of a batch."""
+    index = torch.arange(batch.real.shape[1], device=batch.real.device).expand_as(batch.real)
+    row, column = index // batch.width, index % batch.width
+    nine = torch.arange(9, device=index.device)
+    rows = row.unsqueeze(-1) + (nine // 3 - 1)
+    columns = column.unsqueeze(-1) + (nine % 3 - 1)
+    height, width = batch.height.unsqueeze(-1), batch.width.unsqueeze(-1)
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width) & batch.real.unsqueeze(-1)
+    return Grid(row, column, torch.where(inside, rows * width + columns, 0), inside)
+
+
+def smooth(values: Tensor, grid: Grid) -> Tensor:
+    """3 x 3 Gaussian mean, sigma 1 (after EADP, methods of text relevance); the window is cut at the border.
+
+    Args:
+        values: (B, N) float64.
+    """
+    nine = torch.arange(9, device=values.device)
+    distance = (nine // 3 - 1).square() + (nine % 3 - 1).square()
+    weights = torch.where(grid.inside, torch.exp(-0.5 * distance.to(torch.float64)), 0.0)
+    return exact.total(grid.window(values) * weights, keepdim=False) / exact.total(weights, keepdim=False).clamp_min(
+        1.0
+    )
+
+
+def morans_i(values: Tensor, batch: Batch, grid: Grid) -> Tensor:
+    """Moran's I over edge-sharing neighbours: about 0 for noise, towards 1 for a map made of patches.
+
+    I = (n / 2E) * sum_ij z_i z_j / sum_i z_i**2 over the E neighbour pairs, z centred (Moran, Biometrika 1950).
+
+    Args:
+        values: (B, N) float64 in [0, 1].
+
+    Returns:
+        (B, 1) float64; 0 for a constant map and for a single token.
+    """
+    mean = exact.total(torch.where(batch.real, values, 0.0)) / batch.size
+    centred = torch.where(batch.real, values - mean, 0.0)
+    edges = batch.height * (batch.width - 1) + batch.width * (batch.height - 1)
+    lag = grid.window(centred)[..., 1::2].sum(-1)
+    spread = exact.total(centred.square())
+    index = exact.total(centred * lag) / spread.clamp_min(1e-9) * batch.size / (2 * edges).clamp_min(1)
+    return torch.where(spread > 1e-6, index, 0.0)
+
+
+def nearness(mask: Tensor, grid: Grid, rings: int) -> Tensor:
+    """1 next to the marked tokens, halved with every further ring, 0 beyond `rings`; 1 on the tokens themselves.
+
+    Args:
+        mask: (B, N) bool.
+
+    Returns:
+        (B, N) float64.
+    """
+    near = mask.to(torch.float64) * 2
+    for _ in range(rings):
+        near = torch.maximum(near, grid.window(near).amax(-1) / 2)
+    return near.clamp_max(1.0)

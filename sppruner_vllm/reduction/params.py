@@ -1,0 +1,84 @@
+"""The switches and constants of the focus-then-context selection.
+
+One place for every number in docs/algorithm.md, so that an ablation is one changed field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+CurveName = Literal["hilbert", "boustrophedon", "raster"]
+
+
+@dataclass(frozen=True, slots=True)
+class FocusContextParams:
+    """Defaults are a starting point from the literature (docs/algorithm.md), not yet a measured optimum.
+
+    saliency_clip: share of tokens clipped at either end before saliency is scaled to [0, 1].
+    relevance: False ignores the query.
+    temperature: of the text-to-image softmax, in units of 1 / sqrt(D), the spread of a random cosine.
+    text_keep: share of query tokens kept, those of lowest entropy; at least one.
+    text_gamma: how fast a kept query token loses weight with its entropy, in nats.
+    smoothing: smooth relevance on the grid.
+    gate: False trusts the query fully.
+    gate_concentration: nats by which the query must narrow the image down: below the first the gate is shut, above the
+        second this half of it is open.
+    gate_coherence: the same for Moran's I of the relevance map.
+    relevance_power, relevance_floor: alpha and epsilon of the fusion.
+    union_share: share of the focus set reserved for what is salient whatever the query says.
+    focus_mass: share of the fused mass that the focus set must hold.
+    focus_cap: largest share of the budget the focus set may take; it may always take one token.
+    curve: order in which the context scan walks the grid.
+    novelty: weigh context tokens by what the focus set does not represent.
+    surroundings: share of a context token's weight that depends on its nearness to the focus.
+    rings: how many tokens from the focus set its surroundings reach.
+    context_floor: weight that every context token has regardless.
+    quota_share: share of the least possible context budget spent on one token per coarse cell; 0 turns the quota off.
+    """
+
+    saliency_clip: float = 0.01
+    relevance: bool = True
+    temperature: float = 1.0
+    text_keep: float = 0.35
+    text_gamma: float = 0.5
+    smoothing: bool = True
+    gate: bool = True
+    gate_concentration: tuple[float, float] = (1.0, 2.0)
+    gate_coherence: tuple[float, float] = (0.1, 0.4)
+    relevance_power: float = 2.0
+    relevance_floor: float = 0.1
+    union_share: float = 0.25
+    focus_mass: float = 0.9
+    focus_cap: float = 0.5
+    curve: CurveName = "hilbert"
+    novelty: bool = True
+    surroundings: float = 0.5
+    rings: int = 3
+    context_floor: float = 0.1
+    quota_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse constants outside their meaning.
+
+        Raises:
+            ValueError: names the field.
+        """
+        for name in ("union_share", "focus_mass", "focus_cap", "surroundings", "quota_share", "text_keep"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        for name in ("temperature", "text_gamma", "relevance_floor"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("gate_concentration", "gate_coherence"):
+            low, high = getattr(self, name)
+            if not low < high:
+                raise ValueError(f"{name} must rise, got ({low}, {high})")
+        if not 0 < self.context_floor <= 1:
+            raise ValueError(f"context_floor must be in (0, 1], got {self.context_floor}")
+        if not 0 <= self.saliency_clip < 0.5:
+            raise ValueError(f"saliency_clip must be in [0, 0.5), got {self.saliency_clip}")
+        if self.relevance_power < 0 or self.rings < 0:
+            raise ValueError("relevance_power and rings must not be negative")
+        if self.curve not in ("hilbert", "boustrophedon", "raster"):
+            raise ValueError(f"curve must be hilbert, boustrophedon or raster, got {self.curve!r}")

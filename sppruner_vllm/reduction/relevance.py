@@ -1,0 +1,127 @@
+"""Relevance: where in the image the question points, and whether to believe it.
+
+Text embeddings and visual rows of a language model are only loosely aligned; plain text-to-image cosine often hurts. So
+only the query tokens that single something out are heard, and a gate shuts relevance off when it looks like noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from . import exact, grid
+from .batch import Batch
+from .params import FocusContextParams
+
+
+@dataclass(frozen=True, slots=True)
+class Relevance:
+    """Relevance of a batch and how far to trust it.
+
+    value: (B, N) float64 in [0, 1], zero in padding; meaningless where the gate is 0.
+    gate: (B, 1) float64 in [0, 1]; 0 for an image without a query.
+    """
+
+    value: Tensor
+    gate: Tensor
+
+
+def relevance(
+    units: Tensor, batch: Batch, places: grid.Grid, text_mean: Tensor | None, params: FocusContextParams
+) -> Relevance:
+    """Relevance of each token to the query, and its reliability.
+
+    Args:
+        units: (B, N, D) centred directions of the rows.
+        batch: with at least one query token somewhere; overwrites `batch.text`.
+        places: the batch's grid.
+        text_mean: (D,) mean of the model's text embeddings, or None to leave the query uncentred.
+    """
+    text = batch.text if text_mean is None else batch.text.sub_(text_mean.to(batch.text)).nan_to_num_(0.0, 0.0, 0.0)
+    text = exact.directions(exact.fixed_point(text.mul_(batch.words.unsqueeze(-1))), batch.words)
+    # In units of 1 / sqrt(D) a random direction has cosines of unit spread, whatever the width of the model.
+    scores = exact.cosines(exact.products(text, units)).mul_(units.shape[-1] ** 0.5 / params.temperature)
+    deficit = narrowing(scores, batch)
+    weight = word_weights(deficit, batch, params)
+    raw = soft_maximum(scores, weight)
+    low, high = _extremes(raw, batch)
+    rough = exact.snap(exact.unit_range(raw, low, high))
+    if params.smoothing:
+        raw = exact.snap(grid.smooth(torch.where(batch.real, raw, 0.0), places))
+        low, high = _extremes(raw, batch)
+    value = torch.where(batch.real, exact.snap(exact.unit_range(raw, low, high)), 0.0)
+    heard = (batch.query_size > 0).to(torch.float64)
+    if not params.gate:
+        return Relevance(value, heard)
+    concentration = _ramp(exact.total(weight * deficit), params.gate_concentration)
+    coherence = _ramp(grid.morans_i(rough, batch, places), params.gate_coherence)
+    return Relevance(value, exact.snap(concentration * coherence * heard))
+
+
+def narrowing(scores: Tensor, batch: Batch) -> Tensor:
+    """log n - H per query token, H the entropy of its softmax over the image (EADP ranks query tokens by H).
+
+    exp(-narrowing) is the share of the image the token looks at. A random direction gives about 0.5 nats, because its
+    scores are normal with unit spread and log E exp(z) - E z exp(z) / E exp(z) is then -1/2.
+
+    Args:
+        scores: (B, T, N) float64.
+
+    Returns:
+        (B, T) float64, in nats, never negative; 0 for padding.
+    """
+    real = batch.real.unsqueeze(1)
+    shifted = scores.masked_fill(~real, -torch.inf)
+    shifted = scores - shifted.amax(-1, keepdim=True)
+    mass = torch.where(real, shifted.exp(), 0.0)
+    partition = exact.total(mass, keepdim=False)
+    entropy = partition.log() - exact.total(mass * shifted, keepdim=False) / partition
+    deficit = exact.snap(batch.size.to(torch.float64).log() - entropy).clamp_min_(0.0)
+    return torch.where(batch.words, deficit, 0.0)
+
+
+def word_weights(deficit: Tensor, batch: Batch, params: FocusContextParams) -> Tensor:
+    """Weights of the query tokens: the lowest-entropy share, softmax(-H / gamma) among them (EADP); the rest weigh 0.
+
+    Args:
+        deficit: (B, T) from `narrowing`; -H up to a constant.
+
+    Returns:
+        (B, T) float64, sums to 1, or to 0 for an image without a query.
+    """
+    keys = torch.where(batch.words, deficit, -1.0)
+    _, rank = exact.ranks(keys)
+    count = (batch.query_size.to(torch.float64) * params.text_keep).ceil().clamp_min(1.0)
+    kept = batch.words & (rank < count)
+    best = keys.amax(1, keepdim=True)
+    weight = torch.where(kept, torch.exp((deficit - best) / params.text_gamma), 0.0)
+    return weight / exact.total(weight).clamp_min(1e-9)
+
+
+def soft_maximum(scores: Tensor, weight: Tensor) -> Tensor:
+    """log sum_t w_t exp(z_tn): near the best of the query tokens, not their mean, so that each named thing counts.
+
+    MMTok covers the query token by token for the same reason; the log-sum-exp form is ours.
+
+    Args:
+        scores: (B, T, N) float64. weight: (B, T) float64.
+
+    Returns:
+        (B, N) float64.
+    """
+    weights = weight.unsqueeze(-1)
+    peak = scores.masked_fill(weights <= 0, -torch.inf).amax(1, keepdim=True)
+    peak = torch.where(peak.isinf(), 0.0, peak)
+    summed = exact.total(weights * (scores - peak).clamp_max(0.0).exp(), 1)
+    return exact.snap((peak + summed.clamp_min(2.0**-30).log()).squeeze(1))
+
+
+def _extremes(values: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    low = torch.where(batch.real, values, torch.inf).amin(1, keepdim=True)
+    return low, torch.where(batch.real, values, -torch.inf).amax(1, keepdim=True)
+
+
+def _ramp(values: Tensor, bounds: tuple[float, float]) -> Tensor:
+    return ((values - bounds[0]) / (bounds[1] - bounds[0])).clamp_(0, 1)

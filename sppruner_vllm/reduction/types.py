@@ -1,0 +1,86 @@
+"""What goes into a selection and what comes out of it.
+
+Plain frozen records of tensors, so that any host (vLLM, a notebook, a test) can call the reduction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTokens:
+    """The visual tokens of one image, its question and its budget.
+
+    rows: (N, D), any floating dtype, raster order, N == grid[0] * grid[1].
+    grid: (height, width) in tokens, after the encoder's spatial merge.
+    query: (T, D) text embeddings of the question on the same device, or None (T == 0 means the same).
+    budget: K, how many tokens to keep, 1 <= K <= N.
+    """
+
+    rows: Tensor
+    grid: tuple[int, int]
+    query: Tensor | None
+    budget: int
+
+    @property
+    def words(self) -> int:
+        """T, the number of query tokens; 0 without a query."""
+        return 0 if self.query is None else self.query.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The visual tokens kept for one image.
+
+    kept: (K,) int64, indices into the N rows, raster order, strictly increasing.
+    is_focus: (K,) bool, True for a focus token, False for context.
+    saliency: (N,) float32 in [0, 1]; zeros where the method computes none.
+    relevance: (N,) float32 in [0, 1]; None when there was no query or the method does not look at one. A query that the
+        reliability gate rejects shows as all zeros: the gate is decided on the device, so the host never waits for it.
+    scores: (N,) float32, the final priority; the K highest are kept, the lower index first among equals.
+    """
+
+    kept: Tensor
+    is_focus: Tensor
+    saliency: Tensor
+    relevance: Tensor | None
+    scores: Tensor
+
+
+def check_images(images: Sequence[ImageTokens], text_mean: Tensor | None) -> None:
+    """Refuse inputs that no method can work on.
+
+    Raises:
+        ValueError: rows that are no floating matrix or do not match their grid, a budget out of range, a query or
+            text mean of another width, or images that differ in width or device.
+    """
+    for number, image in enumerate(images):
+        problem = _problem(image, images[0])
+        if problem:
+            raise ValueError(f"image {number}: {problem}")
+    if images and text_mean is not None and text_mean.shape != images[0].rows.shape[1:]:
+        raise ValueError(f"text_mean must have shape ({images[0].rows.shape[1]},), got {tuple(text_mean.shape)}")
+
+
+def _problem(image: ImageTokens, first: ImageTokens) -> str | None:
+    rows, query = image.rows, image.query
+    height, width = image.grid
+    if rows.ndim != 2 or not rows.is_floating_point():
+        return f"rows must be a floating (N, D) matrix, got {rows.dtype} of shape {tuple(rows.shape)}"
+    if height < 1 or width < 1 or height * width != rows.shape[0]:
+        return f"a grid of {height} x {width} does not match {rows.shape[0]} rows"
+    if not 1 <= image.budget <= rows.shape[0]:
+        return f"budget must be in [1, {rows.shape[0]}], got {image.budget}"
+    if rows.ndim != first.rows.ndim or rows.shape[1] != first.rows.shape[1] or rows.device != first.rows.device:
+        return "all images of one call must share their width D and their device"
+    if query is None:
+        return None
+    if query.ndim != 2 or query.shape[1] != rows.shape[1] or not query.is_floating_point():
+        return f"query must be a floating (T, {rows.shape[1]}) matrix, got {query.dtype} of shape {tuple(query.shape)}"
+    if query.device != rows.device:
+        return f"query is on {query.device}, rows are on {rows.device}"
+    return None

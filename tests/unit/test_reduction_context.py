@@ -1,0 +1,143 @@
+"""The context: what the focus set does not say, its surroundings, and no region left blind."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from reduction_scenes import inside, noise_image, padded, scene
+from torch import Tensor
+
+from sppruner_vllm.reduction import FocusContextParams, ImageTokens, reduce
+from sppruner_vllm.reduction import grid as grids
+from sppruner_vllm.reduction.batch import cell_grid, focus_cap
+from sppruner_vllm.reduction.context import novelty, quota, scan, weights
+from sppruner_vllm.reduction.curves import curve
+from sppruner_vllm.reduction.saliency import centred_directions
+
+GRID = (20, 24)
+
+
+def marked(batch_shape: torch.Size, *indices: int) -> Tensor:
+    mask = torch.zeros(batch_shape, dtype=torch.bool)
+    mask[0, list(indices)] = True
+    return mask
+
+
+@pytest.mark.parametrize("budget", [4, 8, 30, 100, 250])
+@pytest.mark.parametrize("seed", range(3))
+def test_every_coarse_cell_keeps_a_token(budget: int, seed: int):
+    params = FocusContextParams()
+    rows = scene(GRID, [(3, 3, 4, 4)], seed=seed)
+    kept = reduce([ImageTokens(rows, GRID, None, budget)])[0].kept
+    down, across = cell_grid(GRID, int((budget - focus_cap(budget, params)) * params.quota_share))
+    assert down * across >= 1
+    cells = (kept // 24) * down // 20 * across + (kept % 24) * across // 24
+    assert set(cells.tolist()) == set(range(down * across))
+
+
+def test_a_cell_that_holds_focus_gets_no_token_of_its_own():
+    batch = padded(noise_image((8, 8), 24, seed=0))
+    down, across = cell_grid((8, 8), 6)
+    focus = marked(batch.real.shape, 0, 1)
+    placed = quota(torch.rand(batch.real.shape).double(), focus, batch, grids.build(batch))
+    assert placed.sum() == down * across - 1
+    cell = torch.arange(64) // 8 * down // 8 * across + torch.arange(64) % 8 * across // 8
+    assert 0 not in cell[placed[0, :64]].tolist()
+
+
+def test_a_blank_image_is_sampled_evenly():
+    kept = reduce([ImageTokens(torch.ones(480, 16), GRID, None, 120)])[0].kept
+    quadrant = kept // 24 // 10 * 2 + kept % 24 // 12
+    assert torch.bincount(quadrant, minlength=4).min() >= 20
+
+
+def test_novelty_is_what_the_nearest_focus_token_leaves_unsaid():
+    rows = scene((6, 6), [(0, 0, 2, 2)], seed=1)
+    batch = padded(ImageTokens(rows, (6, 6), None, 12))
+    focus = marked(batch.real.shape, 0, 8, 30)
+    got = novelty(centred_directions(batch), focus, batch)[0, :36]
+    unit = torch.nn.functional.normalize((rows - rows.mean(0)).double(), dim=1)
+    expected = 1 - (unit @ unit[[0, 8, 30]].T).amax(1).clamp_min(0)
+    assert (got - expected).abs().max() < 1e-3
+
+
+def test_without_a_focus_everything_is_new():
+    batch = padded(noise_image((6, 6), 12, seed=2))
+    got = novelty(centred_directions(batch), marked(batch.real.shape), batch)
+    assert (got == 1).all()
+
+
+def test_copies_of_focus_tokens_make_poor_context():
+    rows = scene(GRID, [], seed=3)
+    box = inside(GRID, (2, 2, 10, 10))
+    rows[box] = rows[75].clone()
+    batch = padded(ImageTokens(rows, GRID, None, 100))
+    new = novelty(centred_directions(batch), marked(batch.real.shape, 75), batch)[0, :480]
+    assert new[box].max() < 0.01
+    assert new[~box].min() > 0.5
+
+
+def test_weight_falls_with_every_ring_around_the_focus():
+    batch = padded(noise_image((1, 9), 4, seed=4))
+    near = grids.nearness(marked(batch.real.shape, 0), grids.build(batch), 3)
+    assert near[0, :9].tolist() == [1, 1, 0.5, 0.25, 0, 0, 0, 0, 0]
+
+
+def test_surroundings_end_at_the_border_of_the_image():
+    batch = padded(noise_image((3, 4), 4, seed=5))
+    near = grids.nearness(marked(batch.real.shape, 3), grids.build(batch), 1)
+    assert near[0, :12].nonzero().flatten().tolist() == [2, 3, 6, 7]
+
+
+def test_no_token_weighs_less_than_the_floor():
+    batch = padded(noise_image((3, 4), 4, seed=6))
+    nothing_new = torch.zeros(batch.real.shape).double()
+    params = FocusContextParams(context_floor=0.2)
+    got = weights(nothing_new, marked(batch.real.shape, 0), grids.build(batch), params)
+    assert got[0, :12].tolist() == pytest.approx([0.2] * 12, abs=1e-5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 16, 64])
+def test_equal_weights_put_one_token_on_each_equal_piece_of_the_curve(count: int):
+    batch = padded(noise_image((8, 8), 20, seed=7))
+    flat = torch.full(batch.real.shape, 0.5).double()
+    nothing = marked(batch.real.shape)
+    chosen = scan(flat, flat, nothing, torch.tensor([[count]]), batch, "hilbert")
+    assert chosen.sum() == count
+    place = torch.empty(64, dtype=torch.int64).scatter_(0, curve("hilbert", 8, 8), torch.arange(64))
+    assert sorted((place[chosen[0, :64]] * count // 64).tolist()) == list(range(count))
+
+
+def test_heavier_stretches_get_more_tokens():
+    batch = padded(noise_image((8, 8), 20, seed=8))
+    weight = torch.full(batch.real.shape, 0.1).double()
+    weight[0, 32:64] = 0.3
+    nothing = marked(batch.real.shape)
+    chosen = scan(weight, weight, nothing, torch.tensor([[16]]), batch, "raster")
+    assert chosen[0, 32:].sum() == 12
+
+
+def test_each_run_gives_its_best_token():
+    batch = padded(noise_image((1, 12), 6, seed=9))
+    score = torch.zeros(batch.real.shape).double()
+    score[0, [2, 7, 8]] = torch.tensor([0.5, 0.4, 0.9]).double()
+    flat = torch.full_like(score, 0.5)
+    chosen = scan(score, flat, marked(batch.real.shape), torch.tensor([[3]]), batch, "raster")
+    assert chosen[0].nonzero().flatten().tolist() == [2, 7, 8]
+
+
+def test_taken_tokens_are_out_of_the_draw():
+    batch = padded(noise_image((1, 12), 6, seed=10))
+    flat = torch.full(batch.real.shape, 0.5).double()
+    taken = marked(batch.real.shape, *range(0, 12, 2))
+    chosen = scan(flat, flat, taken, torch.tensor([[3]]), batch, "raster")
+    assert chosen[0].nonzero().flatten().tolist() == [1, 5, 9]
+
+
+@pytest.mark.parametrize("name", ["boustrophedon", "raster"])
+def test_another_curve_changes_the_context_and_not_the_focus(name: str):
+    image = ImageTokens(scene(GRID, [(3, 3, 4, 4)], seed=11), GRID, None, 80)
+    hilbert = reduce([image])[0]
+    other = reduce([image], params=FocusContextParams(curve=name))[0]
+    assert torch.equal(hilbert.kept[hilbert.is_focus], other.kept[other.is_focus])
+    assert not torch.equal(hilbert.kept, other.kept)

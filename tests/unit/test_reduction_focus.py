@@ -1,0 +1,225 @@
+"""Saliency, relevance, its gate, and the focus set they lead to."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from reduction_scenes import inside, noise_image, padded, scene, seeded
+from torch import Tensor
+
+from sppruner_vllm.reduction import FocusContextParams, ImageTokens, Selection, reduce
+from sppruner_vllm.reduction import grid as grids
+from sppruner_vllm.reduction.focus import focus_set, fuse
+from sppruner_vllm.reduction.relevance import Relevance, narrowing, relevance, soft_maximum, word_weights
+from sppruner_vllm.reduction.saliency import centred_directions, distinctiveness, saliency
+
+GRID = (20, 24)
+OBJECT = (4, 5, 5, 6)
+OTHER = (12, 15, 5, 6)
+
+
+def measured(image: ImageTokens, params: FocusContextParams | None = None) -> Relevance:
+    params = params or FocusContextParams()
+    batch = padded(image, params=params)
+    return relevance(centred_directions(batch), batch, grids.build(batch), None, params)
+
+
+def aim(rows: Tensor, box: tuple[int, int, int, int]) -> Tensor:
+    """(1, D) mean of a box's centred rows."""
+    return (rows - rows.mean(0))[inside(GRID, box)].mean(0, keepdim=True)
+
+
+def kept_in(selection: Selection, box: tuple[int, int, int, int]) -> int:
+    return int(inside(GRID, box)[selection.kept].sum())
+
+
+def test_distinctiveness_is_minus_the_mean_cosine_to_all_rows():
+    rows = scene((6, 7), [(1, 1, 2, 2)], seed=0)
+    batch = padded(ImageTokens(rows, (6, 7), None, 5))
+    got = distinctiveness(centred_directions(batch), batch)[0, :42]
+    unit = torch.nn.functional.normalize((rows - rows.mean(0)).double(), dim=1)
+    assert (got + (unit @ unit.T).mean(1)).abs().max() < 1e-3
+
+
+def test_a_common_offset_does_not_change_saliency():
+    rows = scene((6, 7), [(1, 1, 2, 2)], seed=1)
+    images = [ImageTokens(rows + shift, (6, 7), None, 5) for shift in (0.0, 5.0)]
+    near, far = (reduce([image])[0].saliency for image in images)
+    assert (near - far).abs().max() < 1e-2
+
+
+def test_saliency_moves_with_the_rows_when_they_are_permuted():
+    rows = scene((6, 7), [(1, 1, 2, 2)], seed=2)
+    order = torch.randperm(42, generator=seeded(3))
+    plain = reduce([ImageTokens(rows, (6, 7), None, 5)])[0].saliency
+    moved = reduce([ImageTokens(rows[order], (6, 7), None, 5)])[0].saliency
+    assert torch.equal(plain[order], moved)
+
+
+def test_an_outlier_does_not_press_the_other_tokens_flat():
+    rows = scene((20, 20), [], seed=4)
+    rows[7] = -40 * (rows.mean(0) + torch.randn(256, generator=seeded(5)))
+    batch = padded(ImageTokens(rows, (20, 20), None, 5))
+    values = saliency(centred_directions(batch), batch, 0.01)[0, :400]
+    assert (values == 1).sum() >= 4
+
+
+def test_a_planted_object_is_in_the_focus():
+    rows = scene(GRID, [OBJECT], seed=6)
+    selection = reduce([ImageTokens(rows, GRID, None, 120)])[0]
+    focused = torch.zeros(480, dtype=torch.bool)
+    focused[selection.kept[selection.is_focus]] = True
+    assert focused[inside(GRID, OBJECT)].all()
+
+
+def test_an_image_without_contrast_has_no_focus():
+    selection = reduce([ImageTokens(torch.ones(480, 16), GRID, None, 100)])[0]
+    assert not selection.is_focus.any()
+    assert selection.saliency.max() == 0
+
+
+@pytest.mark.parametrize("width", [64, 512])
+@pytest.mark.parametrize("words", [1, 12])
+def test_the_gate_is_shut_for_random_queries(width: int, words: int):
+    gates = []
+    for seed in range(10):
+        rows = scene(GRID, [OBJECT, OTHER], seed=seed, width=width)
+        query = torch.randn(words, width, generator=seeded(100 + seed))
+        gates.append(measured(ImageTokens(rows, GRID, query, 100)).gate.item())
+    assert max(gates) < 0.15
+    assert sum(gates) / 10 < 0.05
+
+
+@pytest.mark.parametrize("width", [64, 512])
+def test_the_gate_opens_for_a_query_that_points_at_a_patch(width: int):
+    for seed in range(10):
+        rows = scene(GRID, [OBJECT, OTHER], seed=seed, width=width)
+        assert measured(ImageTokens(rows, GRID, aim(rows, OBJECT), 100)).gate.item() > 0.5
+
+
+def test_one_pointing_word_among_random_ones_opens_the_gate():
+    rows = scene(GRID, [OBJECT, OTHER], seed=7)
+    noise = torch.randn(11, 256, generator=seeded(8))
+    query = torch.cat([noise, aim(rows, OBJECT)])
+    assert measured(ImageTokens(rows, GRID, query, 100)).gate.item() > 0.5
+
+
+def test_the_gate_is_shut_when_the_aim_is_scattered_over_the_image():
+    rows = scene(GRID, [], seed=9)
+    scattered = torch.randperm(480, generator=seeded(10))[:30]
+    rows[scattered] += torch.randn(256, generator=seeded(11))
+    query = (rows - rows.mean(0))[scattered].mean(0, keepdim=True)
+    assert measured(ImageTokens(rows, GRID, query, 100)).gate.item() < 0.2
+
+
+def test_a_shut_gate_shows_as_zero_relevance_and_leaves_the_choice_alone():
+    rows = scene(GRID, [OBJECT], seed=12)
+    query = torch.randn(4, 256, generator=seeded(13))
+    asked, bare = reduce([ImageTokens(rows, GRID, query, 100), ImageTokens(rows, GRID, None, 100)])
+    assert asked.relevance is not None
+    assert asked.relevance.max() == 0
+    assert torch.equal(asked.kept, bare.kept)
+    assert torch.equal(asked.scores, bare.scores)
+
+
+def test_relevance_is_highest_where_the_query_points():
+    rows = scene(GRID, [OBJECT, OTHER], seed=14)
+    shown = reduce([ImageTokens(rows, GRID, aim(rows, OTHER), 100)])[0].relevance
+    assert shown is not None
+    there = inside(GRID, OTHER)
+    assert shown[there].mean() > 0.7
+    assert shown[~there].mean() < 0.4
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_query_moves_kept_tokens_to_what_it_names(seed: int):
+    boxes = [(0, 0, 8, 8), (0, 14, 8, 8), (11, 0, 8, 8), (11, 14, 8, 8)]
+    rows = scene(GRID, boxes, seed=seed)
+    bare = reduce([ImageTokens(rows, GRID, None, 80)])[0]
+    steered = {box: reduce([ImageTokens(rows, GRID, aim(rows, box), 80)])[0] for box in boxes}
+    gained = {box: kept_in(steered[box], box) - kept_in(bare, box) for box in boxes}
+    least_kept = min(boxes, key=lambda box: kept_in(bare, box))
+    assert min(gained.values()) >= 0
+    assert gained[least_kept] >= 10
+
+
+def test_the_text_mean_is_taken_off_the_query():
+    rows = scene(GRID, [OBJECT], seed=15)
+    offset = 50 * torch.randn(256, generator=seeded(16))
+    drowned = ImageTokens(rows, GRID, aim(rows, OBJECT) + offset, 100)
+    plain, centred = reduce([drowned])[0].relevance, reduce([drowned], text_mean=offset)[0].relevance
+    assert plain is not None
+    assert centred is not None
+    assert centred[inside(GRID, OBJECT)].mean() > plain[inside(GRID, OBJECT)].mean() + 0.5
+
+
+def test_a_random_word_narrows_an_image_down_by_half_a_nat():
+    batch = padded(noise_image((40, 40), 100, seed=17, width=512, words=32))
+    units = centred_directions(batch)
+    text = torch.nn.functional.normalize(batch.text.double(), dim=-1)
+    scores = torch.bmm(text, torch.nn.functional.normalize(units.double(), dim=-1).transpose(1, 2)) * 512**0.5
+    assert narrowing(scores, batch).mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+def test_narrowing_is_the_entropy_that_the_softmax_lost():
+    batch = padded(noise_image((3, 4), 2, seed=18, words=2))
+    scores = torch.randn(1, 2, batch.real.shape[1], generator=seeded(19), dtype=torch.float64)
+    chance = scores[..., :12].softmax(-1)
+    expected = math.log(12) + (chance * chance.log()).sum(-1)
+    assert (narrowing(scores, batch) - expected).abs().max() < 1e-5
+
+
+def test_the_words_of_lowest_entropy_are_heard():
+    batch = padded(noise_image((3, 4), 2, seed=20, words=6))
+    weights = word_weights(torch.tensor([[0.1, 2.0, 0.4, 1.5, 0.2, 1.0]]).double(), batch, FocusContextParams())
+    assert (weights > 0).tolist() == [[False, True, False, True, False, True]]
+    assert weights[0, 1] > weights[0, 3] > weights[0, 5]
+    assert weights.sum().item() == pytest.approx(1)
+
+
+def test_the_soft_maximum_follows_the_best_word():
+    scores = torch.tensor([[[9.0, 0.0, 0.0], [0.0, 9.0, 0.0]]]).double()
+    values = soft_maximum(scores, torch.tensor([[0.5, 0.5]]).double())
+    assert values[0, :2].tolist() == pytest.approx([9 - math.log(2)] * 2, abs=1e-3)
+    assert values[0, 2].item() == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize(("gate", "expected"), [(0.0, [0.2, 0.9]), (1.0, [0.28, 0.91 / 121])])
+def test_fusion_multiplies_and_a_shut_gate_leaves_saliency(gate: float, expected: list[float]):
+    salient = torch.tensor([[0.2, 0.9]]).double()
+    relevant = Relevance(torch.tensor([[1.0, 0.0]]).double(), torch.tensor([[gate]]).double())
+    assert fuse(salient, relevant, FocusContextParams())[0].tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_focus_holds_nine_tenths_of_the_mass_in_as_few_tokens_as_that_takes():
+    batch = padded(noise_image((3, 4), 12, seed=21))
+    fused = torch.zeros(batch.real.shape).double()
+    fused[0, [2, 5, 9, 10]] = torch.tensor([0.5, 0.3, 0.15, 0.05]).double()
+    focus = focus_set(fused, fused, batch, FocusContextParams())
+    assert focus[0].nonzero().flatten().tolist() == [2, 5, 9]
+
+
+def test_a_share_of_the_focus_goes_to_what_is_salient_but_not_named():
+    batch = padded(noise_image((4, 5), 16, seed=22))
+    salient, fused = torch.zeros(2, *batch.real.shape).double()
+    fused[0, :12] = 0.5
+    salient[0, 18:20] = 1.0
+    assert focus_set(fused, salient, batch, FocusContextParams())[0, 18:20].all()
+    assert not focus_set(fused, salient, batch, FocusContextParams(union_share=0))[0, 18:20].any()
+
+
+def test_smoothing_keeps_a_flat_map_flat_up_to_the_border():
+    batch = padded(noise_image((4, 5), 2, seed=23))
+    flat = torch.where(batch.real, 0.7, 0.0).double()
+    assert grids.smooth(flat, grids.build(batch))[0, :20].tolist() == pytest.approx([0.7] * 20)
+
+
+@pytest.mark.parametrize(("pattern", "low", "high"), [("halves", 0.8, 1.0), ("board", -1.0, -0.99), ("flat", 0.0, 0.0)])
+def test_morans_i_tells_patches_from_scatter(pattern: str, low: float, high: float):
+    batch = padded(noise_image((8, 8), 2, seed=24))
+    row, column = torch.arange(8)[:, None], torch.arange(8)
+    values = {"halves": (column > 3) | (row < 0), "board": (row + column) % 2 == 0, "flat": row + column < 99}[pattern]
+    index = grids.morans_i(values.flatten()[None].double(), batch, grids.build(batch)).item()
+    assert low <= index <= high + 1e-9
