@@ -186,9 +186,7 @@ def retained_tokens(total: int, keep_ratio: float, *, floor: int = 2) -> int:
     return min(total, max(floor, math.ceil(total * keep_ratio - 1e-9)))
 
 
-def plan_image(
-    original: int, request: ReductionRequest, query_ids: tuple[int, ...], limits: Settings
-) -> ReductionPlan:
+def plan_image(original: int, request: ReductionRequest, query_ids: tuple[int, ...], limits: Settings) -> ReductionPlan:
     """The plan for an image of `original` visual tokens.
 
     An absolute budget is held within the operator's ratio bounds, so that it opens no way around them.

@@ -1,9 +1,9 @@
 """What can go wrong, in a few kinds.
 
-    ReductionError
-    ├── InvalidField        a request field the client must correct (HTTP 400)
-    ├── RowCountError       the reduction returned another number of rows than planned (HTTP 500)
-    └── UnsupportedSetup    a start-up configuration we refuse (the process does not start)
+ReductionError
+├── InvalidField        a request field the client must correct (HTTP 400)
+├── RowCountError       the reduction returned another number of rows than planned (HTTP 500)
+└── UnsupportedSetup    a start-up configuration we refuse (the process does not start)
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Multimodal-processor mixin: decides, before the encoder runs, how many visual tokens each image keeps.
 
 Runs in the API process. One plan per image, made from the prompt's token ids, sets the placeholder count, the image's
-identity in every vLLM cache, and the fields that tell the worker what to select. vllm-side contract: docs/architecture.md.
+identity in every vLLM cache, and the fields that tell the worker what to select.
+docs/architecture.md, "How a request flows".
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from cachetools import LRUCache
@@ -40,6 +41,9 @@ from .reduction import get_method, method_names
 NUM_KEEP: Final = "sppruner_num_keep"
 QUERY_IDS: Final = "sppruner_query_ids"
 METHOD: Final = "sppruner_method"
+
+REHEARSAL: Final = "rehearsal"
+"""Stands for a method in vLLM's profiling inputs: the image stays whole, but a selection is run for its memory."""
 
 _PLANNED: Final = "sppruner_planned"
 _PROFILING: Final = "sppruner_profiling"
@@ -74,7 +78,12 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         """The ids that tell turns, headers and silent tokens apart."""
         tokenizer = self.info.get_tokenizer()
         config = self.info.get_hf_config()
-        vision = (config.image_token_id, config.video_token_id, config.vision_start_token_id, config.vision_end_token_id)
+        vision = (
+            config.image_token_id,
+            config.video_token_id,
+            config.vision_start_token_id,
+            config.vision_end_token_id,
+        )
         vocabulary = tokenizer.get_vocab()
         return TurnMarkers(
             start=vocabulary["<|im_start|>"],
@@ -107,7 +116,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         return output
 
     def get_dummy_inputs(self, *args: Any, **kwargs: Any) -> ProcessorInputs:
-        """Profiling always sees unreduced images, whatever the server's default ratio."""
+        """Profiling always counts unreduced images, whatever the server's default ratio."""
         inputs: ProcessorInputs = super().get_dummy_inputs(*args, **kwargs)
         return replace(inputs, hf_processor_mm_kwargs={**inputs.hf_processor_mm_kwargs, _PROFILING: True})
 
@@ -117,7 +126,11 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         if "image" not in inputs.mm_data_items:
             return ()
         originals = [self._visual_tokens(inputs, index, key) for index, key in enumerate(hashes)]
-        if profiling or request.keeps_all:
+        if profiling:
+            return tuple(
+                unreduced(original, replace(request, method=REHEARSAL), "keep_ratio_is_1") for original in originals
+            )
+        if request.keeps_all:
             return tuple(unreduced(original, request, "keep_ratio_is_1") for original in originals)
         places = [index for index, token in enumerate(inputs.prompt) if token == self.image_token_id]
         placeable = _rows_can_be_placed(inputs.prompt, originals, self.image_token_id)
@@ -125,8 +138,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             return tuple(unreduced(original, request, "unsupported_input") for original in originals)
         queries = [self._query(inputs.prompt, place, request) for place in places[: len(originals)]]
         return tuple(
-            plan_image(original, request, query, settings())
-            for original, query in zip(originals, queries, strict=True)
+            plan_image(original, request, query, settings()) for original, query in zip(originals, queries, strict=True)
         )
 
     def _query(self, prompt: Sequence[int], place: int, request: ReductionRequest) -> tuple[int, ...]:
@@ -149,8 +161,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             if key not in self._counts:
                 raise VLLMValidationError(f"image {index} was sent by uuid only and is not cached", parameter="uuid")
             return int(self._counts[key])
-        assert isinstance(items, ImageProcessorItems)
-        size = items.get_image_size(index)
+        size = cast("ImageProcessorItems", items).get_image_size(index)
         count = int(
             self.info.get_num_image_tokens(
                 image_width=size.width,
@@ -163,7 +174,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         return count
 
     def _identities(self, hashes: Sequence[str], plans: Sequence[ReductionPlan]) -> list[str]:
-        """The key of each image in vLLM's processor, encoder and prefix caches; upstream's own when nothing is reduced."""
+        """The key of each image in vLLM's three caches; upstream's own when nothing is reduced."""
         algorithm = self.info.ctx.get_mm_config().mm_hasher_algorithm
         return [
             MultiModalHasher.hash_kwargs(
@@ -226,9 +237,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
 
 
 def _planned(kwargs: Mapping[str, Any]) -> _Planned:
-    planned = kwargs[_PLANNED]
-    assert isinstance(planned, _Planned)
-    return planned
+    return cast("_Planned", kwargs[_PLANNED])
 
 
 def _clean(kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,8 +251,7 @@ def _rows_can_be_placed(prompt: Sequence[int], originals: Sequence[int], image_t
 
 
 def _shortened(update: PromptUpdate, plans: Sequence[ReductionPlan]) -> PromptUpdate:
-    assert isinstance(update, PromptReplacement)
-    full = update.replacement
+    full = cast("PromptReplacement", update).replacement
 
     def replacement(index: int) -> Any:
         content: Any = full(index) if callable(full) else full

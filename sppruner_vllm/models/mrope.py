@@ -13,45 +13,19 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from vllm.config import VllmConfig
-from vllm.config.multimodal import MultiModalConfig
 from vllm.distributed import get_tensor_model_parallel_rank
 from vllm.platforms import current_platform
 from vllm.utils.gpu_sync_debug import gpu_sync_allowed
 
 from sppruner_vllm import compat, positions
 from sppruner_vllm.config import settings
-from sppruner_vllm.errors import RowCountError, UnsupportedSetup
-from sppruner_vllm.processor import METHOD, NUM_KEEP, QUERY_IDS
+from sppruner_vllm.errors import RowCountError
+from sppruner_vllm.processor import METHOD, NUM_KEEP, QUERY_IDS, REHEARSAL
 from sppruner_vllm.reduction import ImageTokens, reduce
 from sppruner_vllm.timing import SelectionTimer
 
 from .encode import cut, micro_batches
-
-
-class ReducingMultiModalConfig(MultiModalConfig):
-    """Opens the gate behind which runners ask the model for positions; videos keep their upstream layout."""
-
-    def is_multimodal_pruning_enabled(self) -> bool:
-        return True
-
-
-def check_setup(config: VllmConfig) -> None:
-    """Refuse start-up options under which positions or counts would be wrong.
-
-    Raises:
-        UnsupportedSetup: says which option, and why.
-    """
-    if config.parallel_config.pipeline_parallel_size > 1:
-        raise UnsupportedSetup(
-            "visual-token reduction needs --pipeline-parallel-size 1: only the first stage learns kept positions"
-        )
-    if config.model_config.multimodal_config.video_pruning_rate:
-        raise UnsupportedSetup("visual-token reduction and --video-pruning-rate exclude each other")
-    lora = config.lora_config
-    if lora is not None and lora.enable_tower_connector_lora and settings().min_keep_ratio == 0:
-        raise UnsupportedSetup(
-            "--enable-tower-connector-lora needs SPPRUNER_MIN_KEEP_RATIO above 0: it bounds the encoder tokens of a step"
-        )
+from .gate import ReducingMultiModalConfig, check_setup
 
 
 class ReducedMRopeMixin:
@@ -87,27 +61,33 @@ class ReducedMRopeMixin:
         grids = [tuple(grid) for grid in kwargs["image_grid_thw"].tolist()]
         rows = self._encode(kwargs, grids)
         budgets: list[int] = keep.tolist()
-        reduced = [index for index, budget in enumerate(budgets) if budget != rows[index].shape[0]]
-        if reduced:
-            names = [bytes(methods[index].tolist()).decode() for index in reduced]
-            queries = self._embed_queries([query_ids[index] for index in reduced])
-            for name in dict.fromkeys(names):
-                members = [i for i, other in enumerate(names) if other == name]
-                chosen = [
-                    ImageTokens(
-                        rows=rows[reduced[i]],
-                        grid=self._merged_grid(grids[reduced[i]]),
-                        query=queries[i],
-                        budget=budgets[reduced[i]],
-                    )
-                    for i in members
-                ]
-                for i, packed in zip(members, self._select(chosen, name), strict=True):
-                    rows[reduced[i]] = packed
+        names = [bytes(method.tolist()).decode() for method in methods]
+        if REHEARSAL in names:
+            self._rehearse(rows, grids)
+        reduced = [index for index, budget in enumerate(budgets) if budget < rows[index].shape[0]]
+        queries = dict(zip(reduced, self._embed_queries([query_ids[index] for index in reduced]), strict=True))
+        for name in dict.fromkeys(names[index] for index in reduced):
+            members = [index for index in reduced if names[index] == name]
+            images = [
+                ImageTokens(rows[index], self._merged_grid(grids[index]), queries[index], budgets[index])
+                for index in members
+            ]
+            for index, packed in zip(members, self._select(images, name), strict=True):
+                rows[index] = packed
         for index, budget in enumerate(budgets):
             if rows[index].shape[0] != budget:
                 raise RowCountError(f"image has {budget} placeholders but {rows[index].shape[0]} rows")
         return tuple(rows)
+
+    def _rehearse(self, rows: Sequence[Tensor], grids: Sequence[tuple[int, ...]]) -> None:
+        """Let vLLM's memory profiling see the selection at its largest."""
+        self._reduce(
+            [
+                ImageTokens(image, self._merged_grid(grid), None, (image.shape[0] + 1) // 2)
+                for image, grid in zip(rows, grids, strict=True)
+            ],
+            settings().method,
+        )
 
     def _encode(self, inputs: dict[str, Any], grids: Sequence[tuple[int, ...]]) -> list[Tensor]:
         """The encoder's rows per image, (N, D) each, in micro-batches of unreduced tokens."""
@@ -149,10 +129,10 @@ class ReducedMRopeMixin:
         return [query if query.numel() else None for query in embedded]
 
     def _embed_text(self, ids: Tensor) -> Tensor:
-        return cast(Tensor, self.get_language_model().embed_input_ids(ids))  # type: ignore[attr-defined]
+        return cast("Tensor", self.get_language_model().embed_input_ids(ids))  # type: ignore[attr-defined]
 
     def _mean_text_embedding(self, images: Sequence[ImageTokens]) -> Tensor | None:
-        """Mean of the embedding table, (D,) float32: the offset that all text shares. None when no image has a query."""
+        """Mean of the embedding table, (D,) float32: the offset all text shares. None when no image has a query."""
         if all(image.query is None for image in images):
             return None
         if self._text_mean is None:
@@ -194,9 +174,7 @@ class ReducedMRopeMixin:
         """No modality: a captured graph would return the encoder's rows unreduced."""
         return replace(super().get_encoder_cudagraph_config(), modalities=[])  # type: ignore[misc]
 
-    def get_mm_lora_token_counts(
-        self, *, modality: str, mm_kwargs: Any, num_mm_embeds: int
-    ) -> tuple[int, int | None]:
+    def get_mm_lora_token_counts(self, *, modality: str, mm_kwargs: Any, num_mm_embeds: int) -> tuple[int, int | None]:
         """Tokens the tower and the connector really see: those before reduction."""
         grid = None if mm_kwargs is None else mm_kwargs.get(f"{modality}_grid_thw")
         if grid is not None:

@@ -59,13 +59,22 @@ RATIOS = (0.5, 0.222, 0.06)
 STOCK = (
     Case((("what is a cat", ()),), 10),
     Case((("tell me about the sea", ()), ("it is blue", ()), ("why", ())), 11),
-    *(Case(((f"question number {n}", (size,)),), 20 + n) for n, size in enumerate((SQUARE, PORTRAIT, LANDSCAPE, STRIP))),
-    *(Case(((f"compare these {n}", (a, b)),), 30 + n) for n, (a, b) in enumerate(
-        ((SQUARE, PORTRAIT), (PORTRAIT, LANDSCAPE), (STRIP, SQUARE), (LANDSCAPE, LANDSCAPE)))),
+    *(
+        Case(((f"question number {n}", (size,)),), 20 + n)
+        for n, size in enumerate((SQUARE, PORTRAIT, LANDSCAPE, STRIP))
+    ),
+    *(
+        Case(((f"compare these {n}", (a, b)),), 30 + n)
+        for n, (a, b) in enumerate(((SQUARE, PORTRAIT), (PORTRAIT, LANDSCAPE), (STRIP, SQUARE), (LANDSCAPE, LANDSCAPE)))
+    ),
     *(Case(((f"which of the three {n}", (SQUARE, PORTRAIT, LANDSCAPE)),), 40 + n) for n in range(3)),
-    *(Case(((f"look {n}", (size,)), ("i see", ()), ("and now", ())), 50 + n) for n, size in enumerate(
-        (PORTRAIT, LANDSCAPE, SQUARE))),
-    *(Case(((f"one {n}", (a,)), ("fine", ()), ("two", (b,))), 60 + n) for n, (a, b) in enumerate(
-        ((SQUARE, LANDSCAPE), (PORTRAIT, STRIP), (LANDSCAPE, PORTRAIT), (STRIP, STRIP)))),
+    *(
+        Case(((f"look {n}", (size,)), ("i see", ()), ("and now", ())), 50 + n)
+        for n, size in enumerate((PORTRAIT, LANDSCAPE, SQUARE))
+    ),
+    *(
+        Case(((f"one {n}", (a,)), ("fine", ()), ("two", (b,))), 60 + n)
+        for n, (a, b) in enumerate(((SQUARE, LANDSCAPE), (PORTRAIT, STRIP), (LANDSCAPE, PORTRAIT), (STRIP, STRIP)))
+    ),
 )
 assert len(STOCK) == 20

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engines import Answer, ask, recorded_selections, start_engine
-from reference import Reference
 
 from cases import RATIOS, REDUCED
+from engines import Answer, ask, recorded_selections, start_engine
+from reference import Reference
 
 
 @pytest.fixture(scope="session")

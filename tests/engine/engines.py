@@ -8,17 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from cases import Case
 from torch import Tensor
 
+from cases import PORTRAIT, SQUARE, Case, picture
 from sppruner_vllm.config import settings
 
 TOKENS = 8
 
 _ALIVE: list[Any] = []
-"""An engine that is collected takes vLLM's process-wide groups with it, under the feet of the others."""
+
+
+def keep_alive(engine: Any) -> Any:
+    """An engine that is collected takes vLLM's process-wide groups with it, under the feet of the others."""
+    _ALIVE.append(engine)
+    return engine
 
 
 @dataclass(frozen=True)
@@ -49,9 +55,8 @@ def start_engine(model: Path, **options: Any) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         patch.setenv("SPPRUNER_ALLOW_METHOD", "1")
-        _ALIVE.append(LLM(model=str(model), **(usual | options)))
         settings()
-    return _ALIVE[-1]
+        return keep_alive(LLM(model=str(model), **(usual | options)))
 
 
 def ask(
@@ -66,6 +71,39 @@ def ask(
         kwargs = fields if one is None else {"keep_ratio": one, **fields}
         llm.enqueue_chat(case.messages(), sampling, use_tqdm=False, mm_processor_kwargs=kwargs or None)
     return [_answer(output) for output in llm.wait_for_completion(use_tqdm=False)]
+
+
+def ask_about_video(llm: Any, ratio: float | None = None) -> Answer:
+    """One prompt with a picture, a video of four frames and a second picture."""
+    from vllm import SamplingParams
+
+    frames = np.stack([np.asarray(picture((112, 140), 900 + n)) for n in range(4)])
+    pad = "<|vision_start|><|{}_pad|><|vision_end|>"
+    request = {
+        "prompt": f"<|im_start|>user\n{pad.format('image')}{pad.format('video')} then {pad.format('image')} what"
+        "<|im_end|>\n<|im_start|>assistant\n",
+        "multi_modal_data": {
+            "image": [picture(SQUARE, 910), picture(PORTRAIT, 911)],
+            "video": [
+                (
+                    frames,
+                    {
+                        "fps": 2.0,
+                        "duration": 2.0,
+                        "total_num_frames": 4,
+                        "frames_indices": [0, 1, 2, 3],
+                        "video_backend": "opencv",
+                        "do_sample_frames": False,
+                    },
+                )
+            ],
+        },
+    }
+    if ratio is not None:
+        request["mm_processor_kwargs"] = {"keep_ratio": ratio}
+    sampling = SamplingParams(max_tokens=TOKENS, temperature=0, logprobs=-1, ignore_eos=True)
+    (output,) = llm.generate(request, sampling, use_tqdm=False)
+    return _answer(output)
 
 
 def _answer(output: Any) -> Answer:

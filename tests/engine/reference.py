@@ -1,7 +1,7 @@
 """What a reduced prompt should give, computed by Hugging Face transformers in float32.
 
-The unreduced prompt is laid out by transformers itself: its embeddings and its positions. Dropped visual tokens are then
-cut out of both, and the language model runs on the rest. Nothing of ours takes part.
+The unreduced prompt is laid out by transformers itself: its embeddings and its positions. Dropped visual tokens are
+then cut out of both, and the language model runs on the rest. Nothing of ours takes part.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from cases import Case
 from torch import Tensor
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+
+from cases import Case
 
 
 class Reference:
@@ -40,7 +41,9 @@ class Reference:
         embeddings = self.model.get_input_embeddings()(ids)
         keep = torch.ones(ids.shape[1], dtype=torch.bool)
         if "pixel_values" in inputs:
-            features = self.model.model.get_image_features(inputs["pixel_values"], inputs["image_grid_thw"]).pooler_output
+            features = self.model.model.get_image_features(
+                inputs["pixel_values"], inputs["image_grid_thw"]
+            ).pooler_output
             places = (ids[0] == self.model.config.image_token_id).nonzero().flatten()
             embeddings[0, places] = torch.cat(list(features))
             if kept is not None:
@@ -71,6 +74,9 @@ def _plain(case: Case) -> list[dict[str, object]]:
     return [
         message
         if isinstance(message["content"], str)
-        else {**message, "content": [{"type": "image"} if part["type"] != "text" else part for part in message["content"]]}
+        else {
+            **message,
+            "content": [{"type": "image"} if part["type"] != "text" else part for part in message["content"]],
+        }
         for message in case.messages()
     ]

@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 
 from cases import STOCK
-from engines import ask, start_engine
+from engines import ask, ask_about_video, start_engine
 
 if __name__ == "__main__":
     model, out = Path(sys.argv[1]), Path(sys.argv[2])
     llm = start_engine(model)
     (module,) = llm.apply_model(lambda model: type(model).__module__)
-    answers = [{"tokens": a.tokens, "prompt": a.prompt, "model_class": module} for a in ask(llm, list(STOCK))]
+    answers = [
+        {"tokens": a.tokens, "prompt": a.prompt, "model_class": module}
+        for a in [*ask(llm, list(STOCK)), ask_about_video(llm)]
+    ]
     out.write_text(json.dumps(answers))

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from engines import TOKENS, Answer, ask, recorded_selections
-from reference import Reference
 
 from cases import REDUCED, SQUARE, Case
+from engines import TOKENS, Answer, ask, recorded_selections
+from reference import Reference
 
 _seeds = itertools.count(70)
 QUESTION = "what is the colour of the small cat"

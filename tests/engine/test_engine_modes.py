@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from engines import TOKENS, Answer, ask, start_engine
-
 from cases import REDUCED
+from engines import TOKENS, Answer, ask, start_engine
 
 Reduced = dict[tuple[int, float], tuple[Answer, list[list[int]]]]
 
@@ -30,7 +29,11 @@ def test_chunks_that_cut_an_image_in_two_change_nothing(tiny_model: Path, reduce
 
 def test_preemption_changes_nothing(tiny_model: Path, reduced: Reduced) -> None:
     llm = start_engine(
-        tiny_model, num_gpu_blocks_override=20, max_model_len=512, max_num_batched_tokens=512, enable_prefix_caching=False
+        tiny_model,
+        num_gpu_blocks_override=20,
+        max_model_len=512,
+        max_num_batched_tokens=512,
+        enable_prefix_caching=False,
     )
     answers_alike(llm, reduced, tokens=64)
     (preemptions,) = [metric.value for metric in llm.get_metrics() if metric.name == "vllm:num_preemptions"]

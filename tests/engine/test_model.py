@@ -11,7 +11,7 @@ import torch
 from cases import picture
 from sppruner_vllm.errors import RowCountError, UnsupportedSetup
 from sppruner_vllm.models.encode import micro_batches
-from sppruner_vllm.models.mrope import check_setup
+from sppruner_vllm.models.gate import check_setup
 from sppruner_vllm.processor import METHOD, NUM_KEEP, QUERY_IDS
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from engines import TOKENS, Answer, ask
-from reference import Reference
 
 from cases import RATIOS, REDUCED
+from engines import TOKENS, Answer, ask
+from reference import Reference
 from sppruner_vllm.config import retained_tokens
 
 TOLERANCE = 2e-3

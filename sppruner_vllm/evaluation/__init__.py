@@ -1,0 +1,1 @@
+"""The proof kit: what a keep ratio costs and saves."""

@@ -1,0 +1,35 @@
+"""Start-up: which options go with reduction, and the switch that makes vLLM's runners ask for positions."""
+
+from __future__ import annotations
+
+from vllm.config import VllmConfig
+from vllm.config.multimodal import MultiModalConfig
+
+from sppruner_vllm.config import settings
+from sppruner_vllm.errors import UnsupportedSetup
+
+
+class ReducingMultiModalConfig(MultiModalConfig):
+    """Opens the gate behind which runners ask the model for positions; videos keep their upstream layout."""
+
+    def is_multimodal_pruning_enabled(self) -> bool:
+        return True
+
+
+def check_setup(config: VllmConfig) -> None:
+    """Refuse start-up options under which positions or counts would be wrong.
+
+    Raises:
+        UnsupportedSetup: says which option, and why.
+    """
+    if config.parallel_config.pipeline_parallel_size > 1:
+        raise UnsupportedSetup(
+            "visual-token reduction needs --pipeline-parallel-size 1: only the first stage learns kept positions"
+        )
+    if config.model_config.multimodal_config.video_pruning_rate:
+        raise UnsupportedSetup("visual-token reduction and --video-pruning-rate exclude each other")
+    lora = config.lora_config
+    if lora is not None and lora.enable_tower_connector_lora and settings().min_keep_ratio == 0:
+        raise UnsupportedSetup(
+            "--enable-tower-connector-lora needs SPPRUNER_MIN_KEEP_RATIO above 0, which bounds a step's encoder tokens"
+        )
