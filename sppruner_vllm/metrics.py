@@ -23,31 +23,31 @@ _SECONDS_BUCKETS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.
 
 @cache
 def visual_tokens_original() -> Counter:
-    return Counter("sppruner_visual_tokens_original", "Visual tokens of the images of requests, before reduction.")
+    return Counter("sppruner_visual_tokens_original", "Visual tokens of the images of rendered prompts, before reduction.")
 
 
 @cache
 def visual_tokens_retained() -> Counter:
-    return Counter("sppruner_visual_tokens_retained", "Visual tokens that went into prefill, after reduction.")
+    return Counter("sppruner_visual_tokens_retained", "Visual tokens of the images of rendered prompts, after reduction.")
 
 
 @cache
 def retained_ratio() -> Histogram:
     return Histogram(
-        "sppruner_retained_ratio", "Retained over original visual tokens of a request.", buckets=_RATIO_BUCKETS
+        "sppruner_retained_ratio", "Retained over original visual tokens of a prompt with images.", buckets=_RATIO_BUCKETS
     )
 
 
 @cache
 def retained_tokens() -> Histogram:
     return Histogram(
-        "sppruner_retained_tokens", "Retained visual tokens of a request with images.", buckets=_TOKEN_BUCKETS
+        "sppruner_retained_tokens", "Retained visual tokens of a prompt with images.", buckets=_TOKEN_BUCKETS
     )
 
 
 @cache
 def requests() -> Counter:
-    return Counter("sppruner_requests", "Requests to the chat and responses routes, by outcome.", ["outcome"])
+    return Counter("sppruner_requests", "Requests to the chat, responses and messages routes, by outcome.", ["outcome"])
 
 
 @cache

@@ -1,0 +1,108 @@
+"""The command line: vLLM's serve flags, plus ours.
+
+Our flags only set SPPRUNER_* variables, because the environment is what reaches every process vLLM starts.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, Namespace
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from sppruner_vllm.compat import serve_parser
+from sppruner_vllm.config import Settings, settings
+from sppruner_vllm.reduction import method_names
+
+FLAGS: Final = {
+    "keep_ratio": "--keep-ratio",
+    "min_keep_ratio": "--min-keep-ratio",
+    "max_keep_ratio": "--max-keep-ratio",
+    "min_tokens": "--min-tokens",
+    "method": "--reduction-method",
+    "allow_method": "--allow-reduction-method",
+}
+"""Settings field to flag."""
+
+_DEST: Final = "sppruner_"
+
+
+def parse(argv: Sequence[str] | None = None) -> Namespace:
+    """Parse the command line and set the environment; exits with status 2 and a message when something is wrong.
+
+    Args:
+        argv: without the program name; None takes the process's own.
+
+    Returns:
+        vLLM's arguments, ours taken out.
+    """
+    parser = serve_parser()
+    add_flags(parser)
+    # The usual usage details are what `visual_tokens` stands beside; --no-enable-prompt-tokens-details turns them off.
+    parser.set_defaults(enable_prompt_tokens_details=True)
+    args: Namespace = parser.parse_args(None if argv is None else list(argv))
+    if problem := _export(args) or _unsupported(args):
+        parser.error(problem)
+    return args
+
+
+def add_flags(parser: ArgumentParser) -> None:
+    """Add our flags as a group of their own."""
+    group = parser.add_argument_group("SPpruner", "Visual-token reduction; each flag has an environment variable.")
+    for name, flag in FLAGS.items():
+        field = Settings.model_fields[name]
+        kind: dict[str, Any] = {"action": BooleanOptionalAction} if field.annotation is bool else {"metavar": "VALUE"}
+        description = f"{field.description} Default: {field.default}. Environment: {_variable(name)}."
+        group.add_argument(flag, dest=_DEST + name, default=SUPPRESS, help=description, **kind)
+
+
+def _export(args: Namespace) -> str | None:
+    """Move our flags from `args` to the environment; the problem with the settings, if there is one."""
+    for name in FLAGS:
+        if hasattr(args, _DEST + name):
+            os.environ[_variable(name)] = str(getattr(args, _DEST + name))
+            delattr(args, _DEST + name)
+    settings.cache_clear()
+    try:
+        chosen = settings()
+    except ValidationError as exc:
+        return "; ".join(_explain(error) for error in exc.errors())
+    if chosen.method not in method_names():
+        return f"--reduction-method: {chosen.method} is not one of {', '.join(sorted(method_names()))}"
+    return None
+
+
+def _explain(error: Any) -> str:
+    field = str(error["loc"][0]) if error["loc"] else None
+    if field is None:
+        return str(error["msg"])
+    return f"{FLAGS.get(field, _variable(field))}: {error['msg']}, got {error['input']}"
+
+
+def _unsupported(args: Namespace) -> str | None:
+    from vllm import envs
+
+    if envs.VLLM_USE_RUST_FRONTEND:
+        return "VLLM_USE_RUST_FRONTEND bypasses the Python API server and with it keep_ratio; unset it"
+    if args.grpc:
+        return "--grpc replaces the HTTP server and with it keep_ratio; leave it out"
+    return None
+
+
+def _variable(field: str) -> str:
+    return f"SPPRUNER_{field.upper()}"
+
+
+def serve(args: Namespace) -> None:
+    """Run vLLM's serve command, which also decides between one and several API server processes."""
+    from vllm.entrypoints.cli.serve import ServeSubcommand
+    from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
+    from vllm.logger import configure_logging_from_args
+
+    cli_env_setup()
+    configure_logging_from_args(args)
+    command = ServeSubcommand()
+    command.validate(args)
+    command.cmd(args)

@@ -1,0 +1,61 @@
+"""The process environment vLLM is started in: which plugins load, and where worker processes leave their metrics.
+
+Imports nothing of vLLM: vLLM and prometheus_client read these variables when they are imported.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import entry_points
+from typing import Final
+
+from sppruner_vllm.errors import UnsupportedSetup
+
+PLUGINS: Final = "VLLM_PLUGINS"
+METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+_OURS: Final = {"vllm.general_plugins": "sppruner", "vllm.endpoint_plugins": "sppruner_api"}
+_LOADED_BY_DEFAULT: Final = (
+    "vllm.general_plugins",
+    "vllm.platform_plugins",
+    "vllm.io_processor_plugins",
+    "vllm.stat_logger_plugins",
+)
+
+
+def select_plugins() -> None:
+    """Name our two plugins in VLLM_PLUGINS, and every other that would have loaded without it.
+
+    Endpoint plugins load only when named, and naming any hides the rest. A list the operator set is only added to.
+
+    Raises:
+        UnsupportedSetup: the package is not installed, so vLLM would not find the plugins and would reduce nothing.
+    """
+    for group, name in _OURS.items():
+        if name not in entry_points(group=group).names:
+            raise UnsupportedSetup(f"entry point {group}: {name} is missing; install sppruner-vllm with pip")
+    if (listed := os.environ.get(PLUGINS)) is not None:
+        names = [name for name in listed.split(",") if name]
+    else:
+        names = sorted({point.name for group in _LOADED_BY_DEFAULT for point in entry_points(group=group)})
+    os.environ[PLUGINS] = ",".join(dict.fromkeys([*names, *_OURS.values()]))
+
+
+@contextmanager
+def metrics_folder() -> Iterator[None]:
+    """A fresh PROMETHEUS_MULTIPROC_DIR, removed at the end; one that the operator set is used as it is.
+
+    With it, /metrics also has what worker processes observe (the selection times).
+    """
+    if METRICS_FOLDER in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="sppruner-metrics-", ignore_cleanup_errors=True) as folder:
+        os.environ[METRICS_FOLDER] = folder
+        try:
+            yield
+        finally:
+            del os.environ[METRICS_FOLDER]

@@ -1,0 +1,74 @@
+"""How a refused request is answered: OpenAI's error object, with a string code from a closed vocabulary.
+
+Codes of our own: invalid_keep_ratio, invalid_keep_tokens, invalid_focus_query, invalid_reduction_method,
+unsupported_parameter, invalid_image, image_too_large, image_fetch_failed, image_url_forbidden. All are HTTP 400.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import aiohttp
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from PIL import Image
+from pydantic import BaseModel
+
+from sppruner_vllm.errors import InvalidField
+
+INVALID_REQUEST: Final = "invalid_request_error"
+IMAGE_URL: Final = "image_url"
+
+
+class ErrorObject(BaseModel):
+    """`error` of a refusal. vLLM's own refusals share the shape, with the HTTP status as an integer code."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | int | None = None
+
+
+class ErrorBody(BaseModel):
+    """Body of a refusal."""
+
+    error: ErrorObject
+
+
+def refusal(exc: InvalidField) -> JSONResponse:
+    """The 400 that names the field to correct."""
+    error = ErrorObject(message=str(exc), type=INVALID_REQUEST, param=exc.field, code=exc.code)
+    return JSONResponse(ErrorBody(error=error).model_dump(), status_code=400)
+
+
+async def refuse(_: Request, exc: Exception) -> JSONResponse:
+    """Exception handler of the app for InvalidField, whichever route raised it."""
+    if not isinstance(exc, InvalidField):
+        raise exc
+    return refusal(exc)
+
+
+def image_refusal(exc: Exception) -> InvalidField | None:
+    """The client's fault behind an exception that vLLM would answer with a 5xx; None when it is not one we know.
+
+    The messages say nothing of the server's files or network: what a fetch met is not the client's to learn.
+    """
+    message = str(exc)
+    match exc:
+        case Image.DecompressionBombError():
+            return _refused("image_too_large", "the image has more pixels than this server decodes")
+        case aiohttp.ClientError() | TimeoutError():
+            return _refused("image_fetch_failed", "the image could not be fetched from its URL")
+        case RuntimeError() if message.startswith("Cannot load local files"):
+            return _refused("image_url_forbidden", "file: URLs are not open on this server")
+        case NotImplementedError() if "base64 data URLs" in message:
+            return _refused("invalid_image", "a data: URL of an image must be base64-encoded")
+        case _:
+            return None
+
+
+ImageCode = Literal["invalid_image", "image_too_large", "image_fetch_failed", "image_url_forbidden"]
+
+
+def _refused(code: ImageCode, message: str) -> InvalidField:
+    return InvalidField(IMAGE_URL, message, code=code)

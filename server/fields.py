@@ -1,0 +1,51 @@
+"""The reduction fields of a request body, wherever the client put them.
+
+They are documented as top-level fields. The same names inside `mm_processor_kwargs` are accepted too, because that is
+how plain vLLM takes them; nothing else in there is ours to admit.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from sppruner_vllm.config import REQUEST_FIELDS, settings, validate_request
+from sppruner_vllm.errors import InvalidField
+from sppruner_vllm.reduction import method_names
+
+
+def reduction_fields(request: Any) -> dict[str, object]:
+    """The fields of REQUEST_FIELDS that a parsed request sets, unchecked; null counts as not set.
+
+    Raises:
+        InvalidField: a field is given in both places with different values.
+    """
+    nested = getattr(request, "mm_processor_kwargs", None) or {}
+    fields: dict[str, object] = {}
+    for name in REQUEST_FIELDS:
+        given = [value for value in (getattr(request, name, None), nested.get(name)) if value is not None]
+        if len(given) == 2 and given[0] != given[1]:
+            raise InvalidField(name, f"{name} and mm_processor_kwargs.{name} differ; send one of them")
+        if given:
+            fields[name] = given[0]
+    return fields
+
+
+def foreign_kwargs(request: Any) -> dict[str, object]:
+    """What is left of a request's `mm_processor_kwargs` without our fields."""
+    nested = getattr(request, "mm_processor_kwargs", None) or {}
+    return {name: value for name, value in nested.items() if name not in REQUEST_FIELDS}
+
+
+def check(fields: dict[str, object]) -> None:
+    """Hold the fields against the operator's settings.
+
+    Raises:
+        InvalidField: names the field that must change.
+    """
+    validate_request(fields, settings(), _methods())
+
+
+@cache
+def _methods() -> frozenset[str]:
+    return frozenset(method_names())

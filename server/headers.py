@@ -1,0 +1,29 @@
+"""The response headers that say what was reduced, and the only place that spells their names."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sppruner_vllm.accounting import VisualTokens
+
+ORIGINAL: Final = "x-sppruner-visual-tokens-original"
+RETAINED: Final = "x-sppruner-visual-tokens-retained"
+KEEP_RATIO: Final = "x-sppruner-keep-ratio"
+METHOD: Final = "x-sppruner-method"
+SKIPPED_REASON: Final = "x-sppruner-skipped-reason"
+
+
+def headers_of(tokens: VisualTokens) -> dict[str, str]:
+    """The headers of a response to a request with images; SKIPPED_REASON only when nothing was reduced.
+
+    Numbers read back as the very values in `usage`.
+    """
+    headers = {
+        ORIGINAL: str(tokens.original),
+        RETAINED: str(tokens.retained),
+        KEEP_RATIO: repr(tokens.keep_ratio),
+        METHOD: tokens.method,
+    }
+    if tokens.skipped_reason is not None:
+        headers[SKIPPED_REASON] = tokens.skipped_reason
+    return headers

@@ -1,0 +1,74 @@
+"""Counts how each request to our routes ended, once, from what went out on the wire.
+
+A route class rather than a middleware: exception handlers run inside a route's own ASGI app, so the status seen here is
+the final one, and requests to other routes are not touched.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
+
+from sppruner_vllm.metrics import Outcome, count_request
+
+from .record import recording
+
+_ERROR_EVENTS: Final = ('data: {"error"', "event: error", "event: response.failed")
+
+
+class RecordedRoute(APIRoute):
+    """A route that keeps a RequestRecord while it serves, and counts the outcome afterwards."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        status, complete = 0, False
+
+        async def observe(message: Message) -> None:
+            nonlocal status, complete
+            await send(message)
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            elif message["type"] == "http.response.body":
+                complete = not message.get("more_body", False)
+
+        with recording() as record:
+            try:
+                await super().handle(scope, receive, observe)
+            except (ClientDisconnect, OSError):
+                record.outcome = "client_disconnect"
+                raise
+            except Exception:
+                record.outcome = "server_error"
+                raise
+            finally:
+                count_request(record.outcome or outcome_of(status, complete))
+
+
+def outcome_of(status: int, complete: bool) -> Outcome:
+    """The outcome that an HTTP status stands for; an answer that was cut short means that the client left.
+
+    Args:
+        status: HTTP status sent, 0 for none.
+        complete: whether the last byte of the body was sent.
+    """
+    if not complete:
+        return "client_disconnect"
+    if status >= 500:
+        return "server_error"
+    return "client_error" if status >= 400 else "success"
+
+
+def outcome_of_event(event: str | bytes) -> Outcome | None:
+    """The outcome that an error event inside a stream stands for; None for any other event."""
+    text = event if isinstance(event, str) else event.decode(errors="replace")
+    if not text.startswith(_ERROR_EVENTS):
+        return None
+    _, _, data = text.partition("data:")
+    try:
+        code = json.loads(data)["error"]["code"]
+    except (ValueError, KeyError, TypeError):
+        return "server_error"
+    return "client_error" if isinstance(code, int) and 400 <= code < 500 else "server_error"

@@ -1,0 +1,36 @@
+"""The entry point `vllm.endpoint_plugins: sppruner_api`, by which our routes get into vLLM's own server.
+
+vLLM loads it in every API server process, the ones it spawns itself included, when VLLM_PLUGINS names it.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any, Final
+
+from fastapi import FastAPI
+from starlette.datastructures import State
+
+from sppruner_vllm.errors import InvalidField
+
+from .errors import refuse
+from .renderer import install_gate
+from .routes import router
+
+NAME: Final = "sppruner_api"
+
+
+class EndpointPlugin:
+    """What vLLM asks of an endpoint plugin (plugins/endpoint_plugins/interface.py)."""
+
+    name = NAME
+    required_tasks = ("generate",)
+
+    def attach_router(self, app: FastAPI) -> None:
+        """Add our routes and the answer to refused fields; vLLM drops its routes of the same path."""
+        app.include_router(router)
+        app.add_exception_handler(InvalidField, refuse)
+
+    async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
+        """Put the gate before the one renderer that all endpoints share."""
+        install_gate(state.online_renderer)

@@ -1,0 +1,83 @@
+"""The gate before vLLM's renderer: our fields go in, foreign processor kwargs stay out, the account comes back.
+
+One OnlineRenderer serves chat, batch, responses, messages, tokenize and /invocations, so a gate on its two entrances
+covers them all (vLLM 0.32, renderers/online_renderer.py, preprocess_chat and preprocess_cmpl).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any
+
+from vllm.entrypoints.generate.base.protocol import validate_request_mm_kwargs
+
+from sppruner_vllm.accounting import visual_tokens_of
+
+from .errors import image_refusal
+from .fields import check, foreign_kwargs, reduction_fields
+from .record import current_record
+
+Preprocess = Callable[..., Awaitable[Any]]
+
+
+def install_gate(renderer: Any) -> None:
+    """Put the gate before a renderer's entrances.
+
+    The renderer itself must trust what arrives, since our fields travel as processor kwargs; the operator's own
+    `--trust-request-mm-kwargs` goes on to decide about everything else.
+    """
+    trusted = bool(renderer.trust_request_mm_kwargs)
+    renderer.trust_request_mm_kwargs = True
+    renderer.preprocess_chat = _gated_chat(renderer.preprocess_chat, trusted)
+    renderer.preprocess_cmpl = _gated_completion(renderer.preprocess_cmpl, trusted)
+
+
+def _gated_chat(preprocess: Preprocess, trusted: bool) -> Preprocess:
+    @wraps(preprocess)
+    async def gated(request: Any, *args: Any, **kwargs: Any) -> Any:
+        fields, foreign = _admit(request, trusted)
+        request.mm_processor_kwargs = {**foreign, **fields} or None
+        try:
+            conversation, engine_inputs = await preprocess(request, *args, **kwargs)
+        except Exception as exc:
+            if refused := image_refusal(exc):
+                raise refused from exc
+            raise
+        record = current_record()
+        # Turns that a tool adds to a response render the same images again: the first rendering is the client's.
+        if record is not None and record.visual_tokens is None:
+            record.visual_tokens = visual_tokens_of(engine_inputs[0])
+        return conversation, engine_inputs
+
+    return gated
+
+
+def _gated_completion(preprocess: Preprocess, trusted: bool) -> Preprocess:
+    @wraps(preprocess)
+    async def gated(request: Any, *args: Any, **kwargs: Any) -> Any:
+        # A text prompt has no image to reduce: our fields are checked and go no further.
+        _, foreign = _admit(request, trusted)
+        request.mm_processor_kwargs = foreign or None
+        return await preprocess(request, *args, **kwargs)
+
+    return gated
+
+
+def _admit(request: Any, trusted: bool) -> tuple[dict[str, object], dict[str, object]]:
+    """The request's reduction fields and its other processor kwargs, both allowed to go on.
+
+    Raises:
+        InvalidField: a reduction field has a value we refuse.
+        VLLMValidationError: foreign kwargs, and the operator does not trust them.
+    """
+    record = current_record()
+    fields = reduction_fields(request) or (record.fields if record is not None else {})
+    check(fields)
+    foreign = foreign_kwargs(request)
+    validate_request_mm_kwargs(
+        mm_processor_kwargs=foreign,
+        media_io_kwargs=getattr(request, "media_io_kwargs", None),
+        trust_request_mm_kwargs=trusted,
+    )
+    return fields, foreign

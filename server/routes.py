@@ -1,0 +1,76 @@
+"""Our routes: vLLM's own handlers behind a check of the reduction fields, their answers completed.
+
+vLLM replaces its routes of the same path by these (plugins/endpoint_plugins/interface.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from vllm.entrypoints.anthropic import api_router as messages_api
+from vllm.entrypoints.anthropic.protocol import AnthropicError, AnthropicErrorResponse
+from vllm.entrypoints.openai.chat_completion import api_router as chat_api
+from vllm.entrypoints.openai.responses import api_router as responses_api
+
+from sppruner_vllm.errors import InvalidField
+
+from .answers import CHAT, NO_USAGE, RESPONSES, Usage, complete
+from .errors import INVALID_REQUEST, ErrorBody
+from .fields import check, reduction_fields
+from .outcomes import RecordedRoute
+from .record import RequestRecord, current_record
+from .request import ChatRequest, MessagesRequest, ResponseRequest
+
+router: Final = APIRouter(route_class=RecordedRoute)
+
+Handler = Callable[..., Awaitable[Any]]
+
+
+def _replaces(upstream: APIRouter, path: str, refused: type[BaseModel]) -> Callable[[Handler], Handler]:
+    """Declare a route as vLLM declares the one it replaces: same dependencies and documented answers, but our 400."""
+    route = next(r for r in upstream.routes if isinstance(r, APIRoute) and r.path == path and "POST" in r.methods)
+    return router.post(
+        path,
+        dependencies=route.dependencies,
+        responses={**route.responses, 400: {"model": refused}},
+        response_model=None,
+    )
+
+
+@_replaces(chat_api.router, "/v1/chat/completions", ErrorBody)
+async def chat_completions(request: ChatRequest, raw_request: Request) -> Response | None:
+    """OpenAI's chat completions, with reduction fields."""
+    return await _serve(chat_api.create_chat_completion, request, raw_request, CHAT)
+
+
+@_replaces(responses_api.router, "/v1/responses", ErrorBody)
+async def responses(request: ResponseRequest, raw_request: Request) -> Response | None:
+    """OpenAI's responses, with reduction fields."""
+    return await _serve(responses_api.create_responses, request, raw_request, RESPONSES)
+
+
+@_replaces(messages_api.router, "/v1/messages", AnthropicErrorResponse)
+async def messages(request: MessagesRequest, raw_request: Request) -> Response | None:
+    """Anthropic's messages, with reduction fields; the account is in the headers alone."""
+    try:
+        return await _serve(messages_api.create_messages, request, raw_request, NO_USAGE)
+    except InvalidField as exc:
+        body = AnthropicErrorResponse(error=AnthropicError(type=INVALID_REQUEST, message=str(exc)))
+        return JSONResponse(body.model_dump(), status_code=400)
+
+
+async def _serve(handler: Handler, request: Any, raw_request: Request, usage: Usage) -> Response | None:
+    """Check the reduction fields before anything else happens, then let vLLM serve the request.
+
+    Raises:
+        InvalidField: a reduction field has a value we refuse.
+    """
+    record = current_record() or RequestRecord()
+    record.fields = reduction_fields(request)
+    check(record.fields)
+    return complete(await handler(request, raw_request), record, usage)

@@ -1,0 +1,114 @@
+"""The gate before vLLM's renderer, with a renderer that only notes what reaches it."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from sppruner_server.record import recording
+from sppruner_server.renderer import install_gate
+from vllm.exceptions import VLLMValidationError
+
+from sppruner_vllm.accounting import ENGINE_INPUT_KEY, VisualTokens
+from sppruner_vllm.errors import InvalidField
+
+TOKENS = VisualTokens(64, 32, 0.5, "uniform", None)
+
+
+class Renderer:
+    """Stands for vLLM's OnlineRenderer."""
+
+    def __init__(self, *, trusted: bool = False, failure: Exception | None = None) -> None:
+        self.trust_request_mm_kwargs = trusted
+        self.failure = failure
+        install_gate(self)
+
+    async def preprocess_chat(self, request, messages):
+        if self.failure:
+            raise self.failure
+        return messages, [{ENGINE_INPUT_KEY: TOKENS}]
+
+    async def preprocess_cmpl(self, request, prompts):
+        return [{}]
+
+    def chat(self, request):
+        asyncio.run(self.preprocess_chat(request, []))
+        return request.mm_processor_kwargs
+
+    def complete(self, request):
+        asyncio.run(self.preprocess_cmpl(request, []))
+        return request.mm_processor_kwargs
+
+
+def request(**fields: object) -> SimpleNamespace:
+    return SimpleNamespace(**fields)
+
+
+def test_our_fields_reach_the_processor():
+    assert Renderer().chat(request(keep_ratio=0.5)) == {"keep_ratio": 0.5}
+
+
+def test_a_request_without_our_fields_reaches_vllm_as_it_came():
+    assert Renderer().chat(request()) is None
+
+
+def test_foreign_kwargs_are_refused_as_vllm_refuses_them():
+    with pytest.raises(VLLMValidationError) as caught:
+        Renderer().chat(request(keep_ratio=0.5, mm_processor_kwargs={"min_pixels": 1}))
+    assert caught.value.parameter == "mm_processor_kwargs"
+
+
+def test_foreign_media_io_kwargs_are_refused_as_vllm_refuses_them():
+    with pytest.raises(VLLMValidationError) as caught:
+        Renderer().chat(request(media_io_kwargs={"image": {"image_mode": "L"}}))
+    assert caught.value.parameter == "media_io_kwargs"
+
+
+def test_foreign_kwargs_pass_when_the_operator_trusts_them():
+    kwargs = Renderer(trusted=True).chat(request(keep_ratio=0.5, mm_processor_kwargs={"min_pixels": 1}))
+    assert kwargs == {"min_pixels": 1, "keep_ratio": 0.5}
+
+
+def test_a_bad_value_is_refused_on_every_endpoint_that_renders():
+    with pytest.raises(InvalidField):
+        Renderer().chat(request(keep_ratio=7))
+
+
+def test_a_bad_value_is_refused_for_text_completions_too():
+    with pytest.raises(InvalidField):
+        Renderer().complete(request(keep_ratio=7))
+
+
+def test_a_text_completion_takes_no_field_further():
+    assert Renderer().complete(request(keep_ratio=0.5)) is None
+
+
+def test_an_image_that_vllm_would_answer_with_500_is_the_clients_fault():
+    renderer = Renderer(failure=RuntimeError("Cannot load local files without `--allowed-local-media-path`."))
+    with pytest.raises(InvalidField) as caught:
+        renderer.chat(request())
+    assert caught.value.code == "image_url_forbidden"
+
+
+def test_any_other_failure_stays_what_it_was():
+    with pytest.raises(RuntimeError, match="out of memory"):
+        Renderer(failure=RuntimeError("out of memory")).chat(request())
+
+
+def test_the_account_comes_back_across_the_tasks_vllm_serves_in():
+    async def serve():
+        with recording() as record:
+            await asyncio.create_task(Renderer().preprocess_chat(request(keep_ratio=0.5), []))
+            return record.visual_tokens
+
+    assert asyncio.run(serve()) == TOKENS
+
+
+def test_fields_that_a_handler_loses_are_taken_from_the_record():
+    async def serve():
+        rebuilt = request()
+        with recording() as record:
+            record.fields = {"keep_ratio": 0.5}
+            await Renderer().preprocess_chat(rebuilt, [])
+        return rebuilt.mm_processor_kwargs
+
+    assert asyncio.run(serve()) == {"keep_ratio": 0.5}

@@ -1,0 +1,77 @@
+"""Two API server processes in front of one engine: vLLM spawns them itself, and both are ours."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+from serving import START_SECONDS, STOP_SECONDS, Server, chat_body, eventually, metric, serving
+from sppruner_server import headers
+
+CHAT = "/v1/chat/completions"
+STARTED = "Application startup complete."
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("scratch")
+
+
+@pytest.fixture(scope="module")
+def pair(tiny_model, scratch, tmp_path_factory):
+    log = tmp_path_factory.mktemp("pair") / "server.log"
+    flags = "--api-server-count", "2", "--keep-ratio", "0.5", "--allow-reduction-method"
+    with serving(tiny_model, log, *flags, env={"TMPDIR": str(scratch)}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def clients(pair: Server):
+    """Two held connections. A new one goes to the process with the fewest, so each process has one of these."""
+    assert eventually(lambda: pair.log.read_text().count(STARTED) == 2, START_SECONDS), pair.log_tail()
+    with ExitStack() as stack:
+        both = [stack.enter_context(httpx.Client(base_url=pair.url, timeout=120)) for _ in range(2)]
+        for client in both:
+            client.get("/health")
+        yield both
+
+
+@pytest.fixture(scope="module")
+def answers(clients, picture):
+    """A good and a bad request to each process."""
+    return [client.post(CHAT, json=chat_body(picture, keep_ratio=ratio)) for client in clients for ratio in (0.222, 7)]
+
+
+def test_both_reduce_and_both_refuse(answers):
+    assert [answer.status_code for answer in answers] == [200, 400, 200, 400]
+    assert [answer.headers.get(headers.RETAINED) for answer in answers] == ["288", None, "288", None]
+
+
+def test_both_have_served(answers, scratch):
+    counters = scratch.glob("sppruner-metrics-*/counter_*.db")
+    assert len([file for file in counters if b"sppruner_requests_total" in file.read_bytes()]) == 2
+
+
+def test_whichever_process_is_asked_the_metrics_are_those_of_both(clients, answers):
+    for client in clients:
+        assert metric(client, "sppruner_requests_total", outcome="success") == 2
+        assert metric(client, "sppruner_requests_total", outcome="client_error") == 2
+        assert metric(client, "sppruner_visual_tokens_retained_total") == 2 * 288
+
+
+def test_the_operators_default_ratio_reaches_both(clients, answers, picture):
+    responses = [client.post(CHAT, json=chat_body(picture)) for client in clients]
+    assert [response.headers[headers.RETAINED] for response in responses] == ["648", "648"]
+
+
+def test_a_request_may_choose_the_method_the_operator_opened(clients, answers, picture):
+    responses = [client.post(CHAT, json=chat_body(picture, reduction_method="uniform")) for client in clients]
+    assert [response.headers[headers.METHOD] for response in responses] == ["uniform", "uniform"]
+
+
+def test_stopping_them_leaves_no_process_and_no_metrics_folder(pair, scratch):
+    assert list(scratch.glob("sppruner-metrics-*"))
+    pair.process.terminate()
+    pair.process.wait(STOP_SECONDS)
+    assert eventually(lambda: not pair.living()), pair.living()
+    assert not list(scratch.glob("sppruner-metrics-*"))

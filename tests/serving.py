@@ -1,0 +1,172 @@
+"""Starts our real server for tests, and makes images to send to it.
+
+A server is a process group of its own, so that one that hangs can be ended as a whole. Its log goes to a file whose
+tail is shown when it does not come up or dies.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
+
+CPU_FLAGS = ("--enforce-eager", "--block-size", "32", "--max-model-len", "4096", "--dtype", "float32")
+CPU_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+MODEL_NAME = "tiny"
+START_SECONDS = 240
+STOP_SECONDS = 30
+WAIT_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that answers: its address, process and log."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def living(self) -> list[str]:
+        """The command lines of the processes of its group that still run."""
+        return [
+            " ".join(process.info["cmdline"] or [])
+            for process in psutil.process_iter(["pid", "status", "cmdline"])
+            if process.info["status"] != psutil.STATUS_ZOMBIE and _group(process.info["pid"]) == self.process.pid
+        ]
+
+    def log_tail(self, lines: int = 60) -> str:
+        """The last lines of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+@contextmanager
+def serving(model: Path, log: Path, *flags: str, env: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A server of `model` that is ready, stopped at the end together with its children.
+
+    Args:
+        model: checkpoint folder.
+        log: file for what the server prints.
+        flags: in addition to CPU_FLAGS.
+        env: in addition to this process's own and CPU_ENVIRONMENT.
+    """
+    port = _free_port()
+    command = [sys.executable, "-m", "sppruner_server", str(model), "--host", "127.0.0.1", "--port", str(port)]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*command, "--served-model-name", MODEL_NAME, *CPU_FLAGS, *flags],
+            env={**os.environ, **CPU_ENVIRONMENT, **(env or {})},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    server = Server(f"http://127.0.0.1:{port}", process, log)
+    try:
+        _wait_until_ready(server)
+        yield server
+    finally:
+        _stop(process)
+
+
+def _wait_until_ready(server: Server) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if (code := server.process.poll()) is not None:
+            raise RuntimeError(f"the server ended with status {code} while starting:\n{server.log_tail()}")
+        try:
+            if httpx.get(f"{server.url}/health", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise TimeoutError(f"the server is not ready after {START_SECONDS} s:\n{server.log_tail()}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    # Also ends children of a server that died before it could stop them.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(STOP_SECONDS)
+
+
+def _group(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def png(width: int, height: int, seed: int = 0) -> bytes:
+    """A noisy picture that compresses badly enough to be no special case; the same seed gives the same bytes."""
+    small = Image.frombytes("RGB", (16, 16), random.Random(seed).randbytes(16 * 16 * 3))
+    buffer = io.BytesIO()
+    small.resize((width, height), Image.Resampling.BICUBIC).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def data_url(content: bytes, media_type: str = "image/png") -> str:
+    """A data: URL of a file."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+def chat_body(*urls: str, text: str = "what is this", **fields: object) -> dict[str, object]:
+    """The body of a chat completion request with images before a text."""
+    content = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    messages = [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
+    return {"model": MODEL_NAME, "messages": messages, "max_tokens": 4, "temperature": 0, **fields}
+
+
+def responses_body(*urls: str, text: str = "what is this", **fields: object) -> dict[str, object]:
+    """The body of a Responses API request with images before a text."""
+    content = [{"type": "input_image", "image_url": url, "detail": "auto"} for url in urls]
+    message = {"role": "user", "content": [*content, {"type": "input_text", "text": text}]}
+    return {"model": MODEL_NAME, "input": [message], "max_output_tokens": 4, "temperature": 0, **fields}
+
+
+def eventually(condition: Callable[[], bool], within: float = WAIT_SECONDS) -> bool:
+    """Whether the condition comes true within some seconds."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def metric(client: httpx.Client, name: str, **labels: str) -> float:
+    """The sum of a sample over /metrics, restricted to the labels given; 0 when there is none."""
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    samples = (sample for family in families for sample in family.samples if sample.name == name)
+    return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+
+
+def sse_data(text: str) -> list[dict[str, Any]]:
+    """The JSON documents of a server-sent-event stream, in order."""
+    lines = (line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: "))
+    return [json.loads(line) for line in lines if line != "[DONE]"]
