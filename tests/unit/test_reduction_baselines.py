@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from reduction_scenes import noise_image
 
+from reduction_scenes import noise_image
 from sppruner_vllm.reduction import ImageTokens, reduce
 from sppruner_vllm.reduction.baselines import draw, lattice
 

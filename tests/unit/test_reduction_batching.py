@@ -6,8 +6,8 @@ import random
 
 import pytest
 import torch
-from reduction_scenes import noise_image, scene, seeded
 
+from reduction_scenes import noise_image, scene, seeded
 from sppruner_vllm.reduction import ImageTokens, Selection, reduce
 from sppruner_vllm.reduction import batch as batches
 from sppruner_vllm.reduction.batch import cell_grid, sub_batches

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from reduction_scenes import inside, noise_image, padded, scene
 from torch import Tensor
 
+from reduction_scenes import inside, noise_image, padded, scene
 from sppruner_vllm.reduction import FocusContextParams, ImageTokens, reduce
 from sppruner_vllm.reduction import grid as grids
 from sppruner_vllm.reduction.batch import cell_grid, focus_cap

@@ -6,8 +6,8 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
-from reduction_scenes import noise_image, scene
 
+from reduction_scenes import noise_image, scene
 from sppruner_vllm import reduction
 from sppruner_vllm.reduction import (
     FocusContextParams,

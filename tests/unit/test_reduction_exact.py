@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from reduction_scenes import seeded
 from torch import Tensor
 
+from reduction_scenes import seeded
 from sppruner_vllm.reduction import exact
 
 

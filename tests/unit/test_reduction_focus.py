@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
-from reduction_scenes import inside, noise_image, padded, scene, seeded
 from torch import Tensor
 
+from reduction_scenes import inside, noise_image, padded, scene, seeded
 from sppruner_vllm.reduction import FocusContextParams, ImageTokens, Selection, reduce
 from sppruner_vllm.reduction import grid as grids
 from sppruner_vllm.reduction.focus import focus_set, fuse
