@@ -59,6 +59,13 @@ def test_whichever_process_is_asked_the_metrics_are_those_of_both(clients, answe
         assert metric(client, "sppruner_visual_tokens_retained_total") == 2 * 288
 
 
+def test_both_answer_like_a_single_process(clients, answers, client, picture):
+    body = chat_body(picture, picture, text="what differs", keep_ratio=0.3, max_tokens=8)
+    alone, *both = (one.post(CHAT, json=body).json() for one in (client, *clients))
+    assert [answer["choices"][0]["message"] for answer in both] == [alone["choices"][0]["message"]] * 2
+    assert [answer["usage"]["prompt_tokens"] for answer in both] == [alone["usage"]["prompt_tokens"]] * 2
+
+
 def test_the_operators_default_ratio_reaches_both(clients, answers, picture):
     responses = [client.post(CHAT, json=chat_body(picture)) for client in clients]
     assert [response.headers[headers.RETAINED] for response in responses] == ["648", "648"]
