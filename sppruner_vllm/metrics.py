@@ -23,18 +23,24 @@ _SECONDS_BUCKETS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.
 
 @cache
 def visual_tokens_original() -> Counter:
-    return Counter("sppruner_visual_tokens_original", "Visual tokens of the images of rendered prompts, before reduction.")
+    return Counter(
+        "sppruner_visual_tokens_original", "Visual tokens of the images of rendered prompts, before reduction."
+    )
 
 
 @cache
 def visual_tokens_retained() -> Counter:
-    return Counter("sppruner_visual_tokens_retained", "Visual tokens of the images of rendered prompts, after reduction.")
+    return Counter(
+        "sppruner_visual_tokens_retained", "Visual tokens of the images of rendered prompts, after reduction."
+    )
 
 
 @cache
 def retained_ratio() -> Histogram:
     return Histogram(
-        "sppruner_retained_ratio", "Retained over original visual tokens of a prompt with images.", buckets=_RATIO_BUCKETS
+        "sppruner_retained_ratio",
+        "Retained over original visual tokens of a prompt with images.",
+        buckets=_RATIO_BUCKETS,
     )
 
 

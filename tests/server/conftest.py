@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from serving import Server, data_url, png, serving
 
 

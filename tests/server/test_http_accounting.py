@@ -1,8 +1,9 @@
 """Usage and headers of a real server agree with each other and with what the engine did."""
 
 import pytest
-from serving import chat_body, responses_body, sse_data
 from sppruner_server import headers
+
+from serving import chat_body, responses_body, sse_data
 
 REDUCED = {
     "original": 1296,

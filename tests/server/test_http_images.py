@@ -4,6 +4,7 @@ import struct
 import zlib
 
 import pytest
+
 from serving import chat_body, data_url, png, responses_body
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+
 from serving import Server, chat_body, data_url, eventually, metric, png, serving
 
 CONCURRENCY = 8

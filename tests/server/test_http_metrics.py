@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+
 from serving import chat_body, eventually, metric, responses_body
 
 LONG = {"max_tokens": 3000, "ignore_eos": True}

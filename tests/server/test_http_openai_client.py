@@ -2,6 +2,7 @@
 
 import openai
 import pytest
+
 from serving import MODEL_NAME, Server, chat_body, responses_body
 
 

@@ -1,8 +1,9 @@
 """Endpoints of vLLM that render images too: they reduce, and refuse bad values."""
 
 import pytest
-from serving import MODEL_NAME, chat_body
 from sppruner_server import headers
+
+from serving import MODEL_NAME, chat_body
 
 
 def messages_body(picture, **fields):

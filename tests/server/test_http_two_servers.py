@@ -5,8 +5,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving import START_SECONDS, STOP_SECONDS, Server, chat_body, eventually, metric, serving
 from sppruner_server import headers
+
+from serving import START_SECONDS, STOP_SECONDS, Server, chat_body, eventually, metric, serving
 
 CHAT = "/v1/chat/completions"
 STARTED = "Application startup complete."

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from serving import chat_body, responses_body
 
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from serving import serving
 
 TWO_WORKERS = {"VLLM_CPU_OMP_THREADS_BIND": "0|1"}

@@ -1,0 +1,94 @@
+"""The files of the demo model: a `TinyModelSpec` turned into what transformers and vLLM load.
+
+Written through transformers' own classes where they exist, so that the layout is theirs; the image limits are spelt out
+because they are Qwen2.5-VL's, not the classes' defaults.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2TokenizerFast
+
+from .chat_template import CHAT_TEMPLATE
+from .tiny_model import TinyModelSpec
+from .tokenizer import build_tokenizer, word_ids
+from .weights import fill_with_random_weights
+
+
+def write_checkpoint(folder: Path, spec: TinyModelSpec) -> None:
+    """Write configuration, weights, tokenizer, chat template and image limits to a new `folder`."""
+    tokenizer = build_tokenizer(spec.max_position)
+    model = Qwen2_5_VLForConditionalGeneration(_config(spec, tokenizer)).eval()
+    fill_with_random_weights(model, spec.seed, spoken=word_ids(tokenizer))
+    model.generation_config = GenerationConfig(
+        do_sample=False,
+        eos_token_id=tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"]),
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model.to(getattr(torch, spec.dtype)).save_pretrained(folder)
+    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.save_pretrained(folder)
+    _write_json(folder / "preprocessor_config.json", _pixels("image_processor_type", "Qwen2VLImageProcessor"))
+    _write_json(folder / "video_preprocessor_config.json", _pixels("video_processor_type", "Qwen2VLVideoProcessor"))
+
+
+def _config(spec: TinyModelSpec, tokenizer: Qwen2TokenizerFast) -> Qwen2_5_VLConfig:
+    ids: dict[str, int] = tokenizer.get_vocab()
+    return Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": spec.hidden,
+            "intermediate_size": spec.intermediate,
+            "num_hidden_layers": spec.layers,
+            "num_attention_heads": spec.heads,
+            "num_key_value_heads": spec.kv_heads,
+            "max_position_embeddings": spec.max_position,
+            "rms_norm_eps": 1e-6,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 1_000_000.0,
+                "mrope_section": list(spec.mrope_section),
+            },
+            "bos_token_id": None,
+            "eos_token_id": ids["<|im_end|>"],
+            "pad_token_id": ids["<|endoftext|>"],
+        },
+        vision_config={
+            "depth": spec.vision_depth,
+            "hidden_size": spec.vision_hidden,
+            "intermediate_size": spec.vision_intermediate,
+            "num_heads": spec.vision_heads,
+            "out_hidden_size": spec.hidden,
+            "fullatt_block_indexes": [spec.vision_depth - 1],
+            "window_size": 112,
+            "tokens_per_second": 2,
+        },
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=False,
+        dtype=spec.dtype,
+    )
+
+
+def _pixels(kind: str, processor: str) -> dict[str, object]:
+    """Image limits and normalisation as Qwen2.5-VL ships them."""
+    return {
+        kind: processor,
+        "processor_class": "Qwen2_5_VLProcessor",
+        "min_pixels": 3136,
+        "max_pixels": 12845056,
+        "patch_size": 14,
+        "temporal_patch_size": 2,
+        "merge_size": 2,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+    }
+
+
+def _write_json(file: Path, content: dict[str, object]) -> None:
+    file.write_text(json.dumps(content, indent=2) + "\n")

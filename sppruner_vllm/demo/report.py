@@ -1,0 +1,43 @@
+"""The demo's table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from .measure import Cost
+
+ANSWER_WORDS: Final = 4
+
+
+def table(costs: Sequence[Cost]) -> Table:
+    """One row per keep ratio."""
+    view = Table(title="One question about one photograph", box=SIMPLE_HEAD)
+    view.add_column("keep\nratio", justify="right")
+    view.add_column("visual\ntokens", justify="right", no_wrap=True)
+    view.add_column("prompt\ntokens", justify="right")
+    view.add_column("KV-cache\ntokens", justify="right")
+    view.add_column("time to\nfirst token", justify="right", no_wrap=True)
+    view.add_column("answer\n(random weights)", no_wrap=True)
+    for cost in costs:
+        view.add_row(
+            f"{cost.keep_ratio:g}",
+            f"{cost.original} → {cost.retained}",
+            str(cost.prompt_tokens),
+            str(cost.kv_tokens),
+            f"{cost.ttft_seconds * 1000:.0f} ms",
+            " ".join(cost.answer.split()[:ANSWER_WORDS]) + " …",
+        )
+    return view
+
+
+def notes(repeats: int) -> str:
+    """What the columns mean, in the order of the table."""
+    return (
+        "KV-cache tokens: prompt tokens the engine computed and stored, from its metrics.\n"
+        f"Time to first token: median of {repeats} streamed requests, each a full image decode, encode and prefill.\n"
+        "The demo model is tiny and has random weights: answers mean nothing, and most of the time is fixed cost."
+    )
