@@ -14,10 +14,10 @@ export HF_HUB_OFFLINE ?= $(if $(MODEL),,1)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test lint format bench-smoke clean
+.PHONY: help setup serve demo test lint format bench-smoke bench-overhead clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 setup: ## Make .venv with everything pinned (a second run takes no time)
 	@$(PYTHON) deploy/setup_env.py
@@ -44,6 +44,9 @@ format: setup ## Rewrite the sources in the project's style
 
 bench-smoke: setup ## Measure prefill at keep ratio 0.222 against 1 on a random-weight model of some 300 M parameters
 	@$(VENV)/python -m sppruner_vllm.evaluation.bench_smoke
+
+bench-overhead: setup ## Measure what the plugin costs at keep ratio 1, against vLLM without it
+	@$(VENV)/python -m sppruner_vllm.evaluation.overhead
 
 clean: ## Remove .venv and everything built
 	rm -rf .venv .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

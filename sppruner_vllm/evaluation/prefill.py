@@ -37,6 +37,8 @@ class Bench:
 
     def __init__(self, model: Path, pixels: int, dtype: str = "bfloat16", **engine_options: Any) -> None:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        # The CPU build would otherwise take nearly all memory.
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
         from vllm import LLM
 
         self._pixels = pixels

@@ -2,6 +2,7 @@
 
 import pytest
 from sppruner_server.cli import parse
+from vllm import envs
 
 from sppruner_vllm.config import Settings, settings
 
@@ -54,6 +55,7 @@ def test_a_bad_start_is_refused_with_the_flag_to_change(flags, message, capsys):
 
 
 def test_the_rust_frontend_is_refused(monkeypatch, capsys):
+    envs.disable_envs_cache()  # an engine that an earlier test started in this process has turned it on
     monkeypatch.setenv("VLLM_USE_RUST_FRONTEND", "1")
     with pytest.raises(SystemExit):
         parse(["some/model"])
