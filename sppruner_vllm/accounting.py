@@ -17,7 +17,7 @@ ENGINE_INPUT_KEY: Final = "sppruner"
 
 @dataclass(frozen=True, slots=True)
 class VisualTokens:
-    """Visual tokens of one request, summed over its images.
+    """Visual tokens of one request, summed over its images; of its videos when it has no image.
 
     original, retained: counts before and after the reduction.
     keep_ratio: the ratio in force; for an absolute budget, the ratio it came to.
@@ -35,12 +35,23 @@ class VisualTokens:
         return asdict(self)
 
 
-def account(plans: Sequence[ReductionPlan], request: ReductionRequest) -> VisualTokens | None:
-    """The record for a request's images; None when it has none."""
+def account(
+    plans: Sequence[ReductionPlan], request: ReductionRequest, images: Sequence[int], videos: Sequence[int]
+) -> VisualTokens | None:
+    """The record for a request's images, or for its videos when it has no image; None when it has neither.
+
+    Args:
+        plans: one per image.
+        request: what was asked.
+        images, videos: placeholders of each in the prompt, which is what the engine will compute.
+    """
     if not plans:
-        return None
-    original = sum(plan.original for plan in plans)
-    retained = sum(plan.retained for plan in plans)
+        total = sum(videos)
+        reason = "keep_ratio_is_1" if request.keeps_all else "unsupported_input"
+        return VisualTokens(total, total, 1.0, request.method, reason) if videos else None
+    retained = sum(images)
+    # A picture sent under a UUID that vLLM still holds is served from its cache: what counts is what was placed.
+    original = sum(plan.original if plan.reduces else placed for plan, placed in zip(plans, images, strict=True))
     reasons = [plan.skipped_reason for plan in plans]
     return VisualTokens(
         original=original,

@@ -15,6 +15,8 @@ from .errors import UnsupportedSetup
 OLDEST: Final = Version("0.32")
 FIRST_UNKNOWN: Final = Version("0.34")
 
+_SHIM: Final = "_sppruner_shim"
+
 ARCHITECTURES: Final = {
     "Qwen2_5_VLForConditionalGeneration": "sppruner_vllm.models.qwen_vl:Qwen2_5_VLForConditionalGeneration",
 }
@@ -67,15 +69,22 @@ def open_cpu_runner_gate() -> None:
     while the model is built; the KV cache is initialised after that and before the first request.
     Expiry: delete when upstream's `load_model` evaluates the gate.
     """
+    from vllm.model_executor.models.interfaces import supports_multimodal_pruning
     from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 
     upstream = CPUModelRunner.initialize_kv_cache
-    if hasattr(upstream, "__wrapped__"):
+    if hasattr(upstream, _SHIM):
         return
 
     @functools.wraps(upstream)
     def initialize_kv_cache(self: Any, *args: Any, **kwargs: Any) -> Any:
-        self.is_multimodal_pruning_enabled = self.model_config.multimodal_config.is_multimodal_pruning_enabled()
+        config = self.model_config.multimodal_config
+        self.is_multimodal_pruning_enabled = (
+            config is not None
+            and config.is_multimodal_pruning_enabled()
+            and supports_multimodal_pruning(self.get_model())
+        )
         return upstream(self, *args, **kwargs)
 
+    setattr(initialize_kv_cache, _SHIM, True)
     CPUModelRunner.initialize_kv_cache = initialize_kv_cache

@@ -7,6 +7,7 @@ way into the engine. No vLLM and no torch: the server and the tests import it fr
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -40,7 +41,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SPPRUNER_", frozen=True)
 
     keep_ratio: float = Field(1.0, gt=0, le=1, description="Fraction of visual tokens kept when a request names none.")
-    min_keep_ratio: float = Field(0.0, ge=0, le=1, description="Smallest keep ratio a request may ask for.")
+    # vLLM's scheduler budgets encoder work by retained tokens, so this bounds the pixels that one step brings along.
+    min_keep_ratio: float = Field(0.05, ge=0, le=1, description="Smallest keep ratio a request may ask for.")
     max_keep_ratio: float = Field(1.0, gt=0, le=1, description="Largest keep ratio a request may ask for.")
     min_tokens: int = Field(2, ge=2, description="Fewest visual tokens an image keeps.")
     method: str = Field("focus_context", description="Selection method when a request names none.")
@@ -106,8 +108,8 @@ def validate_keep_ratio(value: object) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidField(KEEP_RATIO, f"keep_ratio must be a number in (0, 1], got {type(value).__name__}")
-    if not (math.isfinite(value) and 0 < value <= 1):
-        raise InvalidField(KEEP_RATIO, f"keep_ratio must be in (0, 1], got {value}")
+    if not 0 < value <= 1:
+        raise InvalidField(KEEP_RATIO, f"keep_ratio must be in (0, 1], got {reprlib.repr(value)}")
     return float(value)
 
 
@@ -153,6 +155,8 @@ def _validate_focus_query(value: object) -> str | None:
         return None
     if not isinstance(value, str) or len(value) > MAX_FOCUS_QUERY_CHARS:
         raise InvalidField(FOCUS_QUERY, f"focus_query must be a string of at most {MAX_FOCUS_QUERY_CHARS} characters")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise InvalidField(FOCUS_QUERY, "focus_query must be valid Unicode text")
     return value
 
 

@@ -23,23 +23,19 @@ _SECONDS_BUCKETS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.
 
 @cache
 def visual_tokens_original() -> Counter:
-    return Counter(
-        "sppruner_visual_tokens_original", "Visual tokens of the images of rendered prompts, before reduction."
-    )
+    return Counter("sppruner_visual_tokens_original", "Visual tokens of served requests, before reduction.")
 
 
 @cache
 def visual_tokens_retained() -> Counter:
-    return Counter(
-        "sppruner_visual_tokens_retained", "Visual tokens of the images of rendered prompts, after reduction."
-    )
+    return Counter("sppruner_visual_tokens_retained", "Visual tokens of served requests, after reduction.")
 
 
 @cache
 def retained_ratio() -> Histogram:
     return Histogram(
         "sppruner_retained_ratio",
-        "Retained over original visual tokens of a prompt with images.",
+        "Retained over original visual tokens of a request.",
         buckets=_RATIO_BUCKETS,
     )
 
@@ -47,7 +43,7 @@ def retained_ratio() -> Histogram:
 @cache
 def retained_tokens() -> Histogram:
     return Histogram(
-        "sppruner_retained_tokens", "Retained visual tokens of a prompt with images.", buckets=_TOKEN_BUCKETS
+        "sppruner_retained_tokens", "Retained visual tokens of a request that has any.", buckets=_TOKEN_BUCKETS
     )
 
 
@@ -66,8 +62,19 @@ def selection_seconds() -> Histogram:
     )
 
 
+@cache
+def skipped() -> Counter:
+    return Counter(
+        "sppruner_skipped", "Requests with images or videos of which nothing was reduced, by reason.", ["reason"]
+    )
+
+
 def count_visual_tokens(tokens: VisualTokens) -> None:
-    """Account for the images of one request."""
+    """Account for the images and videos of one served request."""
+    if tokens.skipped_reason is not None:
+        skipped().labels(tokens.skipped_reason).inc()
+    if tokens.original == 0:
+        return
     visual_tokens_original().inc(tokens.original)
     visual_tokens_retained().inc(tokens.retained)
     retained_ratio().observe(tokens.retained / tokens.original)

@@ -20,7 +20,11 @@ COLUMNS: Final = 6
 """Extra columns of a packed row: height, width and ordinal, two base-256 digits each, exact in bfloat16."""
 
 _BASE: Final = 256
-_LIMIT: Final = _BASE * _BASE
+
+MOST_TOKENS: Final = _BASE * _BASE
+"""Visual tokens of the largest image whose ordinals two digits hold."""
+
+_NO_PLACE: Final = "embedding rows fit no image of the prompt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,12 @@ def _write_text(positions: Tensor, start: int, end: int, position: int) -> tuple
 
 def unpack(embeddings: Sequence[Tensor], width: int) -> list[Tensor]:
     """Rows without their columns: (K, width) views; rows that carry none come back as they are."""
-    return [rows[:, :width] for rows in embeddings]
+    return [rows[:, :width] if is_packed(rows, width) else rows for rows in embeddings]
+
+
+def is_packed(rows: Tensor, width: int) -> bool:
+    """Whether rows of `width` features carry our columns."""
+    return rows.shape[1] == width + COLUMNS
 
 
 def place_rows(positions: Tensor, embeddings: Sequence[Tensor], width: int, num_computed: int) -> Tensor:
@@ -114,9 +123,9 @@ def place_rows(positions: Tensor, embeddings: Sequence[Tensor], width: int, num_
         `positions` itself when nothing in the window was reduced, else a changed copy.
 
     Raises:
-        RowCountError: on the CPU, when the rows fit no place in the prompt. On a GPU the positions stay as they are.
+        RowCountError: the rows fit no place in the prompt; on a GPU, an assertion of the device.
     """
-    if not any(rows.shape[1] > width for rows in embeddings):
+    if not any(is_packed(rows, width) for rows in embeddings):
         return positions
     device = positions.device
     packed, height, column, ordinal = _read_columns(embeddings, width, device)
@@ -138,8 +147,11 @@ def place_rows(positions: Tensor, embeddings: Sequence[Tensor], width: int, num_
         place = torch.searchsorted(rank, wanted).clamp(max=time.numel() - 1)
         fits = ((place - run_start[place] == ordinal) | ~packed).all() & (wanted[-1] <= rank[-1])
         target, found = torch.where(fits, place, target), found | fits
-    if device.type == "cpu" and not found:
-        raise RowCountError("embedding rows fit no image of the prompt")
+    if device.type == "cuda":
+        # Raises too, but later: asking for the value here would make the host wait.
+        torch._assert_async(found, _NO_PLACE)
+    elif not found:
+        raise RowCountError(_NO_PLACE)
 
     move = packed & found
     placed = positions.clone()
@@ -152,7 +164,7 @@ def _read_columns(embeddings: Sequence[Tensor], width: int, device: torch.device
     """(R,) flags of packed rows, then their grid row, grid column and ordinal, zero where not packed."""
     digits = [
         rows[:, width:].to(device=device, dtype=torch.int64)
-        if rows.shape[1] > width
+        if is_packed(rows, width)
         else torch.full((rows.shape[0], COLUMNS), -1, dtype=torch.int64, device=device)
         for rows in embeddings
     ]
@@ -161,13 +173,3 @@ def _read_columns(embeddings: Sequence[Tensor], width: int, device: torch.device
     packed = columns[:, 0] >= 0
     height, column, ordinal = values.masked_fill(~packed[:, None], 0).unbind(1)
     return packed, height, column, ordinal
-
-
-def check_grid(original: int) -> None:
-    """Refuse an image whose ordinals two base-256 digits cannot hold.
-
-    Raises:
-        RowCountError: more than 65,536 visual tokens.
-    """
-    if original > _LIMIT:
-        raise RowCountError(f"an image of {original} visual tokens is over the limit of {_LIMIT}")

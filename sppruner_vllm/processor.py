@@ -22,7 +22,6 @@ from vllm.multimodal.parse import DictEmbeddingItems, ImageProcessorItems, Multi
 from vllm.multimodal.processing import BaseMultiModalProcessor, PromptReplacement, PromptUpdate
 from vllm.multimodal.processing.inputs import ProcessorInputs
 
-from . import metrics
 from .accounting import ENGINE_INPUT_KEY, account
 from .config import (
     ALGORITHM_VERSION,
@@ -35,7 +34,8 @@ from .config import (
     validate_request,
 )
 from .errors import InvalidField, RowCountError
-from .query import TurnMarkers, turn_query
+from .positions import MOST_TOKENS
+from .query import TurnMarkers, turn_queries
 from .reduction import get_method, method_names
 
 NUM_KEEP: Final = "sppruner_num_keep"
@@ -47,6 +47,8 @@ REHEARSAL: Final = "rehearsal"
 
 _PLANNED: Final = "sppruner_planned"
 _PROFILING: Final = "sppruner_profiling"
+_BY_VLLM: Final = object()
+"""Marks vLLM's own profiling inputs; no request can spell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
     def apply(self, inputs: ProcessorInputs, timing_ctx: Any) -> Any:
         kwargs = dict(inputs.hf_processor_mm_kwargs)
         fields = {name: kwargs.pop(name, None) for name in REQUEST_FIELDS}
-        profiling = bool(kwargs.pop(_PROFILING, False))
+        profiling = kwargs.pop(_PROFILING, None) is _BY_VLLM
         inputs = replace(inputs, hf_processor_mm_kwargs=kwargs)
         try:
             request = validate_request(fields, settings(), method_names())
@@ -107,18 +109,19 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         plans = self._plan(inputs, request, hashes.get("image", []), profiling)
         if plans:
             hashes = {**hashes, "image": self._identities(hashes["image"], plans)}
+            _refuse_unknown_uuids(inputs, hashes["image"])
         inputs = replace(inputs, hf_processor_mm_kwargs={**kwargs, _PLANNED: _Planned(plans, hashes)})
         output: Any = super().apply(inputs, timing_ctx)
-        tokens = account(plans, request)
-        if tokens is not None and not profiling:
-            output[ENGINE_INPUT_KEY] = tokens
-            metrics.count_visual_tokens(tokens)
+        lengths = {
+            modality: [place.length for place in places] for modality, places in output["mm_placeholders"].items()
+        }
+        output[ENGINE_INPUT_KEY] = account(plans, request, lengths.get("image", ()), lengths.get("video", ()))
         return output
 
     def get_dummy_inputs(self, *args: Any, **kwargs: Any) -> ProcessorInputs:
         """Profiling always counts unreduced images, whatever the server's default ratio."""
         inputs: ProcessorInputs = super().get_dummy_inputs(*args, **kwargs)
-        return replace(inputs, hf_processor_mm_kwargs={**inputs.hf_processor_mm_kwargs, _PROFILING: True})
+        return replace(inputs, hf_processor_mm_kwargs={**inputs.hf_processor_mm_kwargs, _PROFILING: _BY_VLLM})
 
     def _plan(
         self, inputs: ProcessorInputs, request: ReductionRequest, hashes: Sequence[str], profiling: bool
@@ -136,19 +139,22 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         placeable = _rows_can_be_placed(inputs.prompt, originals, self.image_token_id)
         if len(places) < len(originals) or not placeable:
             return tuple(unreduced(original, request, "unsupported_input") for original in originals)
-        queries = [self._query(inputs.prompt, place, request) for place in places[: len(originals)]]
+        queries = self._queries(inputs.prompt, places[: len(originals)], request)
         return tuple(
             plan_image(original, request, query, settings()) for original, query in zip(originals, queries, strict=True)
         )
 
-    def _query(self, prompt: Sequence[int], place: int, request: ReductionRequest) -> tuple[int, ...]:
+    def _queries(
+        self, prompt: Sequence[int], places: Sequence[int], request: ReductionRequest
+    ) -> list[tuple[int, ...]]:
         if not get_method(request.method).uses_query:
-            return ()
+            return [()] * len(places)
         longest = settings().max_query_tokens
         if request.focus_query is None:
-            return turn_query(prompt, place, self.turn_markers, longest)
+            return turn_queries(prompt, places, self.turn_markers, longest)
         ids = self.info.get_tokenizer().encode(request.focus_query, add_special_tokens=False)
-        return tuple(token for token in ids if token not in self.turn_markers.silent)[-longest:]
+        spoken = tuple(token for token in ids if token not in self.turn_markers.silent)
+        return [spoken[-longest:]] * len(places)
 
     def _visual_tokens(self, inputs: ProcessorInputs, index: int, key: str) -> int:
         """Visual tokens of an image before reduction; an image sent by UUID alone is known from an earlier request."""
@@ -246,8 +252,20 @@ def _clean(kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rows_can_be_placed(prompt: Sequence[int], originals: Sequence[int], image_token: int) -> bool:
-    """Whether positions can be recovered: text ends the prompt, and no image is a single token (positions.py)."""
-    return bool(prompt) and prompt[-1] != image_token and min(originals) > 1
+    """Whether positions can be recovered (positions.py): text ends the prompt, no image is one token or enormous."""
+    return prompt[-1] != image_token and min(originals) > 1 and max(originals) <= MOST_TOKENS
+
+
+def _refuse_unknown_uuids(inputs: ProcessorInputs, identities: Sequence[str]) -> None:
+    """An image sent by UUID alone must be cached under the very plan of this request."""
+    items = inputs.mm_data_items["image"]
+    for index, identity in enumerate(identities):
+        known = inputs.cache is not None and inputs.cache.is_cached_item(identity)
+        if not known and not isinstance(items, DictEmbeddingItems) and items.get(index) is None:
+            raise VLLMValidationError(
+                f"image {index} was sent by uuid only and is not cached for this keep ratio, method and question",
+                parameter="uuid",
+            )
 
 
 def _shortened(update: PromptUpdate, plans: Sequence[ReductionPlan]) -> PromptUpdate:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 _LONGEST_HEADER: Final = 8
@@ -28,28 +29,44 @@ class TurnMarkers:
     silent: frozenset[int]
 
 
-def turn_query(prompt: Sequence[int], index: int, markers: TurnMarkers, longest: int) -> tuple[int, ...]:
-    """Text tokens of the turn around a placeholder.
+def turn_queries(
+    prompt: Sequence[int], places: Sequence[int], markers: TurnMarkers, longest: int
+) -> list[tuple[int, ...]]:
+    """Text tokens of the turn around each placeholder, in one pass over the prompt.
 
     A prompt without turn markers counts as one turn. The last tokens are kept when there are too many: questions
     follow their context more often than not.
 
     Args:
         prompt: token ids before placeholder expansion.
-        index: position of the image's placeholder in `prompt`.
+        places: ascending positions of image placeholders in `prompt`.
         markers: the template's markers.
-        longest: most tokens to return, at least 1.
+        longest: most tokens of a query, at least 1.
 
     Returns:
-        Token ids in prompt order, possibly none.
+        Per placeholder, token ids in prompt order, possibly none.
     """
-    start = next((i + 1 for i in range(index - 1, -1, -1) if prompt[i] == markers.start), None)
-    begin = 0 if start is None else _after_header(prompt, start, markers)
-    end = next((i for i in range(index + 1, len(prompt)) if prompt[i] in (markers.end, markers.start)), len(prompt))
-    text = [token for token in prompt[begin:end] if token not in markers.silent]
+    bounds = [index for index, token in enumerate(prompt) if token in (markers.start, markers.end)]
+    edges = [-1, *bounds, len(prompt)]
+    queries: list[tuple[int, ...]] = []
+    left = iter(places)
+    place = next(left, None)
+    for before, after in pairwise(edges):
+        query: tuple[int, ...] | None = None
+        while place is not None and place < after:
+            if query is None:
+                query = _text(prompt, before, after, markers, longest)
+            queries.append(query)
+            place = next(left, None)
+    return queries
+
+
+def _text(prompt: Sequence[int], before: int, after: int, markers: TurnMarkers, longest: int) -> tuple[int, ...]:
+    """The query of the turn between two edges, both exclusive."""
+    begin = before + 1
+    if before >= 0 and prompt[before] == markers.start:
+        header = prompt[begin : begin + _LONGEST_HEADER]
+        if markers.newline in header:
+            begin += header.index(markers.newline) + 1
+    text = [token for token in prompt[begin:after] if token not in markers.silent]
     return tuple(text[-longest:])
-
-
-def _after_header(prompt: Sequence[int], start: int, markers: TurnMarkers) -> int:
-    header = prompt[start : start + _LONGEST_HEADER]
-    return start + header.index(markers.newline) + 1 if markers.newline in header else start

@@ -7,6 +7,7 @@ from vllm.config.multimodal import MultiModalConfig
 
 from sppruner_vllm.config import settings
 from sppruner_vllm.errors import UnsupportedSetup
+from sppruner_vllm.reduction import method_names
 
 
 class ReducingMultiModalConfig(MultiModalConfig):
@@ -28,6 +29,10 @@ def check_setup(config: VllmConfig) -> None:
         )
     if config.model_config.multimodal_config.video_pruning_rate:
         raise UnsupportedSetup("visual-token reduction and --video-pruning-rate exclude each other")
+    if config.model_config.enable_prompt_embeds:
+        raise UnsupportedSetup("visual-token reduction and --enable-prompt-embeds exclude each other")
+    if settings().method not in method_names():
+        raise UnsupportedSetup(f"SPPRUNER_METHOD={settings().method} is none of {', '.join(sorted(method_names()))}")
     lora = config.lora_config
     if lora is not None and lora.enable_tower_connector_lora and settings().min_keep_ratio == 0:
         raise UnsupportedSetup(

@@ -6,8 +6,8 @@ unchanged. docs/architecture.md, "vLLM's hooks".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -26,6 +26,15 @@ from sppruner_vllm.timing import SelectionTimer
 
 from .encode import cut, micro_batches
 from .gate import ReducingMultiModalConfig, check_setup
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The processor's plan as it arrives. budget: rows to keep. query: (T,) int64 token ids, on the device."""
+
+    budget: int
+    method: str
+    query: Tensor
 
 
 class ReducedMRopeMixin:
@@ -59,48 +68,66 @@ class ReducedMRopeMixin:
         if keep is None:
             return super().embed_multimodal(**kwargs)  # type: ignore[misc]
         grids = [tuple(grid) for grid in kwargs["image_grid_thw"].tolist()]
-        rows = self._encode(kwargs, grids)
-        budgets: list[int] = keep.tolist()
-        names = [bytes(method.tolist()).decode() for method in methods]
-        if REHEARSAL in names:
-            self._rehearse(rows, grids)
-        reduced = [index for index, budget in enumerate(budgets) if budget < rows[index].shape[0]]
-        queries = dict(zip(reduced, self._embed_queries([query_ids[index] for index in reduced]), strict=True))
-        for name in dict.fromkeys(names[index] for index in reduced):
-            members = [index for index in reduced if names[index] == name]
-            images = [
-                ImageTokens(rows[index], self._merged_grid(grids[index]), queries[index], budgets[index])
-                for index in members
-            ]
-            for index, packed in zip(members, self._select(images, name), strict=True):
-                rows[index] = packed
-        for index, budget in enumerate(budgets):
-            if rows[index].shape[0] != budget:
-                raise RowCountError(f"image has {budget} placeholders but {rows[index].shape[0]} rows")
+        plans = [
+            _Plan(budget, bytes(method.tolist()).decode(), query)
+            for budget, method, query in zip(keep.tolist(), methods, query_ids, strict=True)
+        ]
+        rows: list[Tensor] = []
+        for images, encoded in self._encode(kwargs, grids):
+            rows += self._reduce_batch(encoded, grids[images], plans[images])
         return tuple(rows)
 
-    def _rehearse(self, rows: Sequence[Tensor], grids: Sequence[tuple[int, ...]]) -> None:
-        """Let vLLM's memory profiling see the selection at its largest."""
-        self._reduce(
-            [
-                ImageTokens(image, self._merged_grid(grid), None, (image.shape[0] + 1) // 2)
-                for image, grid in zip(rows, grids, strict=True)
-            ],
-            settings().method,
-        )
-
-    def _encode(self, inputs: dict[str, Any], grids: Sequence[tuple[int, ...]]) -> list[Tensor]:
-        """The encoder's rows per image, (N, D) each, in micro-batches of unreduced tokens."""
+    def _encode(self, inputs: dict[str, Any], grids: Sequence[tuple[int, ...]]) -> Iterator[tuple[slice, list[Tensor]]]:
+        """The encoder's rows, (N, D) per image, in micro-batches of unreduced tokens."""
         patches = [frames * height * width for frames, height, width in grids]
         merge = self._vision.spatial_merge_size**2
         sizes = [count // merge for count in patches]
         if self._whole_batch or sum(sizes) <= self._encoder_budget:
-            return list(super().embed_multimodal(**inputs))  # type: ignore[misc]
+            yield slice(0, len(sizes)), self._encode_batch(inputs)
+            return
         flat = {"pixel_values": patches, "image_embeds": sizes}
-        rows: list[Tensor] = []
         for images in micro_batches(sizes, self._encoder_budget):
-            rows.extend(super().embed_multimodal(**cut(inputs, images, flat)))  # type: ignore[misc]
-        return rows
+            yield images, self._encode_batch(cut(inputs, images, flat))
+
+    def _encode_batch(self, inputs: dict[str, Any]) -> list[Tensor]:
+        return list(super().embed_multimodal(**inputs))  # type: ignore[misc]
+
+    def _reduce_batch(
+        self, rows: list[Tensor], grids: Sequence[tuple[int, ...]], plans: Sequence[_Plan]
+    ) -> list[Tensor]:
+        """The rows each image keeps: packed where it was reduced, as the encoder gave them where not.
+
+        Raises:
+            RowCountError: an image has fewer rows than placeholders.
+        """
+        if any(plan.method == REHEARSAL for plan in plans):
+            self._rehearse(rows, grids)
+        reduced = [index for index, plan in enumerate(plans) if plan.budget < rows[index].shape[0]]
+        # As a view, an unreduced image would keep the dropped rows of its batch mates in memory.
+        kept = [image.clone() if reduced and index not in reduced else image for index, image in enumerate(rows)]
+        queries = dict(zip(reduced, self._embed_queries([plans[index].query for index in reduced]), strict=True))
+        for name in dict.fromkeys(plans[index].method for index in reduced):
+            members = [index for index in reduced if plans[index].method == name]
+            images = [
+                ImageTokens(rows[index], self._merged_grid(grids[index]), queries[index], plans[index].budget)
+                for index in members
+            ]
+            for index, packed in zip(members, self._select(images, name), strict=True):
+                kept[index] = packed
+        for image, plan in zip(kept, plans, strict=True):
+            if image.shape[0] != plan.budget:
+                raise RowCountError(f"image has {plan.budget} placeholders but {image.shape[0]} rows")
+        return kept
+
+    def _rehearse(self, rows: Sequence[Tensor], grids: Sequence[tuple[int, ...]]) -> None:
+        """Let vLLM's memory profiling see the selection at its largest."""
+        device = rows[0].device
+        (query,) = self._embed_queries([torch.zeros(settings().max_query_tokens, dtype=torch.int64, device=device)])
+        images = [
+            ImageTokens(image, self._merged_grid(grid), query, max(1, image.shape[0] - 1))
+            for image, grid in zip(rows, grids, strict=True)
+        ]
+        self._reduce(images, settings().method)
 
     def _select(self, images: list[ImageTokens], method: str) -> list[Tensor]:
         """Kept rows of each image with their position columns, (K, D + COLUMNS)."""
@@ -167,6 +194,12 @@ class ReducedMRopeMixin:
         with gpu_sync_allowed():
             delta = int(mrope_positions[:, -1].max()) + 1 - mrope_positions.shape[1]
         return positions.unpack(multimodal_embeddings, self._width), placed, delta
+
+    def get_model_state_cls(self) -> Any:
+        """Runner V2's state, imported by the worker that runs it."""
+        from .runner_v2 import ReducingModelState
+
+        return ReducingModelState
 
     # Paths that would bypass or miscount the reduction
 

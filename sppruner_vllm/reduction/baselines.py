@@ -12,6 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from .batch import upload
 from .params import FocusContextParams
 from .types import ImageTokens, Selection
 
@@ -54,9 +55,9 @@ def _selection(image: ImageTokens, choose: Callable[[int, int, int], Tensor]) ->
     scores = torch.zeros(image.rows.shape[0], device="cpu").index_fill_(0, kept, 1.0)
     device = image.rows.device
     return Selection(
-        kept=kept.to(device, non_blocking=True, copy=True),
+        kept=upload(kept.clone(), device),
         is_focus=torch.zeros(image.budget, dtype=torch.bool, device=device),
         saliency=torch.zeros(image.rows.shape[0], device=device),
         relevance=None,
-        scores=scores.to(device, non_blocking=True),
+        scores=upload(scores, device),
     )

@@ -89,8 +89,7 @@ def pad(images: Sequence[ImageTokens], params: FocusContextParams) -> Batch:
         (image.rows.shape[0], *image.grid, image.words, image.budget, cap, *cell)
         for image, cap, cell in zip(images, caps, cells, strict=True)
     ]
-    # One copy for all of them, and not a blocking one: a plain copy would make the host wait for the device.
-    table = torch.tensor(numbers, dtype=torch.int64, device="cpu").to(device, non_blocking=True)
+    table = upload(torch.tensor(numbers, dtype=torch.int64, device="cpu"), device)
     size, height, width, query_size, budget, cap, cell_rows, cell_columns = table.split(1, dim=1)
     rows = _stack([image.rows for image in images], multiple=exact.ROWS_MULTIPLE)
     text = _stack([image.rows[:0] if image.query is None else image.query for image in images], multiple=1)
@@ -110,6 +109,13 @@ def pad(images: Sequence[ImageTokens], params: FocusContextParams) -> Batch:
         cell_rows=cell_rows,
         cell_columns=cell_columns,
     )
+
+
+def upload(values: Tensor, device: torch.device) -> Tensor:
+    """A host tensor on the device, without the host waiting: only pinned memory is copied behind its back."""
+    if device.type == "cuda":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
 
 
 def focus_cap(budget: int, params: FocusContextParams) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from . import exact
-from .batch import Batch
+from .batch import Batch, upload
 from .curves import curve
 from .grid import Grid, nearness
 from .params import CurveName, FocusContextParams
@@ -84,7 +84,7 @@ def _walk(name: CurveName, batch: Batch) -> Tensor:
     order = torch.arange(longest, device="cpu").repeat(len(batch.images), 1)
     for slot, image in zip(order, batch.images, strict=True):
         slot[: image.rows.shape[0]] = curve(name, *image.grid)
-    return order.to(batch.real.device, non_blocking=True)
+    return upload(order, batch.real.device)
 
 
 def _best_of_groups(score: Tensor, group: Tensor, eligible: Tensor) -> Tensor:

@@ -29,12 +29,16 @@ def keep_alive(engine: Any) -> Any:
 
 @dataclass(frozen=True)
 class Answer:
-    """prompt: length in tokens. cached: prompt tokens that came from the prefix cache. logits: (tokens, V) float32."""
+    """prompt_ids: of the reduced prompt. cached: how many came from the prefix cache. logits: (tokens, V) float32."""
 
     tokens: list[int]
-    prompt: int
+    prompt_ids: list[int]
     cached: int
     logits: Tensor
+
+    @property
+    def prompt(self) -> int:
+        return len(self.prompt_ids)
 
 
 def start_engine(model: Path, **options: Any) -> Any:
@@ -50,6 +54,7 @@ def start_engine(model: Path, **options: Any) -> Any:
         "max_logprobs": -1,
         "disable_log_stats": False,
         "limit_mm_per_prompt": {"image": 4, "video": 1},
+        "enable_mm_embeds": True,
         "seed": 0,
     }
     with pytest.MonkeyPatch.context() as patch:
@@ -110,7 +115,7 @@ def _answer(output: Any) -> Answer:
     completion = output.outputs[0]
     rows = [[step[token].logprob for token in sorted(step)] for step in completion.logprobs]
     return Answer(
-        list(completion.token_ids), len(output.prompt_token_ids), output.num_cached_tokens or 0, torch.tensor(rows)
+        list(completion.token_ids), list(output.prompt_token_ids), output.num_cached_tokens or 0, torch.tensor(rows)
     )
 
 

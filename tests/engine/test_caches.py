@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from vllm import SamplingParams
+from vllm.exceptions import VLLMValidationError
 
 from cases import REDUCED, SQUARE, Case
 from engines import TOKENS, Answer, ask, recorded_selections
@@ -91,7 +93,8 @@ def test_a_hit_that_ends_inside_an_image_answers_like_the_cold_request(
     llm.reset_prefix_cache()
     ask(llm, [REDUCED[2]], 0.5)
     (warm,) = ask(llm, [REDUCED[2]], 0.5)
-    assert 0 < warm.cached < warm.prompt
+    image = llm.get_tokenizer().convert_tokens_to_ids("<|image_pad|>")
+    assert warm.prompt_ids[warm.cached - 1 : warm.cached + 1] == [image, image]
     assert warm.tokens == cold.tokens
 
 
@@ -118,19 +121,51 @@ def test_one_image_twice_in_a_prompt_is_placed_twice(llm: Any, reference: Refere
     assert answer.tokens == tokens
 
 
-def test_an_image_sent_by_uuid_alone_is_served_from_the_cache_at_its_ratio(llm: Any, asked: Case) -> None:
-    from vllm import SamplingParams
+def raw_prompt(image: Any, ratio: float, question: str = "what", uuid: str | None = None) -> dict[str, Any]:
+    """A prompt for `LLM.generate` with one image, or what stands for it."""
+    text = f"<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>{question}<|im_end|>\n<|im_start|>assistant\n"
+    prompt: dict[str, Any] = {"prompt": text, "mm_processor_kwargs": {"keep_ratio": ratio}}
+    prompt["multi_modal_data"] = {"image": image if isinstance(image, dict) else [image]}
+    return prompt if uuid is None else prompt | {"multi_modal_uuids": {"image": [uuid]}}
 
-    def prompt(image: Any) -> dict[str, Any]:
-        text = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>what<|im_end|>\n<|im_start|>assistant\n"
-        return {
-            "prompt": text,
-            "multi_modal_data": {"image": [image]},
-            "multi_modal_uuids": {"image": ["picture-1"]},
-            "mm_processor_kwargs": {"keep_ratio": 0.5},
-        }
 
+def generate(llm: Any, prompt: dict[str, Any]) -> Any:
     sampling = SamplingParams(max_tokens=TOKENS, temperature=0, ignore_eos=True)
-    (sent,) = llm.generate(prompt(asked.images()[0]), sampling, use_tqdm=False)
-    (named,) = llm.generate(prompt(None), sampling, use_tqdm=False)
+    (output,) = llm.generate(prompt, sampling, use_tqdm=False)
+    return output
+
+
+def test_an_image_sent_by_uuid_alone_is_served_from_the_cache_at_its_ratio(llm: Any, asked: Case) -> None:
+    sent = generate(llm, raw_prompt(asked.images()[0], 0.5, uuid="picture-1"))
+    named = generate(llm, raw_prompt(None, 0.5, uuid="picture-1"))
     assert named.outputs[0].token_ids == sent.outputs[0].token_ids
+
+
+@pytest.mark.parametrize(("ratio", "question"), [(0.25, "what"), (0.5, "who")])
+def test_an_image_sent_by_uuid_alone_under_another_plan_is_refused(
+    llm: Any, asked: Case, ratio: float, question: str
+) -> None:
+    generate(llm, raw_prompt(asked.images()[0], 0.5, uuid="picture-2"))
+    with pytest.raises(VLLMValidationError, match="uuid only") as refusal:
+        generate(llm, raw_prompt(None, ratio, question, uuid="picture-2"))
+    assert refusal.value.parameter == "uuid"
+
+
+def test_an_image_given_as_embeddings_is_reduced_like_its_picture(
+    llm: Any, asked: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = llm.llm_engine.model_executor.driver_worker.worker.model_runner.get_model()
+    encoded: list[torch.Tensor] = []
+    encode = model._encode_batch
+
+    def watching(inputs: dict[str, Any]) -> list[torch.Tensor]:
+        rows: list[torch.Tensor] = encode(inputs)
+        encoded.append(rows[0].clone())
+        return rows
+
+    monkeypatch.setattr(model, "_encode_batch", watching)
+    picture = generate(llm, raw_prompt(asked.images()[0], 0.25))
+    embeddings = {"image_embeds": encoded[0], "image_grid_thw": torch.tensor([[1, 24, 24]])}
+    given = generate(llm, raw_prompt(embeddings, 0.25))
+    assert len(given.prompt_token_ids) == len(picture.prompt_token_ids)
+    assert given.outputs[0].token_ids == picture.outputs[0].token_ids

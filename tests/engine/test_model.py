@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from cases import picture
+from sppruner_vllm.config import Settings
 from sppruner_vllm.errors import RowCountError, UnsupportedSetup
+from sppruner_vllm.models import gate
 from sppruner_vllm.models.encode import micro_batches
 from sppruner_vllm.models.gate import check_setup
 from sppruner_vllm.processor import METHOD, NUM_KEEP, QUERY_IDS
@@ -48,7 +50,7 @@ def test_a_1008_pixel_square_is_1296_rows_and_288_at_two_ninths(model: Any, proc
 
 def test_more_rows_than_planned_are_refused_by_name(model: Any, processor: Any) -> None:
     inputs = encoder_inputs(processor, [(112, 112)], [17])
-    with pytest.raises((RowCountError, ValueError)), torch.inference_mode():
+    with pytest.raises(RowCountError, match="17 placeholders but 16 rows"), torch.inference_mode():
         model.embed_multimodal(**inputs)
 
 
@@ -74,6 +76,24 @@ def test_micro_batches_change_no_row(model: Any, processor: Any, monkeypatch: py
         assert torch.allclose(one, other, atol=1e-4)
 
 
+def test_dropped_rows_are_not_kept_alive(model: Any, processor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = encoder_inputs(processor, [(336, 336), (112, 112), (336, 336)], [2, 16, 144])
+    alive: list[int] = []
+    reduce_batch = model._reduce_batch
+
+    def watching(rows: list[torch.Tensor], *args: Any) -> Any:
+        alive.append(sum(image.shape[0] for image in rows))
+        return reduce_batch(rows, *args)
+
+    monkeypatch.setattr(model, "_reduce_batch", watching)
+    monkeypatch.setattr(model, "_encoder_budget", 160)
+    with torch.inference_mode():
+        outputs = model.embed_multimodal(**inputs)
+    assert alive == [160, 144], "each micro-batch is reduced before the next one is encoded"
+    stored = [rows.untyped_storage().nbytes() // rows.element_size() // rows.shape[1] for rows in outputs]
+    assert stored == [2, 16, 144], "an unreduced image does not hold its batch mates' rows"
+
+
 @pytest.mark.parametrize(
     ("sizes", "budget", "cuts"),
     [([5, 5, 5], 10, [2, 1]), ([20], 10, [1]), ([4, 20, 4], 10, [1, 1, 1]), ([1] * 5, 100, [5])],
@@ -92,11 +112,13 @@ def test_encoder_cuda_graphs_are_offered_for_no_modality(model: Any) -> None:
     assert model.get_encoder_cudagraph_config().modalities == []
 
 
-def setup(stages: int = 1, pruning: float | None = None, tower_lora: bool = False) -> Any:
+def setup(stages: int = 1, pruning: float | None = None, prompt_embeds: bool = False) -> Any:
     return SimpleNamespace(
         parallel_config=SimpleNamespace(pipeline_parallel_size=stages),
-        model_config=SimpleNamespace(multimodal_config=SimpleNamespace(video_pruning_rate=pruning)),
-        lora_config=SimpleNamespace(enable_tower_connector_lora=tower_lora),
+        model_config=SimpleNamespace(
+            multimodal_config=SimpleNamespace(video_pruning_rate=pruning), enable_prompt_embeds=prompt_embeds
+        ),
+        lora_config=SimpleNamespace(enable_tower_connector_lora=True),
     )
 
 
@@ -105,7 +127,7 @@ def setup(stages: int = 1, pruning: float | None = None, tower_lora: bool = Fals
     [
         (setup(stages=2), "--pipeline-parallel-size"),
         (setup(pruning=0.5), "--video-pruning-rate"),
-        (setup(tower_lora=True), "--enable-tower-connector-lora"),
+        (setup(prompt_embeds=True), "--enable-prompt-embeds"),
     ],
 )
 def test_options_that_would_break_positions_or_counts_are_refused(config: Any, option: str) -> None:
@@ -115,3 +137,16 @@ def test_options_that_would_break_positions_or_counts_are_refused(config: Any, o
 
 def test_usual_options_are_accepted() -> None:
     check_setup(setup())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [("MIN_KEEP_RATIO", "0", "--enable-tower-connector-lora"), ("METHOD", "typo", "SPPRUNER_METHOD=typo")],
+)
+def test_settings_that_cannot_work_are_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv(f"SPPRUNER_{name}", value)
+    monkeypatch.setattr(gate, "settings", Settings)
+    with pytest.raises(UnsupportedSetup, match=reason):
+        check_setup(setup())

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 from vllm.config import ModelConfig
 from vllm.multimodal.inputs import PlaceholderRange
+from vllm.v1.worker.gpu.model_states import resolve_model_state_cls
 from vllm.v1.worker.gpu.model_states.mm_pruning import MultiModalPruner, maybe_create_mm_pruner
 
-from sppruner_vllm.positions import pack
+from sppruner_vllm.models.runner_v2 import ReducedRowsPlacer, ReducingModelState
+from sppruner_vllm.positions import COLUMNS, pack
 
 IMAGE, VISION_START, VISION_END, TEXT = 5, 6, 7, 8
 GRIDS = ((8, 4), (3, 9), (5, 5))
@@ -84,13 +86,16 @@ def test_runner_v2_would_create_its_pruner_for_our_model(model: Any) -> None:
     assert ModelConfig.get_inputs_embeds_size(model.model_config) == 256
 
 
+@pytest.mark.parametrize("pruner_class", [MultiModalPruner, ReducedRowsPlacer])
 @pytest.mark.parametrize("step", [100, 7, 3, 1])
-def test_runner_v2_places_rows_where_runner_v1_does(model: Any, step: int) -> None:
+def test_runner_v2_places_rows_where_runner_v1_does(
+    model: Any, step: int, pruner_class: type[MultiModalPruner]
+) -> None:
     ids, features, rows = prompt(256)
     positions, delta = model.get_mrope_input_positions(ids, features)
     rope = RopeState(positions.clone())
     cache = SimpleNamespace(mm_features={"request": features})
-    pruner = MultiModalPruner(model, rope, cache, 256)
+    pruner = pruner_class(model, rope, cache, 256)
     states = SimpleNamespace(all_token_ids=SimpleNamespace(gpu=torch.tensor([ids])))
 
     v1 = positions.clone()
@@ -115,6 +120,25 @@ def test_runner_v2_places_rows_where_runner_v1_does(model: Any, step: int) -> No
     assert rope.delta == delta
     assert torch.equal(v1, expected())
     assert torch.equal(rope.positions.long(), expected())
+
+
+def test_runner_v2_takes_the_state_our_model_names(model: Any) -> None:
+    assert resolve_model_state_cls(None, model) is ReducingModelState
+
+
+def test_a_step_without_reduced_rows_asks_for_no_positions(model: Any) -> None:
+    ours = ReducedRowsPlacer(model, None, None, 256)
+    rows = [torch.randn(4, 256), torch.randn(9, 256)]
+    assert ours.recompute(rows, None, None) is rows
+
+
+@pytest.mark.parametrize("width", [256 + COLUMNS - 1, 256 + COLUMNS + 1])
+def test_rows_of_a_foreign_width_are_not_taken_for_ours(model: Any, width: int) -> None:
+    positions = torch.arange(6).repeat(3, 1)
+    rows = [torch.ones(2, width)]
+    cleaned, placed, _ = model.recompute_mrope_positions([0] * 6, rows, positions, 0)
+    assert placed is positions
+    assert cleaned[0] is rows[0]
 
 
 def test_runner_v2_strips_our_columns_for_a_drafter(model: Any) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from sppruner_vllm.query import TurnMarkers, turn_query
+from sppruner_vllm.query import TurnMarkers, turn_queries
 
 START, END, NEWLINE, USER, IMAGE, VISION = 1, 2, 3, 4, 5, 6
 MARKERS = TurnMarkers(START, END, NEWLINE, frozenset({START, END, IMAGE, VISION}))
 SYSTEM = [START, 9, NEWLINE, 90, 91, END, NEWLINE]
+
+
+def turn_query(prompt: list[int], place: int, markers: TurnMarkers, longest: int) -> tuple[int, ...]:
+    (query,) = turn_queries(prompt, [place], markers, longest)
+    return query
 
 
 def turn(*tokens: int) -> list[int]:
@@ -40,3 +45,9 @@ def test_a_newline_far_into_the_text_does_not_end_the_header() -> None:
 
 def test_a_long_turn_keeps_its_last_tokens() -> None:
     assert turn_query(turn(IMAGE, *range(20, 40)), 3, MARKERS, 4) == (36, 37, 38, 39)
+
+
+def test_each_image_gets_the_text_of_its_own_turn() -> None:
+    prompt = SYSTEM + turn(IMAGE, IMAGE, 20) + turn(30) + turn(40, IMAGE)
+    places = [index for index, token in enumerate(prompt) if token == IMAGE]
+    assert turn_queries(prompt, places, MARKERS, 128) == [(20,), (20,), (40,)]
