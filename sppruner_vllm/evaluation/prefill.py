@@ -61,7 +61,7 @@ class Bench:
             use_tqdm=False,
             mm_processor_kwargs={"keep_ratio": keep_ratio},
         )
-        with _stopwatch(self._model, "_encode") as encoder, _stopwatch(self._model, "_select") as selection:
+        with _stopwatch(self._model, "_encode_batch") as encoder, _stopwatch(self._model, "_select") as selection:
             started = time.perf_counter()
             (output,) = self._llm.wait_for_completion(use_tqdm=False)
             total = time.perf_counter() - started

@@ -17,6 +17,8 @@ def test_a_prefill_is_split_into_encoder_selection_and_language_model(
     bench = keep_alive(Bench(tiny_model, pixels=280, dtype="float32"))
     full, reduced = bench.prefill(1.0), bench.prefill(0.25)
     assert full.prompt_tokens - reduced.prompt_tokens == 100 - 25
-    assert full.encoder > 0
     assert full.selection == 0 < reduced.selection
-    assert reduced.language_model > 0
+    # Not a bound on time: whatever the machine, the encoder is a visible part of a prefill, and not the whole.
+    for run in (full, reduced):
+        assert run.total / 100 < run.encoder < run.total
+        assert run.language_model > 0
