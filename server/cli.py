@@ -21,6 +21,7 @@ FLAGS: Final = {
     "min_keep_ratio": "--min-keep-ratio",
     "max_keep_ratio": "--max-keep-ratio",
     "min_tokens": "--min-tokens",
+    "max_query_tokens": "--max-query-tokens",
     "method": "--reduction-method",
     "allow_method": "--allow-reduction-method",
 }

@@ -1,11 +1,13 @@
 """How a refused request is answered: OpenAI's error object, with a string code from a closed vocabulary.
 
 Codes of our own: invalid_keep_ratio, invalid_keep_tokens, invalid_focus_query, invalid_reduction_method,
-unsupported_parameter, invalid_image, image_too_large, image_fetch_failed, image_url_forbidden. All are HTTP 400.
+unsupported_parameter, invalid_image, image_too_large, image_fetch_failed, image_url_forbidden, image_cut_off. All are
+HTTP 400.
 """
 
 from __future__ import annotations
 
+import traceback
 from typing import Final, Literal
 
 import aiohttp
@@ -13,11 +15,15 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 from PIL import Image
 from pydantic import BaseModel
+from vllm.exceptions import VLLMClientError
 
 from sppruner_vllm.errors import InvalidField
 
 INVALID_REQUEST: Final = "invalid_request_error"
 IMAGE_URL: Final = "image_url"
+
+_LOADER: Final = "vllm.multimodal.media.image"
+_TOO_LARGE: Final = "the image has more pixels than this server decodes"
 
 
 class ErrorObject(BaseModel):
@@ -49,22 +55,45 @@ async def refuse(_: Request, exc: Exception) -> JSONResponse:
 
 
 def image_refusal(exc: Exception) -> InvalidField | None:
-    """The client's fault behind an exception that vLLM would answer with a 5xx; None when it is not one we know.
+    """The client's fault behind an exception while a prompt was rendered; None when the image is not to blame.
 
-    The messages say nothing of the server's files or network: what a fetch met is not the client's to learn.
+    Whatever a decoder raises on the client's bytes is about these bytes: Pillow's plugins raise nearly every class of
+    exception, so what counts is where it came from. The messages say nothing of the server's files, network or
+    decoders: what these met is not the client's to learn.
     """
     message = str(exc)
     match exc:
+        case VLLMClientError() | InvalidField():
+            return None
         case Image.DecompressionBombError():
-            return _refused("image_too_large", "the image has more pixels than this server decodes")
+            return _refused("image_too_large", _TOO_LARGE)
+        case ValueError() if message.startswith("Image dimensions ") and _while_decoding(exc):
+            return _refused("image_too_large", _TOO_LARGE)
         case aiohttp.ClientError() | TimeoutError():
             return _refused("image_fetch_failed", "the image could not be fetched from its URL")
         case RuntimeError() if message.startswith("Cannot load local files"):
             return _refused("image_url_forbidden", "file: URLs are not open on this server")
         case NotImplementedError() if "base64 data URLs" in message:
             return _refused("invalid_image", "a data: URL of an image must be base64-encoded")
+        case _ if _while_decoding(exc):
+            return _refused("invalid_image", "the image could not be decoded")
         case _:
             return None
+
+
+def _while_decoding(exc: Exception) -> bool:
+    """Whether Pillow or vLLM's image loader was at work when it was raised."""
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(exc.__traceback__))
+    return any(name == _LOADER or name.split(".")[0] == "PIL" for name in modules)
+
+
+def truncation_refusal(exc: Exception, limit: object) -> InvalidField | None:
+    """The client's fault behind an image without a place in a prompt that was truncated to `limit` tokens."""
+    if limit is None or not str(exc).startswith("Failed to apply prompt replacement"):
+        return None
+    return InvalidField(
+        "truncate_prompt_tokens", f"truncate_prompt_tokens={limit} cuts off an image", code="image_cut_off"
+    )
 
 
 ImageCode = Literal["invalid_image", "image_too_large", "image_fetch_failed", "image_url_forbidden"]

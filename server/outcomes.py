@@ -1,4 +1,4 @@
-"""Counts how each request to our routes ended, once, from what went out on the wire.
+"""Settles each request to our routes once, by what goes out on the wire: counters, and what a refusal must undo.
 
 A route class rather than a middleware: exception handlers run inside a route's own ASGI app, so the status seen here is
 the final one, and requests to other routes are not touched.
@@ -13,25 +13,28 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from sppruner_vllm.metrics import Outcome, count_request
+from sppruner_vllm.metrics import Outcome, count_request, count_visual_tokens
 
-from .record import recording
+from .record import RequestRecord, recording
 
+_REFUSED: Final[tuple[Outcome, ...]] = ("client_error", "server_error")
 _ERROR_EVENTS: Final = ('data: {"error"', "event: error", "event: response.failed")
 
 
 class RecordedRoute(APIRoute):
-    """A route that keeps a RequestRecord while it serves, and counts the outcome afterwards."""
+    """A route that keeps a RequestRecord while it serves, and settles it by the answer."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         status, complete = 0, False
 
         async def observe(message: Message) -> None:
             nonlocal status, complete
-            await send(message)
             if message["type"] == "http.response.start":
                 status = message["status"]
-            elif message["type"] == "http.response.body":
+            if status >= 400 or record.outcome in _REFUSED:
+                record.withdraw()  # first: the client may send the image again as soon as it has the answer
+            await send(message)
+            if message["type"] == "http.response.body":
                 complete = not message.get("more_body", False)
 
         with recording() as record:
@@ -42,9 +45,17 @@ class RecordedRoute(APIRoute):
                 raise
             except Exception:
                 record.outcome = "server_error"
+                record.withdraw()
                 raise
             finally:
-                count_request(record.outcome or outcome_of(status, complete))
+                _count(record, record.outcome or outcome_of(status, complete))
+
+
+def _count(record: RequestRecord, outcome: Outcome) -> None:
+    """Visual tokens count for what the engine worked on, also when the client did not wait for it."""
+    if outcome not in _REFUSED and not record.dry and (tokens := record.visual_tokens) is not None:
+        count_visual_tokens(tokens)
+    count_request(outcome)
 
 
 def outcome_of(status: int, complete: bool) -> Outcome:

@@ -16,6 +16,7 @@ from sppruner_vllm.errors import InvalidField
 from .errors import refuse
 from .renderer import install_gate
 from .routes import router
+from .sender_cache import install_withdrawal
 
 NAME: Final = "sppruner_api"
 
@@ -34,3 +35,4 @@ class EndpointPlugin:
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
         """Put the gate before the one renderer that all endpoints share."""
         install_gate(state.online_renderer)
+        install_withdrawal(state.online_renderer.renderer)

@@ -6,10 +6,10 @@ the very same object. Routes that are not ours have no record.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sppruner_vllm.accounting import VisualTokens
 from sppruner_vllm.metrics import Outcome
@@ -20,13 +20,39 @@ class RequestRecord:
     """Filled in while the request is served.
 
     fields: reduction fields that vLLM's handler would lose on the way to the renderer.
-    visual_tokens: the account of the prompt's images; None without images and until it is rendered.
+    dry: the prompt is rendered to be counted, and never reaches the engine.
+    accounts: one per rendered prompt with images; a batch renders several.
+    withdrawals: each takes out of vLLM's sender cache what one rendering entered.
     outcome: set where the HTTP status does not tell it (errors inside a stream, clients that left).
     """
 
     fields: dict[str, object] = field(default_factory=dict)
-    visual_tokens: VisualTokens | None = None
+    dry: bool = False
+    accounts: list[VisualTokens] = field(default_factory=list)
+    withdrawals: list[Callable[[], None]] = field(default_factory=list)
     outcome: Outcome | None = None
+
+    @property
+    def visual_tokens(self) -> VisualTokens | None:
+        """The account of the request's images; None without images and until it is rendered."""
+        if len(self.accounts) < 2:
+            return self.accounts[0] if self.accounts else None
+        original = sum(account.original for account in self.accounts)
+        retained = sum(account.retained for account in self.accounts)
+        ratios = {account.keep_ratio for account in self.accounts}
+        reasons = [account.skipped_reason for account in self.accounts]
+        return replace(
+            self.accounts[0],
+            original=original,
+            retained=retained,
+            keep_ratio=ratios.pop() if len(ratios) == 1 else round(retained / original, 6),
+            skipped_reason=None if None in reasons else reasons[0],
+        )
+
+    def withdraw(self) -> None:
+        """Undo what this request entered into the sender cache; to be called before the refusal goes out."""
+        while self.withdrawals:
+            self.withdrawals.pop()()
 
 
 _current: ContextVar[RequestRecord | None] = ContextVar("sppruner_request", default=None)

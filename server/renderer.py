@@ -6,17 +6,19 @@ covers them all (vLLM 0.32, renderers/online_renderer.py, preprocess_chat and pr
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
 
 from vllm.entrypoints.generate.base.protocol import validate_request_mm_kwargs
+from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 
 from sppruner_vllm.accounting import visual_tokens_of
 
-from .errors import image_refusal
+from .errors import image_refusal, truncation_refusal
 from .fields import check, foreign_kwargs, reduction_fields
-from .record import current_record
+from .record import RequestRecord, current_record
 
 Preprocess = Callable[..., Awaitable[Any]]
 
@@ -38,16 +40,24 @@ def _gated_chat(preprocess: Preprocess, trusted: bool) -> Preprocess:
     async def gated(request: Any, *args: Any, **kwargs: Any) -> Any:
         fields, foreign = _admit(request, trusted)
         request.mm_processor_kwargs = {**foreign, **fields} or None
+        record = current_record() or RequestRecord()
+        if record.dry:
+            kwargs["skip_mm_cache"] = True
         try:
             conversation, engine_inputs = await preprocess(request, *args, **kwargs)
+        except asyncio.CancelledError:
+            record.withdraw()  # the client left; the rendering goes on in its thread
+            raise
         except Exception as exc:
-            if refused := image_refusal(exc):
+            limit = getattr(request, "truncate_prompt_tokens", None)
+            if refused := image_refusal(exc) or truncation_refusal(exc, limit):
                 raise refused from exc
             raise
-        record = current_record()
         # Turns that a tool adds to a response render the same images again: the first rendering is the client's.
-        if record is not None and record.visual_tokens is None:
-            record.visual_tokens = visual_tokens_of(engine_inputs[0])
+        rendered_again = bool(record.accounts) and isinstance(request, ResponsesRequest)
+        tokens = visual_tokens_of(engine_inputs[0])
+        if tokens is not None and not rendered_again:
+            record.accounts.append(tokens)
         return conversation, engine_inputs
 
     return gated

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, WithJsonSchema
-from vllm.entrypoints.anthropic.protocol import AnthropicMessagesRequest
-from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+from vllm.entrypoints.anthropic.protocol import AnthropicCountTokensRequest, AnthropicMessagesRequest
+from vllm.entrypoints.openai.chat_completion.protocol import BatchChatCompletionRequest, ChatCompletionRequest
 from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 
 from sppruner_vllm.config import MAX_FOCUS_QUERY_CHARS
@@ -41,9 +41,17 @@ class ChatRequest(ReductionFields, ChatCompletionRequest):
     """A chat completion request."""
 
 
+class BatchRequest(ReductionFields, BatchChatCompletionRequest):
+    """A batch of chat completion requests."""
+
+
 class ResponseRequest(ReductionFields, ResponsesRequest):
     """A request of the Responses API."""
 
 
 class MessagesRequest(ReductionFields, AnthropicMessagesRequest):
     """A request of Anthropic's Messages API."""
+
+
+class CountTokensRequest(ReductionFields, AnthropicCountTokensRequest):
+    """A request to count the tokens of a message."""

@@ -24,7 +24,7 @@ from .errors import INVALID_REQUEST, ErrorBody
 from .fields import check, reduction_fields
 from .outcomes import RecordedRoute
 from .record import RequestRecord, current_record
-from .request import ChatRequest, MessagesRequest, ResponseRequest
+from .request import BatchRequest, ChatRequest, CountTokensRequest, MessagesRequest, ResponseRequest
 
 router: Final = APIRouter(route_class=RecordedRoute)
 
@@ -48,6 +48,12 @@ async def chat_completions(request: ChatRequest, raw_request: Request) -> Respon
     return await _serve(chat_api.create_chat_completion, request, raw_request, CHAT)
 
 
+@_replaces(chat_api.router, "/v1/chat/completions/batch", ErrorBody)
+async def batch(request: BatchRequest, raw_request: Request) -> Response | None:
+    """vLLM's batch of chat completions, with reduction fields; its conversations are summed."""
+    return await _serve(chat_api.create_batch_chat_completion, request, raw_request, CHAT)
+
+
 @_replaces(responses_api.router, "/v1/responses", ErrorBody)
 async def responses(request: ResponseRequest, raw_request: Request) -> Response | None:
     """OpenAI's responses, with reduction fields."""
@@ -60,17 +66,33 @@ async def messages(request: MessagesRequest, raw_request: Request) -> Response |
     try:
         return await _serve(messages_api.create_messages, request, raw_request, NO_USAGE)
     except InvalidField as exc:
-        body = AnthropicErrorResponse(error=AnthropicError(type=INVALID_REQUEST, message=str(exc)))
-        return JSONResponse(body.model_dump(), status_code=400)
+        return _anthropic_refusal(exc)
 
 
-async def _serve(handler: Handler, request: Any, raw_request: Request, usage: Usage) -> Response | None:
+@_replaces(messages_api.router, "/v1/messages/count_tokens", AnthropicErrorResponse)
+async def count_tokens(request: CountTokensRequest, raw_request: Request) -> Response | None:
+    """Anthropic's token count, of the reduced prompt."""
+    try:
+        return await _serve(messages_api.count_tokens, request, raw_request, NO_USAGE, dry=True)
+    except InvalidField as exc:
+        return _anthropic_refusal(exc)
+
+
+def _anthropic_refusal(exc: InvalidField) -> JSONResponse:
+    body = AnthropicErrorResponse(error=AnthropicError(type=INVALID_REQUEST, message=str(exc)))
+    return JSONResponse(body.model_dump(), status_code=400)
+
+
+async def _serve(
+    handler: Handler, request: Any, raw_request: Request, usage: Usage, *, dry: bool = False
+) -> Response | None:
     """Check the reduction fields before anything else happens, then let vLLM serve the request.
 
     Raises:
         InvalidField: a reduction field has a value we refuse.
     """
     record = current_record() or RequestRecord()
+    record.dry = dry
     record.fields = reduction_fields(request)
     check(record.fields)
     return complete(await handler(request, raw_request), record, usage)

@@ -49,7 +49,7 @@ def retained_tokens() -> Histogram:
 
 @cache
 def requests() -> Counter:
-    return Counter("sppruner_requests", "Requests to the chat, responses and messages routes, by outcome.", ["outcome"])
+    return Counter("sppruner_requests", "Requests to our routes, by outcome.", ["outcome"])
 
 
 @cache

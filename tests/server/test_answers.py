@@ -16,7 +16,7 @@ USAGE = {"prompt_tokens": 40, "prompt_tokens_details": None}
 
 def test_a_json_answer_gets_usage_headers_and_a_matching_length():
     response = JSONResponse({"usage": USAGE}, headers={"x-kept": "yes"})
-    complete(response, RequestRecord(visual_tokens=TOKENS), CHAT)
+    complete(response, RequestRecord(accounts=[TOKENS]), CHAT)
     assert json.loads(response.body)["usage"]["prompt_tokens_details"]["visual_tokens"] == TOKENS.as_usage()
     assert int(response.headers["content-length"]) == len(response.body)
     assert response.headers[headers.RETAINED] == "32"
@@ -33,7 +33,7 @@ def test_an_answer_to_a_request_without_images_is_left_alone():
 
 def test_an_error_answer_is_left_alone():
     response = JSONResponse({"error": {"message": "too long"}}, status_code=400)
-    complete(response, RequestRecord(visual_tokens=TOKENS), CHAT)
+    complete(response, RequestRecord(accounts=[TOKENS]), CHAT)
     assert headers.RETAINED not in response.headers
 
 
@@ -45,7 +45,7 @@ def test_a_client_that_left_before_the_answer_is_noted():
 
 def test_a_stream_gets_headers_and_its_usage():
     response = StreamingResponse(pieces('data: {"choices":[],"usage":{"prompt_tokens":40}}\n\n', "data: [DONE]\n\n"))
-    complete(response, RequestRecord(visual_tokens=TOKENS), CHAT)
+    complete(response, RequestRecord(accounts=[TOKENS]), CHAT)
     sent = asyncio.run(collect(response))
     assert response.headers[headers.ORIGINAL] == "64"
     assert '"visual_tokens":{"original":64' in sent[0]

@@ -25,6 +25,11 @@ def test_our_flags_become_settings_and_vllms_stay_vllms():
     assert not [name for name in vars(args) if name.startswith("sppruner_")]
 
 
+def test_the_longest_query_is_a_flag_too():
+    parse(["some/model", "--max-query-tokens", "64"])
+    assert settings().max_query_tokens == 64
+
+
 def test_requests_may_choose_a_method_only_when_the_operator_says_so():
     parse(["some/model", "--reduction-method", "uniform", "--allow-reduction-method"])
     assert (settings().method, settings().allow_method) == ("uniform", True)
@@ -66,4 +71,4 @@ def test_a_bad_environment_variable_is_refused_at_start(monkeypatch, capsys):
     monkeypatch.setenv("SPPRUNER_MAX_QUERY_TOKENS", "none")
     with pytest.raises(SystemExit):
         parse(["some/model"])
-    assert "SPPRUNER_MAX_QUERY_TOKENS: Input should be a valid integer" in capsys.readouterr().err
+    assert "--max-query-tokens: Input should be a valid integer" in capsys.readouterr().err

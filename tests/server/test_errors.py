@@ -4,8 +4,12 @@ import json
 
 import aiohttp
 import pytest
+from bad_images import UNDECODABLE, huge_png
 from PIL import Image
 from sppruner_server.errors import image_refusal, refusal
+from vllm import envs
+from vllm.exceptions import VLLMUnprocessableEntityError, VLLMValidationError
+from vllm.multimodal.media.image import ImageMediaIO
 
 from sppruner_vllm.errors import InvalidField
 
@@ -38,6 +42,51 @@ def test_a_bad_image_is_the_clients_fault_and_its_text_says_nothing_of_the_netwo
     assert refused is not None
     assert refused.code == code
     assert "10.0.0.1" not in str(refused)
+
+
+@pytest.mark.parametrize("content", UNDECODABLE.values(), ids=UNDECODABLE)
+def test_whatever_the_decoder_raises_the_image_is_to_blame_and_the_decoder_is_not_quoted(content):
+    raised = failure(lambda: ImageMediaIO().load_bytes(content))
+    refused = image_refusal(raised)
+    assert refused is not None
+    assert (refused.code, str(refused)) == ("invalid_image", "the image could not be decoded")
+
+
+def test_bad_base64_is_an_invalid_image():
+    refused = image_refusal(failure(lambda: ImageMediaIO().load_base64("image/png", "@@@@")))
+    assert refused is not None
+    assert refused.code == "invalid_image"
+
+
+def test_a_failure_inside_pillow_alone_is_an_invalid_image():
+    refused = image_refusal(failure(lambda: Image.new("RGB", (2, 2)).convert("no such mode")))
+    assert refused is not None
+    assert refused.code == "invalid_image"
+
+
+def test_more_pixels_than_the_operator_allows_is_the_more_specific_refusal(monkeypatch):
+    monkeypatch.setattr(envs, "VLLM_MAX_IMAGE_PIXELS", 100)
+    refused = image_refusal(failure(lambda: ImageMediaIO().load_bytes(huge_png(20))))
+    assert refused is not None
+    assert refused.code == "image_too_large"
+
+
+@pytest.mark.parametrize(
+    "exc", [VLLMValidationError("no"), VLLMUnprocessableEntityError("no"), InvalidField("keep_ratio", "no")]
+)
+def test_an_answer_that_is_already_a_4xx_stays_although_pillow_was_at_work(exc, monkeypatch):
+    def refuse(*_):
+        raise exc
+
+    monkeypatch.setattr(Image, "preinit", refuse)
+    assert image_refusal(failure(lambda: ImageMediaIO().load_bytes(UNDECODABLE["truncated"]))) is None
+
+
+def failure(action):
+    """The exception that the action raises, with its traceback."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        action()
+    return caught.value
 
 
 @pytest.mark.parametrize("exc", [RuntimeError("CUDA error"), NotImplementedError("other"), ValueError("x")])

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from sppruner_server.record import recording
 from sppruner_server.renderer import install_gate
+from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 from vllm.exceptions import VLLMValidationError
 
 from sppruner_vllm.accounting import ENGINE_INPUT_KEY, VisualTokens
@@ -17,12 +18,13 @@ TOKENS = VisualTokens(64, 32, 0.5, "uniform", None)
 class Renderer:
     """Stands for vLLM's OnlineRenderer."""
 
-    def __init__(self, *, trusted: bool = False, failure: Exception | None = None) -> None:
+    def __init__(self, *, trusted: bool = False, failure: BaseException | None = None) -> None:
         self.trust_request_mm_kwargs = trusted
         self.failure = failure
         install_gate(self)
 
-    async def preprocess_chat(self, request, messages):
+    async def preprocess_chat(self, request, messages, skip_mm_cache=False):
+        self.skipped_cache = skip_mm_cache
         if self.failure:
             raise self.failure
         return messages, [{ENGINE_INPUT_KEY: TOKENS}]
@@ -89,6 +91,13 @@ def test_an_image_that_vllm_would_answer_with_500_is_the_clients_fault():
     assert caught.value.code == "image_url_forbidden"
 
 
+@pytest.mark.parametrize(("limit", "error"), [(8, InvalidField), (None, AssertionError)])
+def test_an_image_without_a_place_is_the_clients_fault_only_when_the_client_truncated_the_prompt(limit, error):
+    renderer = Renderer(failure=AssertionError("Failed to apply prompt replacement for mm_items['image'][0]"))
+    with pytest.raises(error):
+        renderer.chat(request(truncate_prompt_tokens=limit))
+
+
 def test_any_other_failure_stays_what_it_was():
     with pytest.raises(RuntimeError, match="out of memory"):
         Renderer(failure=RuntimeError("out of memory")).chat(request())
@@ -101,6 +110,50 @@ def test_the_account_comes_back_across_the_tasks_vllm_serves_in():
             return record.visual_tokens
 
     assert asyncio.run(serve()) == TOKENS
+
+
+def test_a_prompt_that_is_only_counted_keeps_out_of_the_sender_cache():
+    async def render(dry):
+        renderer = Renderer()
+        with recording() as record:
+            record.dry = dry
+            await renderer.preprocess_chat(request(), [], skip_mm_cache=False)
+        return renderer.skipped_cache
+
+    assert [asyncio.run(render(dry)) for dry in (False, True)] == [False, True]
+
+
+def test_a_client_that_leaves_during_the_rendering_withdraws_its_images():
+    withdrawn = []
+
+    async def serve():
+        with recording() as record:
+            record.withdrawals.append(lambda: withdrawn.append(True))
+            with pytest.raises(asyncio.CancelledError):
+                await Renderer(failure=asyncio.CancelledError()).preprocess_chat(request(), [])
+
+    asyncio.run(serve())
+    assert withdrawn == [True]
+
+
+def test_each_conversation_of_a_batch_is_accounted_for():
+    async def serve():
+        with recording() as record:
+            for _ in range(2):
+                await Renderer().preprocess_chat(request(), [])
+            return record.accounts
+
+    assert asyncio.run(serve()) == [TOKENS, TOKENS]
+
+
+def test_a_response_whose_tools_render_it_again_is_accounted_for_once():
+    async def serve():
+        with recording() as record:
+            for _ in range(2):
+                await Renderer().preprocess_chat(ResponsesRequest(input="what"), [])
+            return record.accounts
+
+    assert asyncio.run(serve()) == [TOKENS]
 
 
 def test_fields_that_a_handler_loses_are_taken_from_the_record():

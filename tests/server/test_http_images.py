@@ -1,34 +1,9 @@
 """Images that cannot be used are the client's fault, and the engine goes on."""
 
-import struct
-import zlib
-
 import pytest
+from bad_images import BAD_IMAGES, UNDECODABLE
 
 from serving import chat_body, data_url, png, responses_body
-
-
-def huge_png(side: int) -> bytes:
-    """A few bytes that claim to be side x side pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
-
-
-BAD_IMAGES = {
-    "bad base64": "data:image/png;base64,@@@@",
-    "no base64": "data:image/png,abc",
-    "not an image": data_url(b"hello world"),
-    "truncated": data_url(png(256, 256)[:2000]),
-    "too many pixels": data_url(huge_png(20_000)),
-    "aspect ratio": data_url(png(2000, 5)),
-    "local file": "file:///etc/hostname",
-    "no scheme": "picture.png",
-    "empty": "",
-}
 
 
 @pytest.mark.parametrize("url", BAD_IMAGES.values(), ids=BAD_IMAGES)
@@ -54,9 +29,22 @@ def test_what_plain_vllm_answers_with_a_5xx_has_a_code_of_its_own(client, name, 
     assert response.json()["error"]["code"] == code
 
 
-def test_more_visual_tokens_than_the_context_are_a_400_and_fit_once_reduced(client, picture):
-    assert client.post("/v1/chat/completions", json=chat_body(*[picture] * 4)).status_code == 400
-    reduced = client.post("/v1/chat/completions", json=chat_body(*[picture] * 4, keep_ratio=0.222))
+@pytest.mark.parametrize("name", [*UNDECODABLE, "bad base64"])
+def test_bytes_that_cannot_be_decoded_are_one_refusal_that_quotes_no_decoder(client, name):
+    response = client.post("/v1/chat/completions", json=chat_body(BAD_IMAGES[name]))
+    assert response.status_code == 400
+    assert response.json()["error"] == {
+        "message": "the image could not be decoded",
+        "type": "invalid_request_error",
+        "param": "image_url",
+        "code": "invalid_image",
+    }
+
+
+def test_more_visual_tokens_than_the_context_are_a_400_and_fit_once_reduced(client):
+    images = [data_url(png(1008, 1008, seed=7))] * 4
+    assert client.post("/v1/chat/completions", json=chat_body(*images)).status_code == 400
+    reduced = client.post("/v1/chat/completions", json=chat_body(*images, keep_ratio=0.222))
     assert reduced.json()["usage"]["prompt_tokens_details"]["visual_tokens"]["retained"] == 4 * 288
 
 

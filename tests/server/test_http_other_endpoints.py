@@ -1,15 +1,10 @@
 """Endpoints of vLLM that render images too: they reduce, and refuse bad values."""
 
 import pytest
+from anthropic_bodies import count_body, messages_body
 from sppruner_server import headers
 
 from serving import MODEL_NAME, chat_body
-
-
-def messages_body(picture, **fields):
-    source = {"type": "base64", "media_type": "image/png", "data": picture.partition(",")[2]}
-    content = [{"type": "image", "source": source}, {"type": "text", "text": "what is this"}]
-    return {"model": MODEL_NAME, "max_tokens": 3, "messages": [{"role": "user", "content": content}], **fields}
 
 
 def batch_body(picture, **fields):
@@ -23,8 +18,16 @@ def test_messages_reduce_and_account_in_headers(client, picture):
     assert response.headers[headers.RETAINED] == "288"
 
 
-def test_messages_refuse_a_bad_value_in_anthropics_error_shape(client, picture):
-    response = client.post("/v1/messages", json=messages_body(picture, keep_ratio=7))
+def test_a_message_is_counted_as_it_will_be_served(client, picture):
+    counted = client.post("/v1/messages/count_tokens", json=count_body(picture, keep_ratio=0.222))
+    served = client.post("/v1/messages", json=messages_body(picture, keep_ratio=0.222)).json()["usage"]
+    assert counted.headers[headers.RETAINED] == "288"
+    assert counted.json()["input_tokens"] == sum(served[name] or 0 for name in served if name.endswith("input_tokens"))
+
+
+@pytest.mark.parametrize(("path", "make"), [("", messages_body), ("/count_tokens", count_body)])
+def test_messages_refuse_a_bad_value_in_anthropics_error_shape(client, picture, path, make):
+    response = client.post(f"/v1/messages{path}", json=make(picture, keep_ratio=7))
     assert response.status_code == 400
     assert response.json()["type"] == "error"
     assert response.json()["error"]["type"] == "invalid_request_error"
@@ -32,7 +35,10 @@ def test_messages_refuse_a_bad_value_in_anthropics_error_shape(client, picture):
 
 def test_a_batch_reduces_each_of_its_conversations(client, picture):
     response = client.post("/v1/chat/completions/batch", json=batch_body(picture, keep_ratio=0.222))
-    assert 2 * 288 < response.json()["usage"]["prompt_tokens"] < 2 * (288 + 64)
+    usage = response.json()["usage"]
+    assert 2 * 288 < usage["prompt_tokens"] < 2 * (288 + 64)
+    assert usage["prompt_tokens_details"]["visual_tokens"]["retained"] == 2 * 288
+    assert response.headers[headers.RETAINED] == str(2 * 288)
 
 
 def test_invocations_reduce(client, picture):

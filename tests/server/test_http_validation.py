@@ -18,7 +18,9 @@ def send(client, path, picture, **fields):
 
 @pytest.mark.parametrize("path", [CHAT, RESPONSES])
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
-@pytest.mark.parametrize("value", [0, -1, 1.5, float("nan"), "0.5", True, []], ids=repr)
+@pytest.mark.parametrize(
+    "value", [0, -1, 1.5, float("nan"), "0.5", True, [], pytest.param(10**400, id="10**400")], ids=repr
+)
 def test_a_bad_keep_ratio_is_a_400_that_names_it(client, picture, path, stream, value):
     response = send(client, path, picture, keep_ratio=value, stream=stream)
     assert response.status_code == 400
@@ -35,11 +37,12 @@ def test_a_bad_keep_ratio_is_a_400_that_names_it(client, picture, path, stream, 
         ({"keep_tokens": 1}, "keep_tokens", "invalid_keep_tokens"),
         ({"keep_tokens": 9, "keep_ratio": 0.5}, "keep_tokens", "unsupported_parameter"),
         ({"focus_query": 7}, "focus_query", "invalid_focus_query"),
+        ({"focus_query": "half \ud800"}, "focus_query", "invalid_focus_query"),
         ({"reduction_method": "uniform"}, "reduction_method", "unsupported_parameter"),
         ({"keep_ratio": 0.5, "mm_processor_kwargs": {"keep_ratio": 0.4}}, "keep_ratio", "invalid_keep_ratio"),
         ({"mm_processor_kwargs": {"keep_ratio": 7}}, "keep_ratio", "invalid_keep_ratio"),
     ],
-    ids=["fraction", "one token", "both budgets", "query", "method", "conflict", "nested"],
+    ids=["fraction", "one token", "both budgets", "query", "lone surrogate", "method", "conflict", "nested"],
 )
 def test_every_other_field_is_checked_as_strictly(client, picture, path, fields, param, code):
     response = send(client, path, picture, **fields)

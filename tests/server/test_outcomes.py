@@ -1,7 +1,16 @@
 """How the end of a request is classified."""
 
 import pytest
-from sppruner_server.outcomes import outcome_of, outcome_of_event
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import JSONResponse
+from fastapi.testclient import TestClient
+from sppruner_server import outcomes
+from sppruner_server.outcomes import RecordedRoute, outcome_of, outcome_of_event
+from sppruner_server.record import current_record
+
+from sppruner_vllm.accounting import VisualTokens
+
+TOKENS = VisualTokens(64, 32, 0.5, "uniform", None)
 
 
 @pytest.mark.parametrize(
@@ -32,3 +41,56 @@ def test_an_answer_cut_short_means_that_the_client_left(status):
 )
 def test_an_error_inside_a_stream_counts_although_its_status_was_200(event, outcome):
     assert outcome_of_event(event) == outcome
+
+
+@pytest.fixture
+def settled(monkeypatch):
+    """Serves one request with a handler; what was counted and withdrawn, in order."""
+    seen = []
+    monkeypatch.setattr(outcomes, "count_visual_tokens", seen.append)
+    monkeypatch.setattr(outcomes, "count_request", seen.append)
+
+    def serve(handler):
+        def handle():
+            record = current_record()
+            record.accounts.append(TOKENS)
+            record.withdrawals.append(lambda: seen.append("withdrawn"))
+            return handler(record)
+
+        router = APIRouter(route_class=RecordedRoute)
+        router.add_api_route("/", handle, response_model=None)
+        app = FastAPI()
+        app.include_router(router)
+        TestClient(app, raise_server_exceptions=False).get("/")
+        return seen
+
+    return serve
+
+
+def test_a_request_that_was_served_counts_its_visual_tokens_and_withdraws_nothing(settled):
+    assert settled(lambda _: JSONResponse({})) == [TOKENS, "success"]
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(400, "client_error"), (500, "server_error")])
+def test_a_request_that_was_refused_withdraws_its_images_and_counts_none(settled, status, outcome):
+    assert settled(lambda _: JSONResponse({}, status_code=status)) == ["withdrawn", outcome]
+
+
+def test_a_handler_that_raises_withdraws_its_images(settled):
+    assert settled(lambda _: 1 / 0) == ["withdrawn", "server_error"]
+
+
+def test_a_request_that_was_refused_inside_its_stream_withdraws_its_images(settled):
+    def refuse(record):
+        record.outcome = "client_error"
+        return JSONResponse({})
+
+    assert settled(refuse) == ["withdrawn", "client_error"]
+
+
+def test_a_prompt_that_was_only_counted_moves_no_token_counter(settled):
+    def count(record):
+        record.dry = True
+        return JSONResponse({})
+
+    assert settled(count) == ["success"]

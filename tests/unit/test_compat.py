@@ -36,6 +36,17 @@ def test_the_cpu_runner_still_needs_its_gate_opened() -> None:
     assert "is_multimodal_pruning_enabled" not in inspect.getsource(CPUModelRunner.load_model)
 
 
+def test_the_parts_of_the_renderer_that_the_cache_shim_replaces_exist() -> None:
+    from vllm.multimodal.cache.lru import LruKeyReplicatedSenderCache
+    from vllm.renderers.base import BaseRenderer
+
+    source = inspect.getsource(BaseRenderer)
+    for attribute in ("_mm_executor", "_process_multimodal_async", "mm_processor_cache"):
+        assert f"self.{attribute}" in source
+    assert callable(LruKeyReplicatedSenderCache.get_and_update_item)
+    assert "invalidate" not in source, "upstream may forget refused images by itself now"
+
+
 def test_the_hooks_we_override_exist_upstream() -> None:
     from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGeneration as Model
     from vllm.multimodal.processing import BaseMultiModalProcessor as Processor

@@ -1,0 +1,20 @@
+"""Bodies of requests to Anthropic's endpoints."""
+
+from __future__ import annotations
+
+from serving import MODEL_NAME
+
+
+def count_body(*urls: str, **fields: object) -> dict[str, object]:
+    """A message with PNG images, given as `data:` URLs, before a text."""
+    content: list[dict[str, object]] = [
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": url.partition(",")[2]}}
+        for url in urls
+    ]
+    content.append({"type": "text", "text": "what is this"})
+    return {"model": MODEL_NAME, "messages": [{"role": "user", "content": content}], **fields}
+
+
+def messages_body(*urls: str, **fields: object) -> dict[str, object]:
+    """The same, to be answered."""
+    return count_body(*urls, **{"max_tokens": 3, **fields})

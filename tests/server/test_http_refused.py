@@ -1,0 +1,68 @@
+"""A request that was refused, or only counted, changes nothing for the next one with the same image."""
+
+import pytest
+from anthropic_bodies import count_body, messages_body
+
+from serving import chat_body, data_url, png, responses_body, sse_data
+
+CHAT, BATCH, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/chat/completions/batch", "/v1/responses", "/v1/messages"
+
+
+def fresh(seed, side=336):
+    """An image that no other test sends: no cache knows it."""
+    return data_url(png(side, side, seed=1000 + seed))
+
+
+def batch_body(url, **fields):
+    body = chat_body(url, **fields)
+    return {**body, "messages": [body["messages"], body["messages"]]}
+
+
+REFUSED = {
+    "logit bias": (CHAT, chat_body, {"logit_bias": {"99999999": 1}}),
+    "regex": (CHAT, chat_body, {"structured_outputs": {"regex": "(["}}),
+    "allowed tokens": (CHAT, chat_body, {"allowed_token_ids": [99_999_999]}),
+    "truncated image": (CHAT, chat_body, {"truncate_prompt_tokens": 8}),
+    "batch": (BATCH, batch_body, {"logit_bias": {"99999999": 1}}),
+    "response": (RESPONSES, responses_body, {"logit_bias": {"99999999": 1}}),
+}
+
+
+@pytest.mark.parametrize(("seed", "name"), enumerate(REFUSED))
+def test_an_image_of_a_refused_request_is_served_afterwards(client, seed, name):
+    path, make, fields = REFUSED[name]
+    image = fresh(seed)
+    assert client.post(path, json=make(image, keep_ratio=0.5, **fields)).status_code == 400
+    response = client.post(path, json=make(image, keep_ratio=0.5))
+    assert response.status_code == 200, response.text
+
+
+def test_an_image_of_a_request_that_was_refused_inside_its_stream_is_served_afterwards(client):
+    image = fresh(100)
+    refused = client.post(CHAT, json=chat_body(image, keep_ratio=0.5, stream=True, logit_bias={"99999999": 1}))
+    assert refused.status_code == 400 or "error" in sse_data(refused.text)[0]
+    assert client.post(CHAT, json=chat_body(image, keep_ratio=0.5)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("seed", "path", "make"), [(200, CHAT, chat_body), (201, RESPONSES, responses_body), (202, MESSAGES, messages_body)]
+)
+def test_one_of_several_images_that_were_too_many_is_served_alone(client, seed, path, make):
+    images = [fresh(seed + 10 * number, 1008) for number in range(4)]
+    assert client.post(path, json=make(*images)).status_code == 400
+    assert [client.post(path, json=make(image)).status_code for image in images[:2]] == [200, 200]
+
+
+def test_a_message_that_was_counted_is_served_afterwards(client):
+    image = fresh(300)
+    assert client.post(f"{MESSAGES}/count_tokens", json=count_body(image)).status_code == 200
+    assert client.post(MESSAGES, json=messages_body(image)).status_code == 200
+
+
+def test_an_image_that_was_served_stays_in_the_cache_when_a_later_request_with_it_is_refused(client):
+    image = fresh(400)
+    statuses = [
+        client.post(CHAT, json=chat_body(image, keep_ratio=0.5, **fields)).status_code
+        for fields in ({}, {"logit_bias": {"99999999": 1}}, {})
+    ]
+    assert statuses == [200, 400, 200]
