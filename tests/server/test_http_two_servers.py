@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from sppruner_server import headers
 
@@ -26,15 +27,34 @@ def pair(tiny_model, scratch, tmp_path_factory):
         yield running
 
 
+def serving_process(pair: Server, client: httpx.Client) -> int:
+    """The process that holds the server's end of a client's connection."""
+    stream = client.get("/health").extensions["network_stream"]
+    port = stream.get_extra_info("client_addr")[1]
+    root = psutil.Process(pair.process.pid)
+    (holder,) = [
+        process.pid
+        for process in (root, *root.children(recursive=True))
+        for connection in process.net_connections("tcp")
+        if connection.raddr and connection.raddr.port == port
+    ]
+    return holder
+
+
 @pytest.fixture(scope="module")
 def clients(pair: Server):
-    """Two held connections. A new one goes to the process with the fewest, so each process has one of these."""
+    """A held connection to each process. Which one takes a new connection is up to the kernel, so we look."""
     assert eventually(lambda: pair.log.read_text().count(STARTED) == 2, START_SECONDS), pair.log_tail()
     with ExitStack() as stack:
-        both = [stack.enter_context(httpx.Client(base_url=pair.url, timeout=120)) for _ in range(2)]
-        for client in both:
-            client.get("/health")
-        yield both
+        held: dict[int, httpx.Client] = {}
+
+        def both_are_held() -> bool:
+            client = stack.enter_context(httpx.Client(base_url=pair.url, timeout=120))
+            held.setdefault(serving_process(pair, client), client)
+            return len(held) == 2
+
+        assert eventually(both_are_held)
+        yield list(held.values())
 
 
 @pytest.fixture(scope="module")
