@@ -6,7 +6,6 @@ how plain vLLM takes them; nothing else in there is ours to admit.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from sppruner_vllm.config import REQUEST_FIELDS, settings, validate_request
@@ -43,9 +42,4 @@ def check(fields: dict[str, object]) -> None:
     Raises:
         InvalidField: names the field that must change.
     """
-    validate_request(fields, settings(), _methods())
-
-
-@cache
-def _methods() -> frozenset[str]:
-    return frozenset(method_names())
+    validate_request(fields, settings(), method_names())

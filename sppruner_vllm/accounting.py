@@ -1,6 +1,6 @@
 """What was reduced, told to whoever serves the request.
 
-The processor leaves one record per image beside vLLM's own engine input; the server turns the sum into `usage` and
+The processor leaves one record per request beside vLLM's own engine input; the server turns it into `usage` and
 headers. A plain dict key is used because vLLM's input types are TypedDicts that travel to the handler unchanged.
 """
 

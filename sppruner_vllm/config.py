@@ -113,15 +113,13 @@ def validate_keep_ratio(value: object) -> float:
     return float(value)
 
 
-def validate_request(
-    fields: Mapping[str, object], limits: Settings, methods: frozenset[str] | None = None
-) -> ReductionRequest:
+def validate_request(fields: Mapping[str, object], limits: Settings, methods: frozenset[str]) -> ReductionRequest:
     """The request's reduction fields, checked against the operator's limits.
 
     Args:
         fields: any of REQUEST_FIELDS; a missing or None entry means "the operator's default".
         limits: the operator's settings.
-        methods: names that `reduction_method` may take; None leaves the name to the processor's own check.
+        methods: names that `reduction_method` may take.
 
     Raises:
         InvalidField: names the field that must change.
@@ -160,16 +158,15 @@ def _validate_focus_query(value: object) -> str | None:
     return value
 
 
-def _validate_method(value: object, limits: Settings, methods: frozenset[str] | None) -> str:
+def _validate_method(value: object, limits: Settings, methods: frozenset[str]) -> str:
     if value is None:
         return limits.method
     if not limits.allow_method:
         raise InvalidField(
             REDUCTION_METHOD, "reduction_method is not open to requests on this server", code="unsupported_parameter"
         )
-    if not isinstance(value, str) or (methods is not None and value not in methods):
-        known = f", one of {sorted(methods)}" if methods else ""
-        raise InvalidField(REDUCTION_METHOD, f"reduction_method must name a selection method{known}")
+    if not isinstance(value, str) or value not in methods:
+        raise InvalidField(REDUCTION_METHOD, f"reduction_method must name a selection method, one of {sorted(methods)}")
     return value
 
 

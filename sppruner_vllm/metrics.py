@@ -7,14 +7,13 @@ multi-process mode before that. Names follow the Prometheus guide; labels are bo
 from __future__ import annotations
 
 from functools import cache
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from prometheus_client import Counter, Histogram
 
 from .accounting import VisualTokens
 
 Outcome = Literal["success", "client_error", "server_error", "client_disconnect"]
-OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 
 _RATIO_BUCKETS: Final = tuple(step / 20 for step in range(1, 21))
 _TOKEN_BUCKETS: Final = tuple(float(digit * 10**power) for power in range(5) for digit in (1, 2, 5))

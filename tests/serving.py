@@ -1,7 +1,6 @@
 """Starts our real server for tests, and makes images to send to it.
 
-A server is a process group of its own, so that one that hangs can be ended as a whole. Its log goes to a file whose
-tail is shown when it does not come up or dies.
+Started and stopped as the demo does it. The log goes to a file whose tail is shown when the server does not come up.
 """
 
 from __future__ import annotations
@@ -11,13 +10,10 @@ import io
 import json
 import os
 import random
-import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +22,8 @@ import httpx
 import psutil
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
+
+from sppruner_vllm.demo.server_process import ServerFailed, free_port, running_server, server_command, server_url
 
 CPU_FLAGS = ("--enforce-eager", "--block-size", "32", "--max-model-len", "4096", "--dtype", "float32")
 CPU_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
@@ -51,9 +49,9 @@ class Server:
             if process.info["status"] != psutil.STATUS_ZOMBIE and _group(process.info["pid"]) == self.process.pid
         ]
 
-    def log_tail(self, lines: int = 60) -> str:
+    def log_tail(self) -> str:
         """The last lines of its log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        return log_tail(self.log)
 
 
 @contextmanager
@@ -66,46 +64,14 @@ def serving(model: Path, log: Path, *flags: str, env: Mapping[str, str] | None =
         flags: in addition to CPU_FLAGS.
         env: in addition to this process's own and CPU_ENVIRONMENT.
     """
-    port = _free_port()
-    command = [sys.executable, "-m", "sppruner_server", str(model), "--host", "127.0.0.1", "--port", str(port)]
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [*command, "--served-model-name", MODEL_NAME, *CPU_FLAGS, *flags],
-            env={**os.environ, **CPU_ENVIRONMENT, **(env or {})},
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    server = Server(f"http://127.0.0.1:{port}", process, log)
+    port = free_port()
+    command = server_command([str(model), "--served-model-name", MODEL_NAME, *CPU_FLAGS, *flags], port)
+    environment = {**CPU_ENVIRONMENT, **(env or {})}
     try:
-        _wait_until_ready(server)
-        yield server
-    finally:
-        _stop(process)
-
-
-def _wait_until_ready(server: Server) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if (code := server.process.poll()) is not None:
-            raise RuntimeError(f"the server ended with status {code} while starting:\n{server.log_tail()}")
-        try:
-            if httpx.get(f"{server.url}/health", timeout=5).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
-    raise TimeoutError(f"the server is not ready after {START_SECONDS} s:\n{server.log_tail()}")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_SECONDS)
-    # Also ends children of a server that died before it could stop them.
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(STOP_SECONDS)
+        with running_server(command, server_url(port), environment, log=log, limit=START_SECONDS) as started:
+            yield Server(started.url, started.process, log)
+    except ServerFailed as failure:
+        raise RuntimeError(f"{failure}:\n{log_tail(log)}") from failure
 
 
 def _group(pid: int) -> int | None:
@@ -115,11 +81,9 @@ def _group(pid: int) -> int | None:
         return None
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def log_tail(log: Path, lines: int = 60) -> str:
+    """The last lines of a log."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
 def png(width: int, height: int, seed: int = 0) -> bytes:

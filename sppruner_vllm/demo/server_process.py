@@ -64,6 +64,7 @@ def running_server(
     environment: Mapping[str, str],
     log: Path | None = None,
     on_wait: Callable[[float], None] = lambda seconds: None,
+    limit: float = START_LIMIT,
 ) -> Iterator[Server]:
     """Start a server, wait until its /health answers, and stop it at the end of the block.
 
@@ -73,6 +74,7 @@ def running_server(
         environment: variables on top of this process's own.
         log: file for its output, None to share ours.
         on_wait: called twice a second with the seconds waited so far.
+        limit: seconds until a server that is not ready has failed.
 
     Raises:
         ServerFailed: it never became ready, or another process has the port.
@@ -84,22 +86,24 @@ def running_server(
             command, env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True
         )
         try:
-            _wait_until_ready(url, process, on_wait)
+            _wait_until_ready(url, process, on_wait, limit)
             yield Server(url, process)
         finally:
             _stop(process)
 
 
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], on_wait: Callable[[float], None]) -> None:
+def _wait_until_ready(
+    url: str, process: subprocess.Popen[bytes], on_wait: Callable[[float], None], limit: float
+) -> None:
     start = time.monotonic()
-    while (waited := time.monotonic() - start) < START_LIMIT:
+    while (waited := time.monotonic() - start) < limit:
         if process.poll() is not None:
             raise ServerFailed(f"the server ended with status {process.returncode} before it was ready")
         if _answers(url):
             return
         on_wait(waited)
         time.sleep(0.5)
-    raise ServerFailed(f"the server was not ready after {START_LIMIT:.0f} s")
+    raise ServerFailed(f"the server was not ready after {limit:.0f} s")
 
 
 def _answers(url: str) -> bool:

@@ -1,12 +1,13 @@
 """Model mixin for M-RoPE families: reduces after the encoder, gives kept tokens their original positions.
 
-Runs in the worker. Every hook it overrides is one that vLLM's own video pruning uses, so runners V1 and V2 serve it
-unchanged. docs/architecture.md, "vLLM's hooks".
+Runs in the worker. It overrides the hooks that vLLM's own video pruning goes through, so runners V1 and V2 serve it
+without being changed. docs/architecture.md, "vLLM's hooks".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -38,9 +39,10 @@ class _Plan:
 
 
 class ReducedMRopeMixin:
-    """Put before a family's own model class in the base-class list."""
+    """Put before a family's own model class in the base-class list.
 
-    supports_multimodal_pruning = True
+    The family's class sets `supports_multimodal_pruning` itself: vLLM caches such flags by the file they stand in.
+    """
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         check_setup(vllm_config)
@@ -131,9 +133,8 @@ class ReducedMRopeMixin:
 
     def _select(self, images: list[ImageTokens], method: str) -> list[Tensor]:
         """Kept rows of each image with their position columns, (K, D + COLUMNS)."""
-        if self._timer is None:
-            return self._reduce(images, method)
-        with self._timer.measure(method, images[0].rows.device):
+        device = images[0].rows.device
+        with nullcontext() if self._timer is None else self._timer.measure(method, device):
             return self._reduce(images, method)
 
     def _reduce(self, images: list[ImageTokens], method: str) -> list[Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cases import RATIOS, REDUCED
-from engines import Answer, ask, recorded_selections, start_engine
+from engines import Reduced, ask, recorded_selections, start_engine
 from reference import Reference
 
 
@@ -19,12 +19,18 @@ def llm(tiny_model: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
+def model(llm: Any) -> Any:
+    """Our model object, from the worker of the usual engine."""
+    return llm.llm_engine.model_executor.driver_worker.worker.model_runner.get_model()
+
+
+@pytest.fixture(scope="session")
 def reference(tiny_model: Path) -> Reference:
     return Reference(tiny_model)
 
 
 @pytest.fixture(scope="session")
-def reduced(llm: Any) -> dict[tuple[int, float], tuple[Answer, list[list[int]]]]:
+def reduced(llm: Any) -> Reduced:
     """Each reduced case at each ratio, asked alone on the usual engine: its answer and the kept indices per image."""
     answers = {}
     for index, case in enumerate(REDUCED):

@@ -41,6 +41,10 @@ class Answer:
         return len(self.prompt_ids)
 
 
+Reduced = dict[tuple[int, float], tuple[Answer, list[list[int]]]]
+"""Answers and kept indices per image, by reduced case and ratio."""
+
+
 def start_engine(model: Path, **options: Any) -> Any:
     """An `LLM` on the tiny model, engine core and worker in this process; `options` override the usual ones."""
     from vllm import LLM

@@ -12,7 +12,7 @@ from vllm import SamplingParams
 from vllm.exceptions import VLLMValidationError
 
 from cases import REDUCED, SQUARE, Case
-from engines import TOKENS, Answer, ask, recorded_selections
+from engines import TOKENS, Reduced, ask, recorded_selections
 from reference import Reference
 
 _seeds = itertools.count(70)
@@ -86,9 +86,7 @@ def test_in_turn_2_the_image_of_turn_1_is_still_cached_and_the_answer_is_right(
     assert second.tokens == tokens
 
 
-def test_a_hit_that_ends_inside_an_image_answers_like_the_cold_request(
-    llm: Any, reduced: dict[tuple[int, float], tuple[Answer, list[list[int]]]]
-) -> None:
+def test_a_hit_that_ends_inside_an_image_answers_like_the_cold_request(llm: Any, reduced: Reduced) -> None:
     cold, _ = reduced[2, 0.5]
     llm.reset_prefix_cache()
     ask(llm, [REDUCED[2]], 0.5)
@@ -98,9 +96,7 @@ def test_a_hit_that_ends_inside_an_image_answers_like_the_cold_request(
     assert warm.tokens == cold.tokens
 
 
-def test_mixed_ratios_in_one_batch_answer_like_each_alone(
-    llm: Any, reduced: dict[tuple[int, float], tuple[Answer, list[list[int]]]]
-) -> None:
+def test_mixed_ratios_in_one_batch_answer_like_each_alone(llm: Any, reduced: Reduced) -> None:
     keys = list(reduced)
     llm.reset_prefix_cache()
     answers = ask(llm, [REDUCED[index] for index, _ in keys], [ratio for _, ratio in keys])
@@ -152,9 +148,8 @@ def test_an_image_sent_by_uuid_alone_under_another_plan_is_refused(
 
 
 def test_an_image_given_as_embeddings_is_reduced_like_its_picture(
-    llm: Any, asked: Case, monkeypatch: pytest.MonkeyPatch
+    llm: Any, model: Any, asked: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = llm.llm_engine.model_executor.driver_worker.worker.model_runner.get_model()
     encoded: list[torch.Tensor] = []
     encode = model._encode_batch
 

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cases import REDUCED
-from engines import TOKENS, Answer, ask, start_engine
-
-Reduced = dict[tuple[int, float], tuple[Answer, list[list[int]]]]
+from engines import TOKENS, Reduced, ask, start_engine
 
 
 def answers_alike(llm: Any, reduced: Reduced, at_once: bool = True, tokens: int = TOKENS) -> None:

@@ -18,11 +18,6 @@ from sppruner_vllm.processor import METHOD, NUM_KEEP, QUERY_IDS
 
 
 @pytest.fixture(scope="module")
-def model(llm: Any) -> Any:
-    return llm.llm_engine.model_executor.driver_worker.worker.model_runner.get_model()
-
-
-@pytest.fixture(scope="module")
 def processor(llm: Any) -> Any:
     return llm.llm_engine.input_processor.renderer.get_mm_processor()
 

@@ -8,14 +8,12 @@ import pytest
 import torch
 
 from cases import RATIOS, REDUCED
-from engines import TOKENS, Answer, ask
+from engines import TOKENS, Reduced, ask
 from reference import Reference
 from sppruner_vllm.config import retained_tokens
 
 TOLERANCE = 2e-3
 """Largest difference of a logit, float32 on both sides, different kernels; the logits span some units."""
-
-Reduced = dict[tuple[int, float], tuple[Answer, list[list[int]]]]
 
 
 @pytest.mark.parametrize("ratio", RATIOS)

@@ -74,12 +74,6 @@ def expected() -> Tensor:
     return torch.cat(columns, dim=1)
 
 
-@pytest.fixture(scope="module")
-def model(llm: Any) -> Any:
-    """Our model object, from the worker of the usual engine."""
-    return llm.llm_engine.model_executor.driver_worker.worker.model_runner.get_model()
-
-
 def test_runner_v2_would_create_its_pruner_for_our_model(model: Any) -> None:
     config = SimpleNamespace(multimodal_config=model.multimodal_config, get_inputs_embeds_size=lambda: 256)
     assert maybe_create_mm_pruner(config, model, object(), object()) is not None

@@ -9,7 +9,7 @@ LIMITS = Settings()
 
 
 def record(fields: dict[str, object], originals: list[int], videos: tuple[int, ...] = ()) -> VisualTokens | None:
-    request = validate_request(fields, LIMITS)
+    request = validate_request(fields, LIMITS, frozenset())
     plans = [plan_image(original, request, (), LIMITS) for original in originals]
     return account(plans, request, [plan.retained for plan in plans], videos)
 
@@ -40,7 +40,7 @@ def test_a_video_alone_says_that_it_is_not_reduced() -> None:
 
 
 def test_an_unreduced_image_counts_as_what_was_placed() -> None:
-    request = validate_request({"keep_ratio": 1}, LIMITS)
+    request = validate_request({"keep_ratio": 1}, LIMITS, frozenset())
     stale = plan_image(200, request, (), LIMITS)
     found = account([stale], request, [144], ())
     assert found is not None

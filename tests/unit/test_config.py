@@ -11,22 +11,23 @@ from sppruner_vllm.config import Settings, plan_image, retained_tokens, validate
 from sppruner_vllm.errors import InvalidField
 
 DEFAULTS = Settings()
+METHODS = frozenset({"uniform"})
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, math.nan, math.inf, 10**400, "0.5", True, [], {}])
 def test_a_keep_ratio_outside_0_to_1_is_refused_by_name(value: object) -> None:
     with pytest.raises(InvalidField) as refusal:
-        validate_request({"keep_ratio": value}, DEFAULTS)
+        validate_request({"keep_ratio": value}, DEFAULTS, METHODS)
     assert (refusal.value.field, refusal.value.code) == ("keep_ratio", "invalid_keep_ratio")
 
 
 @pytest.mark.parametrize("value", [0.05, 0.222, 1, 1.0])
 def test_a_keep_ratio_up_to_1_is_taken(value: float) -> None:
-    assert validate_request({"keep_ratio": value}, DEFAULTS).keep_ratio == value
+    assert validate_request({"keep_ratio": value}, DEFAULTS, METHODS).keep_ratio == value
 
 
 def test_a_request_without_fields_gets_the_operators_defaults() -> None:
-    request = validate_request({}, Settings(keep_ratio=0.5))
+    request = validate_request({}, Settings(keep_ratio=0.5), METHODS)
     assert (request.keep_ratio, request.keep_tokens, request.focus_query) == (0.5, None, None)
     assert request.method == DEFAULTS.method
 
@@ -35,7 +36,7 @@ def test_the_operators_bounds_hold_for_requests() -> None:
     limits = Settings(keep_ratio=0.5, min_keep_ratio=0.2, max_keep_ratio=0.6)
     for value in (0.1, 0.7):
         with pytest.raises(InvalidField, match="between"):
-            validate_request({"keep_ratio": value}, limits)
+            validate_request({"keep_ratio": value}, limits, METHODS)
 
 
 @pytest.mark.parametrize(
@@ -53,16 +54,15 @@ def test_the_operators_bounds_hold_for_requests() -> None:
 )
 def test_every_other_bad_field_is_refused_by_name(fields: dict[str, object], name: str) -> None:
     with pytest.raises(InvalidField) as refusal:
-        validate_request(fields, DEFAULTS)
+        validate_request(fields, DEFAULTS, METHODS)
     assert refusal.value.field == name
 
 
 def test_a_method_may_be_chosen_once_the_operator_allows_it() -> None:
     limits = Settings(allow_method=True)
-    methods = frozenset({"uniform"})
-    assert validate_request({"reduction_method": "uniform"}, limits, methods).method == "uniform"
+    assert validate_request({"reduction_method": "uniform"}, limits, METHODS).method == "uniform"
     with pytest.raises(InvalidField, match="uniform"):
-        validate_request({"reduction_method": "fastv"}, limits, methods)
+        validate_request({"reduction_method": "fastv"}, limits, METHODS)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_the_budget_rounds_up_and_respects_the_floor(total: int, ratio: float, k
 
 
 def test_nothing_reduced_always_says_why() -> None:
-    everything = validate_request({"keep_ratio": 1}, DEFAULTS)
+    everything = validate_request({"keep_ratio": 1}, DEFAULTS, METHODS)
     assert plan_image(100, everything, (1,), DEFAULTS).skipped_reason == "keep_ratio_is_1"
-    some = validate_request({"keep_ratio": 0.5}, DEFAULTS)
+    some = validate_request({"keep_ratio": 0.5}, DEFAULTS, METHODS)
     assert plan_image(2, some, (1,), DEFAULTS).skipped_reason == "image_too_small"
     assert plan_image(100, some, (1,), DEFAULTS).skipped_reason is None
 
@@ -83,7 +83,7 @@ def test_nothing_reduced_always_says_why() -> None:
 def test_an_absolute_budget_stays_within_the_operators_ratio_bounds() -> None:
     limits = Settings(keep_ratio=0.3, min_keep_ratio=0.1, max_keep_ratio=0.5)
     for asked, kept in ((5, 10), (30, 30), (90, 50)):
-        request = validate_request({"keep_tokens": asked}, limits)
+        request = validate_request({"keep_tokens": asked}, limits, METHODS)
         assert plan_image(100, request, (), limits).retained == kept
 
 
