@@ -4,10 +4,21 @@
 """
 
 from .params import FocusContextParams
-from .select import Method, UnknownMethod, get_method, method_names, reduce, register_method
+from .registry import (
+    ENTRY_POINT_GROUP,
+    BrokenMethod,
+    Method,
+    UnknownMethod,
+    get_method,
+    method_names,
+    register_method,
+)
+from .select import reduce
 from .types import ImageTokens, Selection
 
 __all__ = [
+    "ENTRY_POINT_GROUP",
+    "BrokenMethod",
     "FocusContextParams",
     "ImageTokens",
     "Method",

@@ -32,6 +32,8 @@ class Batch:
     text: (B, T, D) float32, finite, zero in padding; the steps may overwrite it.
     real: (B, N) bool, False in padding. words: (B, T) bool, the same for the query.
     size, height, width, query_size: (B, 1) int64, the true N, grid and T of each image.
+    attention: (B, N) float32, finite, not negative, zero in padding and for images without; None if no image has any.
+    attended: (B, 1) int64, 1 for an image with attention, else 0.
     budget: (B, 1) int64. caps: per image the most focus tokens, on the host; cap: the same, (B, 1) int64.
     cell_rows, cell_columns: (B, 1) int64, the coarse grid of the spatial quota; 0 where no cell is affordable.
     """
@@ -45,6 +47,8 @@ class Batch:
     height: Tensor
     width: Tensor
     query_size: Tensor
+    attention: Tensor | None
+    attended: Tensor
     budget: Tensor
     caps: tuple[int, ...]
     cap: Tensor
@@ -86,11 +90,11 @@ def pad(images: Sequence[ImageTokens], params: FocusContextParams) -> Batch:
         for image, cap in zip(images, caps, strict=True)
     ]
     numbers = [
-        (image.rows.shape[0], *image.grid, image.words, image.budget, cap, *cell)
+        (image.rows.shape[0], *image.grid, image.words, int(image.attention is not None), image.budget, cap, *cell)
         for image, cap, cell in zip(images, caps, cells, strict=True)
     ]
     table = upload(torch.tensor(numbers, dtype=torch.int64, device="cpu"), device)
-    size, height, width, query_size, budget, cap, cell_rows, cell_columns = table.split(1, dim=1)
+    size, height, width, query_size, attended, budget, cap, cell_rows, cell_columns = table.split(1, dim=1)
     rows = _stack([image.rows for image in images], multiple=exact.ROWS_MULTIPLE)
     text = _stack([image.rows[:0] if image.query is None else image.query for image in images], multiple=1)
     return Batch(
@@ -103,6 +107,8 @@ def pad(images: Sequence[ImageTokens], params: FocusContextParams) -> Batch:
         height=height,
         width=width,
         query_size=query_size,
+        attention=_attention(images, rows.shape[1]),
+        attended=attended,
         budget=budget,
         caps=caps,
         cap=cap,
@@ -131,6 +137,14 @@ def cell_grid(grid: tuple[int, int], limit: int) -> tuple[int, int]:
     columns = min(width, limit, max(1, int((limit * width / height) ** 0.5)))
     rows = min(height, limit // columns)
     return rows, min(width, limit // rows)
+
+
+def _attention(images: Sequence[ImageTokens], length: int) -> Tensor | None:
+    if all(image.attention is None for image in images):
+        return None
+    parts = [image.rows.new_zeros(0) if image.attention is None else image.attention for image in images]
+    stacked = _stack([part.unsqueeze(1) for part in parts], multiple=1).squeeze(-1)
+    return torch.nn.functional.pad(stacked.clamp_min_(0.0), (0, length - stacked.shape[1]))
 
 
 def _stack(parts: Sequence[Tensor], multiple: int) -> Tensor:

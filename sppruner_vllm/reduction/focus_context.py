@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from . import batch as batches
 from . import context, exact, grid
 from .batch import Batch
 from .focus import focus_set, fuse
 from .params import FocusContextParams
-from .relevance import Relevance, relevance
+from .ranking import by_priority, in_groups
+from .relevance import relevance
 from .saliency import centred_directions, saliency
 from .types import ImageTokens, Selection
 
@@ -28,17 +28,13 @@ def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: Focu
         images: checked images of one width and device.
         text_mean: (D,) mean text embedding, or None.
     """
-    found: dict[int, Selection] = {}
-    for group in batches.sub_batches(images):
-        batch = batches.pad([images[i] for i in group], params)
-        found.update(zip(group, _select_batch(batch, text_mean, params), strict=True))
-    return [found[i] for i in range(len(images))]
+    return in_groups(images, params, lambda batch: _select_batch(batch, text_mean, params))
 
 
 def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
     places = grid.build(batch)
     units = centred_directions(batch)
-    salient = saliency(units, batch, params.saliency_clip)
+    salient = saliency(units, batch, params)
     relevant = None
     if params.relevance and batch.words.shape[1]:
         relevant = relevance(units, batch, places, text_mean, params)
@@ -55,25 +51,5 @@ def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextPa
     # The parts in order of priority; within one the score decides. What no part took fills up the budget by score.
     tier = torch.where(focus, 3, torch.where(placed, 2, torch.where(runs, 1, 0)))
     within = torch.where(focus, fused, score).clamp_max(1 - 1 / exact.STEPS)
-    priority = torch.where(batch.real, tier + within, -torch.inf).to(torch.float32)
-    return _selections(batch, priority, focus, salient, relevant)
-
-
-def _selections(
-    batch: Batch, priority: Tensor, focus: Tensor, salient: Tensor, relevant: Relevance | None
-) -> list[Selection]:
-    order, rank = exact.ranks(priority)
-    kept = torch.where(rank.gather(1, order) < batch.budget, order, order.shape[1]).sort(dim=1).values
-    is_focus = focus.gather(1, kept.clamp_max(order.shape[1] - 1))
-    salient = salient.to(torch.float32)
-    shown = None if relevant is None else torch.where(relevant.gate > 0, relevant.value, 0.0).to(torch.float32)
-    return [
-        Selection(
-            kept=kept[i, : image.budget],
-            is_focus=is_focus[i, : image.budget],
-            saliency=salient[i, : image.rows.shape[0]],
-            relevance=None if shown is None or not image.words else shown[i, : image.rows.shape[0]],
-            scores=priority[i, : image.rows.shape[0]],
-        )
-        for i, image in enumerate(batch.images)
-    ]
+    shown = None if relevant is None else torch.where(relevant.gate > 0, relevant.value, 0.0)
+    return by_priority(batch, tier + within, focus=focus, saliency=salient, relevance=shown)

@@ -16,6 +16,7 @@ class FocusContextParams:
     """Defaults are a starting point from the literature (docs/algorithm.md), not yet a measured optimum.
 
     saliency_clip: share of tokens clipped at either end before saliency is scaled to [0, 1].
+    attention_share: share of saliency given by column attention, for images that come with it; 0 ignores it.
     relevance: False ignores the query.
     temperature: of the text-to-image softmax, in units of 1 / sqrt(D), the spread of a random cosine.
     text_keep: share of query tokens kept, those of lowest entropy; at least one.
@@ -38,6 +39,7 @@ class FocusContextParams:
     """
 
     saliency_clip: float = 0.01
+    attention_share: float = 0.5
     relevance: bool = True
     temperature: float = 1.0
     text_keep: float = 0.35
@@ -64,7 +66,16 @@ class FocusContextParams:
         Raises:
             ValueError: names the field.
         """
-        for name in ("union_share", "focus_mass", "focus_cap", "surroundings", "quota_share", "text_keep"):
+        shares = (
+            "attention_share",
+            "union_share",
+            "focus_mass",
+            "focus_cap",
+            "surroundings",
+            "quota_share",
+            "text_keep",
+        )
+        for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         for name in ("temperature", "text_gamma", "relevance_floor"):

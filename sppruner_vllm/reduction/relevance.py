@@ -13,6 +13,7 @@ from torch import Tensor
 
 from . import exact, grid
 from .batch import Batch
+from .cosine import extremes, text_directions
 from .params import FocusContextParams
 
 
@@ -39,18 +40,17 @@ def relevance(
         places: the batch's grid.
         text_mean: (D,) mean of the model's text embeddings, or None to leave the query uncentred.
     """
-    text = batch.text if text_mean is None else batch.text.sub_(text_mean.to(batch.text)).nan_to_num_(0.0, 0.0, 0.0)
-    text = exact.directions(exact.fixed_point(text.mul_(batch.words.unsqueeze(-1))), batch.words)
+    text = text_directions(batch, text_mean)
     # In units of 1 / sqrt(D) a random direction has cosines of unit spread, whatever the width of the model.
     scores = exact.cosines(exact.products(text, units)).mul_(units.shape[-1] ** 0.5 / params.temperature)
     deficit = narrowing(scores, batch)
     weight = word_weights(deficit, batch, params)
     raw = soft_maximum(scores, weight)
-    low, high = _extremes(raw, batch)
+    low, high = extremes(raw, batch)
     rough = exact.snap(exact.unit_range(raw, low, high))
     if params.smoothing:
         raw = exact.snap(grid.smooth(torch.where(batch.real, raw, 0.0), places))
-        low, high = _extremes(raw, batch)
+        low, high = extremes(raw, batch)
     value = torch.where(batch.real, exact.snap(exact.unit_range(raw, low, high)), 0.0)
     heard = (batch.query_size > 0).to(torch.float64)
     if not params.gate:
@@ -116,11 +116,6 @@ def soft_maximum(scores: Tensor, weight: Tensor) -> Tensor:
     peak = torch.where(peak.isinf(), 0.0, peak)
     summed = exact.total(weights * (scores - peak).clamp_max(0.0).exp(), 1)
     return exact.snap((peak + summed.clamp_min(2.0**-30).log()).squeeze(1))
-
-
-def _extremes(values: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    low = torch.where(batch.real, values, torch.inf).amin(1, keepdim=True)
-    return low, torch.where(batch.real, values, -torch.inf).amax(1, keepdim=True)
 
 
 def _ramp(values: Tensor, bounds: tuple[float, float]) -> Tensor:

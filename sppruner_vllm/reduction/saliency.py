@@ -1,6 +1,6 @@
 """Saliency: what stands out in this image, whatever is asked.
 
-From the encoder's rows alone, so no attention map has to be captured.
+From the encoder's rows alone, so no attention map has to be captured; where a host does capture one, it has its say.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import exact
 from .batch import Batch
+from .params import FocusContextParams
 
 
 def centred_directions(batch: Batch) -> Tensor:
@@ -38,17 +39,28 @@ def distinctiveness(units: Tensor, batch: Batch) -> Tensor:
     return exact.snap(-exact.cosines(exact.products(units, common)).squeeze(-1) * length)
 
 
-def saliency(units: Tensor, batch: Batch, clip: float) -> Tensor:
-    """Distinctiveness clipped at its outer ranks and scaled to [0, 1] (register-like outliers are damped that way).
+def saliency(units: Tensor, batch: Batch, params: FocusContextParams) -> Tensor:
+    """s = (1 - a) * g + a * attention, both clipped at their outer ranks and scaled to [0, 1]; s = g without attention.
+
+    Distinctiveness is Cen-Prune's, column attention VisionZip's, their blend ours. The clip damps outliers.
 
     Args:
         units: (B, N, D) from `centred_directions`.
-        clip: share of tokens clipped at either end.
+        params: a is `attention_share`; `saliency_clip` is the share of tokens clipped at either end.
 
     Returns:
-        (B, N) float64; all zero for an image without contrast, zero in padding.
+        (B, N) float64 in [0, 1]; all zero for an image without contrast, zero in padding.
     """
-    raw = distinctiveness(units, batch)
+    distinct = _rank_scaled(distinctiveness(units, batch), batch, params.saliency_clip)
+    if batch.attention is None or not params.attention_share:
+        return distinct
+    received = batch.attention.to(torch.float64)
+    received = received / received.amax(1, keepdim=True).clamp_min(1e-30)
+    share = batch.attended.to(torch.float64) * params.attention_share
+    return exact.snap((1 - share) * distinct + share * _rank_scaled(received, batch, params.saliency_clip))
+
+
+def _rank_scaled(raw: Tensor, batch: Batch, clip: float) -> Tensor:
     ordered = torch.where(batch.real, raw, torch.inf).sort(dim=1).values
     skipped = ((batch.size - 1).to(torch.float64) * clip).floor().to(torch.int64)
     low, high = ordered.gather(1, skipped), ordered.gather(1, batch.size - 1 - skipped)

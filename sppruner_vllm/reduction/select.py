@@ -1,70 +1,19 @@
-"""The one entry point, and the register of methods behind it.
+"""The one entry point, and the methods that come with it.
 
-Hosts call `reduce` with a method's name; a new method is one `register_method` away.
+Hosts call `reduce` with a method's name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from . import baselines, focus_context
+from . import coverage, dpp, focus_context, maxmin, random_draw, top_relevance, top_saliency, uniform
 from .params import FocusContextParams
+from .registry import Method, get_method, register_method
 from .types import ImageTokens, Selection, check_images
-
-SelectFunction = Callable[[Sequence[ImageTokens], Tensor | None, FocusContextParams], list[Selection]]
-
-
-class UnknownMethod(ValueError):
-    """No selection method of that name is registered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A way to choose tokens.
-
-    name: what a request calls it.
-    uses_query: False lets a host leave the query out, and share results between queries.
-    select: takes checked images, the mean text embedding (D,) or None, and the parameters; returns one `Selection`
-        each, without making the host wait for the device, and independent of the other images of the call.
-    """
-
-    name: str
-    uses_query: bool
-    select: SelectFunction
-
-
-_methods: dict[str, Method] = {}
-
-
-def register_method(method: Method) -> None:
-    """Make a method available under its name; registering the same one again is harmless.
-
-    Raises:
-        ValueError: the name belongs to another method.
-    """
-    if _methods.setdefault(method.name, method) != method:
-        raise ValueError(f"the name {method.name!r} already belongs to another selection method")
-
-
-def method_names() -> frozenset[str]:
-    """Names that `reduce` accepts."""
-    return frozenset(_methods)
-
-
-def get_method(name: str) -> Method:
-    """The method of that name.
-
-    Raises:
-        UnknownMethod: there is none; the message lists the known names.
-    """
-    try:
-        return _methods[name]
-    except KeyError:
-        raise UnknownMethod(f"no selection method {name!r}; known: {', '.join(sorted(_methods))}") from None
 
 
 @torch.no_grad()
@@ -82,8 +31,10 @@ def reduce(
     Args:
         images: any number, of any sizes and budgets, of one width and device.
         method: a registered method's name.
-        text_mean: (D,) mean of the model's text embeddings, subtracted from the query; None subtracts nothing.
-        params: constants of `focus_context`; None means the defaults.
+        text_mean: (D,) mean of the model's text embeddings, subtracted from the query by the methods that centre;
+            None subtracts nothing.
+        params: constants of `focus_context`; the comparators heed `relevance` and those on saliency. None means the
+            defaults.
 
     Raises:
         UnknownMethod: no such method.
@@ -95,5 +46,10 @@ def reduce(
 
 
 register_method(Method("focus_context", uses_query=True, select=focus_context.select))
-register_method(Method("uniform", uses_query=False, select=baselines.uniform))
-register_method(Method("random", uses_query=False, select=baselines.random))
+register_method(Method("uniform", uses_query=False, select=uniform.select))
+register_method(Method("random", uses_query=False, select=random_draw.select))
+register_method(Method("maxmin", uses_query=False, select=maxmin.select))
+register_method(Method("dpp", uses_query=True, select=dpp.select))
+register_method(Method("coverage", uses_query=True, select=coverage.select))
+register_method(Method("saliency", uses_query=False, select=top_saliency.select))
+register_method(Method("relevance", uses_query=True, select=top_relevance.select))

@@ -19,12 +19,16 @@ class ImageTokens:
     grid: (height, width) in tokens, after the encoder's spatial merge.
     query: (T, D) text embeddings of the question on the same device, or None (T == 0 means the same).
     budget: K, how many tokens to keep, 1 <= K <= N.
+    attention: (N,), any floating dtype, not negative, on the same device: the attention that each token receives in one
+        full-attention block of the vision encoder, summed over its merge unit. None where the host captures none. Only
+        its proportions count; entries that are negative or not finite count as zero.
     """
 
     rows: Tensor
     grid: tuple[int, int]
     query: Tensor | None
     budget: int
+    attention: Tensor | None = None
 
     @property
     def words(self) -> int:
@@ -56,7 +60,7 @@ def check_images(images: Sequence[ImageTokens], text_mean: Tensor | None) -> Non
 
     Raises:
         ValueError: rows that are no floating matrix or do not match their grid, a budget out of range, a query or
-            text mean of another width, or images that differ in width or device.
+            text mean of another width, attention of another length, or images that differ in width or device.
     """
     for number, image in enumerate(images):
         problem = _problem(image, images[0])
@@ -77,10 +81,27 @@ def _problem(image: ImageTokens, first: ImageTokens) -> str | None:
         return f"budget must be in [1, {rows.shape[0]}], got {image.budget}"
     if rows.ndim != first.rows.ndim or rows.shape[1] != first.rows.shape[1] or rows.device != first.rows.device:
         return "all images of one call must share their width D and their device"
+    return _query_problem(query, rows) or _attention_problem(image.attention, rows)
+
+
+def _query_problem(query: Tensor | None, rows: Tensor) -> str | None:
     if query is None:
         return None
     if query.ndim != 2 or query.shape[1] != rows.shape[1] or not query.is_floating_point():
         return f"query must be a floating (T, {rows.shape[1]}) matrix, got {query.dtype} of shape {tuple(query.shape)}"
     if query.device != rows.device:
         return f"query is on {query.device}, rows are on {rows.device}"
+    return None
+
+
+def _attention_problem(attention: Tensor | None, rows: Tensor) -> str | None:
+    if attention is None:
+        return None
+    if attention.shape != rows.shape[:1] or not attention.is_floating_point():
+        return (
+            f"attention must be floating, of shape ({rows.shape[0]},), "
+            f"got {attention.dtype} of shape {tuple(attention.shape)}"
+        )
+    if attention.device != rows.device:
+        return f"attention is on {attention.device}, rows are on {rows.device}"
     return None

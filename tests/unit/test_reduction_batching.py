@@ -12,7 +12,7 @@ from sppruner_vllm.reduction import ImageTokens, Selection, reduce
 from sppruner_vllm.reduction import batch as batches
 from sppruner_vllm.reduction.batch import cell_grid, sub_batches
 
-METHODS = ("focus_context", "random", "uniform")
+METHODS = ("coverage", "dpp", "focus_context", "maxmin", "random", "relevance", "saliency", "uniform")
 
 
 def assert_same(mine: Selection, other: Selection) -> None:
@@ -25,8 +25,8 @@ def assert_same(mine: Selection, other: Selection) -> None:
         assert torch.equal(mine.relevance, other.relevance)
 
 
-def random_image(draw: random.Random, width: int) -> ImageTokens:
-    grid = draw.randint(1, 24), draw.randint(1, 24)
+def random_image(draw: random.Random, width: int, longest: int = 24) -> ImageTokens:
+    grid = draw.randint(1, longest), draw.randint(1, longest)
     count = grid[0] * grid[1]
     seed = draw.randrange(10**6)
     rows = scene(grid, [(0, 0, max(1, grid[0] // 3), max(1, grid[1] // 3))], seed=seed, width=width)
@@ -35,7 +35,9 @@ def random_image(draw: random.Random, width: int) -> ImageTokens:
     words = draw.choice((0, 0, 1, 3, 17))
     query = torch.randn(words, width, generator=seeded(seed + 1)) + (rows[0] - rows.mean(0)) if words else None
     dtype = draw.choice((torch.float32, torch.bfloat16))
-    return ImageTokens(rows.to(dtype), grid, None if query is None else query.to(dtype), draw.randint(1, count))
+    attention = torch.rand(count, generator=seeded(seed + 2)) ** 4 if draw.random() < 0.4 else None
+    query = None if query is None else query.to(dtype)
+    return ImageTokens(rows.to(dtype), grid, query, draw.randint(1, count), attention)
 
 
 @pytest.mark.parametrize("seed", range(24))
@@ -48,6 +50,18 @@ def test_a_batch_gives_exactly_what_its_images_give_alone(seed: int, monkeypatch
     together = reduce(images, text_mean=text_mean)
     for image, selection in zip(images, together, strict=True):
         assert_same(selection, reduce([image], text_mean=text_mean)[0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("seed", range(6))
+def test_no_method_lets_an_image_depend_on_its_company(method: str, seed: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(batches, "MAX_ELEMENTS_CPU", 2**25)
+    draw = random.Random(100 + seed)
+    width = draw.choice((8, 96, 511))
+    images = [random_image(draw, width, longest=12) for _ in range(draw.randint(2, 6))]
+    text_mean = torch.randn(width, generator=seeded(seed)) if seed % 2 else None
+    for image, selection in zip(images, reduce(images, method, text_mean=text_mean), strict=True):
+        assert_same(selection, reduce([image], method, text_mean=text_mean)[0])
 
 
 def test_repeated_rows_and_maps_of_ties_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch):
@@ -95,7 +109,7 @@ def test_the_same_call_twice_gives_the_same_selection(method: str):
 def test_tensors_without_data_can_be_reduced_so_nothing_is_read_back(method: str):
     images = [
         ImageTokens(torch.empty(42, 32, device="meta"), (6, 7), torch.empty(3, 32, device="meta"), 9),
-        ImageTokens(torch.empty(16, 32, device="meta"), (4, 4), None, 16),
+        ImageTokens(torch.empty(16, 32, device="meta"), (4, 4), None, 16, torch.empty(16, device="meta")),
     ]
     selections = reduce(images, method, text_mean=torch.empty(32, device="meta"))
     assert [selection.kept.shape[0] for selection in selections] == [9, 16]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ from sppruner_vllm.reduction import (
     register_method,
 )
 
-METHODS = ("focus_context", "random", "uniform")
+METHODS = ("coverage", "dpp", "focus_context", "maxmin", "random", "relevance", "saliency", "uniform")
 GRIDS = ((1, 1), (1, 2), (2, 1), (1, 13), (9, 1), (2, 2), (3, 5), (7, 4), (11, 12), (20, 7))
 
 
@@ -98,7 +98,8 @@ def hostile_rows(kind: str, count: int, width: int) -> torch.Tensor:
     ],
 )
 @pytest.mark.parametrize("query", ["none", "noise", "nan", "zero"])
-def test_hostile_rows_still_give_the_budget(kind: str, query: str):
+@pytest.mark.parametrize("method", METHODS)
+def test_hostile_rows_still_give_the_budget(kind: str, query: str, method: str):
     width = 16
     text = {
         "none": None,
@@ -107,31 +108,35 @@ def test_hostile_rows_still_give_the_budget(kind: str, query: str):
         "zero": torch.zeros(2, width),
     }[query]
     images = [ImageTokens(hostile_rows(kind, 30, width), (5, 6), text, budget) for budget in (1, 2, 13, 29, 30)]
-    for image, selection in zip(images, reduce(images), strict=True):
+    for image, selection in zip(images, reduce(images, method), strict=True):
         assert_lawful(selection, image)
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("text_mean", [torch.full((16,), torch.nan), torch.full((16,), torch.inf)])
-def test_a_broken_text_mean_still_gives_the_budget(text_mean: torch.Tensor):
+def test_a_broken_text_mean_still_gives_the_budget(text_mean: torch.Tensor, method: str):
     image = noise_image((5, 6), 7, seed=0, width=16, words=3)
-    assert_lawful(reduce([image], text_mean=text_mean)[0], image)
+    assert_lawful(reduce([image], method, text_mean=text_mean)[0], image)
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_every_float_type_is_read_at_its_own_precision(dtype: torch.dtype):
+def test_every_float_type_is_read_at_its_own_precision(dtype: torch.dtype, method: str):
     image = noise_image((8, 9), 20, seed=3, words=4, dtype=dtype)
     assert image.query is not None
     as_float = ImageTokens(image.rows.float(), image.grid, image.query.float(), image.budget)
-    mine, other = reduce([image])[0], reduce([as_float])[0]
+    mine, other = reduce([image], method)[0], reduce([as_float], method)[0]
     assert_lawful(mine, image)
     assert torch.equal(mine.kept, other.kept)
 
 
-def test_the_rows_and_the_query_are_left_as_they_were():
-    image = noise_image((6, 6), 9, seed=4, words=3)
+@pytest.mark.parametrize("method", METHODS)
+def test_the_inputs_are_left_as_they_were(method: str):
+    image = replace(noise_image((6, 6), 9, seed=4, words=3), attention=torch.linspace(-1, 1, 36))
     assert image.query is not None
     rows, query = image.rows.clone(), image.query.clone()
-    reduce([image], text_mean=torch.ones(32))
+    reduce([image], method, text_mean=torch.ones(32))
+    assert torch.equal(image.attention, torch.linspace(-1, 1, 36))
     assert torch.equal(image.rows, rows)
     assert torch.equal(image.query, query)
 
@@ -175,6 +180,10 @@ def test_without_query_tokens_there_is_no_relevance():
         ({"query": torch.zeros(8)}, "query must be a floating"),
         ({"query": torch.zeros(2, 8, dtype=torch.int64)}, "query must be a floating"),
         ({"query": torch.zeros(2, 8, device="meta")}, "query is on meta"),
+        ({"attention": torch.zeros(11)}, "attention must be floating"),
+        ({"attention": torch.zeros(12, 1)}, "attention must be floating"),
+        ({"attention": torch.zeros(12, dtype=torch.int64)}, "attention must be floating"),
+        ({"attention": torch.zeros(12, device="meta")}, "attention is on meta"),
     ],
 )
 def test_an_impossible_image_is_refused_by_number(change: dict[str, object], message: str):
@@ -195,13 +204,26 @@ def test_a_text_mean_of_another_width_is_refused():
 
 
 def test_an_unknown_method_is_refused_with_the_known_names():
-    with pytest.raises(UnknownMethod, match="focus_context, random, uniform"):
+    with pytest.raises(UnknownMethod, match=", ".join(METHODS)):
         reduce([], "best")
 
 
-def test_the_three_methods_are_registered():
+def test_the_methods_that_look_at_the_query_say_so():
     assert method_names() >= set(METHODS)
-    assert [get_method(name).uses_query for name in METHODS] == [True, False, False]
+    assert [name for name in METHODS if get_method(name).uses_query] == [
+        "coverage",
+        "dpp",
+        "focus_context",
+        "relevance",
+    ]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_query_changes_the_choice_of_just_the_methods_that_look_at_it(method: str):
+    rows = scene((9, 10), [(1, 1, 3, 3), (5, 5, 3, 4)], seed=10)
+    aim = (rows[11] - rows.mean(0))[None]
+    asked, bare = (reduce([ImageTokens(rows, (9, 10), query, 20)], method)[0] for query in (aim, None))
+    assert torch.equal(asked.kept, bare.kept) != get_method(method).uses_query
 
 
 def test_a_name_cannot_be_taken_twice():
@@ -215,6 +237,7 @@ def test_a_name_cannot_be_taken_twice():
     [
         {"focus_cap": 1.5},
         {"temperature": 0.0},
+        {"attention_share": 1.1},
         {"gate_coherence": (0.4, 0.4)},
         {"context_floor": 0.0},
         {"saliency_clip": 0.5},

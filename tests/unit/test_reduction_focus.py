@@ -62,7 +62,7 @@ def test_an_outlier_does_not_press_the_other_tokens_flat():
     rows = scene((20, 20), [], seed=4)
     rows[7] = -40 * (rows.mean(0) + torch.randn(256, generator=seeded(5)))
     batch = padded(ImageTokens(rows, (20, 20), None, 5))
-    values = saliency(centred_directions(batch), batch, 0.01)[0, :400]
+    values = saliency(centred_directions(batch), batch, FocusContextParams())[0, :400]
     assert (values == 1).sum() >= 4
 
 

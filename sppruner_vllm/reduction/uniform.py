@@ -1,11 +1,10 @@
-"""Comparators that look at the grid and the budget only.
+"""Comparator `uniform`: evenly spaced tokens in both directions, whatever the image shows.
 
-A selection that does not beat them earns nothing, so they are served beside ours.
+A selection that does not beat it earns nothing.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -17,14 +16,9 @@ from .params import FocusContextParams
 from .types import ImageTokens, Selection
 
 
-def uniform(images: Sequence[ImageTokens], text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
-    """Evenly spaced tokens in both directions."""
-    return [_selection(image, lattice) for image in images]
-
-
-def random(images: Sequence[ImageTokens], text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
-    """A random choice that depends on the grid and the budget only: the same on every call, process and device."""
-    return [_selection(image, draw) for image in images]
+def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
+    """A lattice of about square spacing."""
+    return [from_shape(image, lattice) for image in images]
 
 
 @lru_cache(maxsize=256)
@@ -43,14 +37,8 @@ def lattice(height: int, width: int, budget: int) -> Tensor:
     return torch.tensor(picked, dtype=torch.int64, device="cpu")
 
 
-@lru_cache(maxsize=256)
-def draw(height: int, width: int, budget: int) -> Tensor:
-    """(K,) int64, a seeded draw without replacement, in raster order."""
-    generator = torch.Generator("cpu").manual_seed(zlib.crc32(f"{height}x{width}:{budget}".encode()))
-    return torch.randperm(height * width, generator=generator, device="cpu")[:budget].sort().values
-
-
-def _selection(image: ImageTokens, choose: Callable[[int, int, int], Tensor]) -> Selection:
+def from_shape(image: ImageTokens, choose: Callable[[int, int, int], Tensor]) -> Selection:
+    """What `choose` takes from a grid of that height, width and budget; the kept tokens score 1, the others 0."""
     kept = choose(*image.grid, image.budget)
     scores = torch.zeros(image.rows.shape[0], device="cpu").index_fill_(0, kept, 1.0)
     device = image.rows.device

@@ -1,0 +1,29 @@
+"""Comparator `random`: a draw that depends on the grid and the budget only.
+
+The same on every call, process and device. Random pruning beats most published methods on LLaVA (UniPruneBench).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from .params import FocusContextParams
+from .types import ImageTokens, Selection
+from .uniform import from_shape
+
+
+def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
+    """K tokens drawn without replacement."""
+    return [from_shape(image, draw) for image in images]
+
+
+@lru_cache(maxsize=256)
+def draw(height: int, width: int, budget: int) -> Tensor:
+    """(K,) int64, a seeded draw without replacement, in raster order."""
+    generator = torch.Generator("cpu").manual_seed(zlib.crc32(f"{height}x{width}:{budget}".encode()))
+    return torch.randperm(height * width, generator=generator, device="cpu")[:budget].sort().values

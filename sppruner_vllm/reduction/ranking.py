@@ -1,0 +1,100 @@
+"""From a batch's scores to one `Selection` per image.
+
+What every method ends with, so that all keep the same promises: exactly the budget, raster order, ties to the lower
+index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from . import batch as batches
+from . import exact
+from .batch import Batch
+from .params import FocusContextParams
+from .types import ImageTokens, Selection
+
+
+def in_groups(
+    images: Sequence[ImageTokens], params: FocusContextParams, choose: Callable[[Batch], list[Selection]]
+) -> list[Selection]:
+    """Selections in the order of the images, which are padded and handled in groups of like size."""
+    if not images:
+        return []
+    found: dict[int, Selection] = {}
+    for group in batches.sub_batches(images):
+        found.update(zip(group, choose(batches.pad([images[i] for i in group], params)), strict=True))
+    return [found[i] for i in range(len(images))]
+
+
+def by_priority(
+    batch: Batch,
+    priority: Tensor,
+    *,
+    focus: Tensor | None = None,
+    saliency: Tensor | None = None,
+    relevance: Tensor | None = None,
+) -> list[Selection]:
+    """The tokens of highest priority.
+
+    Args:
+        priority: (B, N), no NaN; finite for the tokens of an image, overwritten in padding.
+        focus: (B, N) bool, or None for no focus.
+        saliency, relevance: (B, N) in [0, 1] to show, or None.
+    """
+    scores = torch.where(batch.real, priority, -torch.inf).to(torch.float32)
+    order, rank = exact.ranks(scores)
+    kept = torch.where(rank.gather(1, order) < batch.budget, order, order.shape[1]).sort(dim=1).values
+    focus = torch.zeros_like(batch.real) if focus is None else focus
+    is_focus = focus.gather(1, kept.clamp_max(order.shape[1] - 1))
+    salient = (torch.zeros_like(scores) if saliency is None else saliency).to(torch.float32)
+    shown = None if relevance is None else relevance.to(torch.float32)
+    return [
+        Selection(
+            kept=kept[i, : image.budget],
+            is_focus=is_focus[i, : image.budget],
+            saliency=salient[i, : image.rows.shape[0]],
+            relevance=None if shown is None or not image.words else shown[i, : image.rows.shape[0]],
+            scores=scores[i, : image.rows.shape[0]],
+        )
+        for i, image in enumerate(batch.images)
+    ]
+
+
+def by_picks(batch: Batch, picks: Sequence[Tensor], relevance: Tensor | None = None) -> list[Selection]:
+    """The tokens that a greedy method picked; the first pick has score 1, the last 1 / K, all others 0.
+
+    Args:
+        picks: per step the (B, 1) int64 token picked, as many steps as the largest budget; an image's steps beyond its
+            own budget are ignored.
+        relevance: as for `by_priority`.
+    """
+    order = torch.cat(list(picks), dim=1)
+    step = torch.arange(order.shape[1], device=order.device)
+    # An image that has run out of tokens repeats one, so a later pick must not lower what an earlier one scored.
+    worth = ((batch.budget - step).clamp_min(0).to(torch.float64) / batch.budget).to(torch.float32)
+    scores = torch.zeros(batch.real.shape, device=order.device).scatter_reduce_(1, order, worth, "amax")
+    return by_priority(batch, scores, relevance=relevance)
+
+
+def first_best(key: Tensor, open_tokens: Tensor) -> Tensor:
+    """(B, 1) int64, the open token of highest key, the lower index among equals; it is closed, in place.
+
+    Args:
+        key: (B, N) without NaN. open_tokens: (B, N) bool.
+    """
+    pick = torch.where(open_tokens, key, -torch.inf).argmax(1, keepdim=True)
+    open_tokens.scatter_(1, pick, False)
+    return pick
+
+
+def rows_of(units: Tensor, pick: Tensor) -> Tensor:
+    """(B, 1, D) rows of the picked tokens.
+
+    Args:
+        units: (B, N, D). pick: (B, 1) int64.
+    """
+    return units.gather(1, pick.unsqueeze(-1).expand(-1, -1, units.shape[-1]))

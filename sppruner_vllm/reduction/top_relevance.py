@@ -1,0 +1,36 @@
+"""Comparator `relevance`: the K tokens most like the question, the plain way.
+
+No entropy filter, no smoothing, no gate: the bar for what `relevance.py` adds to plain likeness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from . import uniform
+from .batch import Batch
+from .cosine import mean_text_cosine, min_max, plain_directions, text_directions
+from .params import FocusContextParams
+from .ranking import by_priority, in_groups
+from .saliency import centred_directions
+from .types import ImageTokens, Selection
+
+
+def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
+    """Top K by r_n = mean_t cos(q_t, x_n), positive sign: the most alike are kept.
+
+    With a text mean both sides are centred, the query by it and the rows by their image's mean; without one neither is.
+    An image without a query has nothing to be relevant to and gets the lattice of `uniform`.
+    """
+
+    def choose(batch: Batch) -> list[Selection]:
+        units = plain_directions(batch) if text_mean is None else centred_directions(batch)
+        relevant = mean_text_cosine(units, text_directions(batch, text_mean), batch)
+        return by_priority(batch, relevant, relevance=min_max(relevant, batch, flat=0.0))
+
+    asked = [image for image in images if image.words]
+    answers = iter(in_groups(asked, params, choose))
+    bare = iter(uniform.select([image for image in images if not image.words], text_mean, params))
+    return [next(answers if image.words else bare) for image in images]
