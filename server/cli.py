@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from sppruner_vllm.compat import serve_parser
 from sppruner_vllm.config import Settings, settings
-from sppruner_vllm.reduction import method_names
+from sppruner_vllm.methods import request_methods
 
 FLAGS: Final = {
     "keep_ratio": "--keep-ratio",
@@ -23,6 +23,7 @@ FLAGS: Final = {
     "min_tokens": "--min-tokens",
     "max_query_tokens": "--max-query-tokens",
     "method": "--reduction-method",
+    "saliency_attention": "--saliency-attention",
     "allow_method": "--allow-reduction-method",
 }
 """Settings field to flag."""
@@ -70,8 +71,8 @@ def _export(args: Namespace) -> str | None:
         chosen = settings()
     except ValidationError as exc:
         return "; ".join(_explain(error) for error in exc.errors())
-    if chosen.method not in method_names():
-        return f"--reduction-method: {chosen.method} is not one of {', '.join(sorted(method_names()))}"
+    if chosen.method not in request_methods():
+        return f"--reduction-method: {chosen.method} is not one of {', '.join(sorted(request_methods()))}"
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sppruner_vllm.config import REQUEST_FIELDS, settings, validate_request
 from sppruner_vllm.errors import InvalidField
-from sppruner_vllm.reduction import method_names
+from sppruner_vllm.methods import request_methods
 
 
 def reduction_fields(request: Any) -> dict[str, object]:
@@ -42,4 +42,4 @@ def check(fields: dict[str, object]) -> None:
     Raises:
         InvalidField: names the field that must change.
     """
-    validate_request(fields, settings(), method_names())
+    validate_request(fields, settings(), request_methods())

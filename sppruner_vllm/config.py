@@ -45,7 +45,10 @@ class Settings(BaseSettings):
     min_keep_ratio: float = Field(0.05, ge=0, le=1, description="Smallest keep ratio a request may ask for.")
     max_keep_ratio: float = Field(1.0, gt=0, le=1, description="Largest keep ratio a request may ask for.")
     min_tokens: int = Field(2, ge=2, description="Fewest visual tokens an image keeps.")
-    method: str = Field("focus_context", description="Selection method when a request names none.")
+    method: str = Field("focus_context", description="Reduction method when a request names none.")
+    saliency_attention: bool = Field(
+        False, description="Let methods see which patches the encoder's last full-attention block looks at."
+    )
     allow_method: bool = Field(False, description="Let requests choose `reduction_method`.")
     max_query_tokens: int = Field(128, ge=1, description="Longest query, in tokens, that steers the selection.")
 
@@ -84,9 +87,10 @@ class ReductionRequest:
 class ReductionPlan:
     """The decision for one image, taken before it is encoded.
 
-    original, retained: visual tokens before and after, 1 <= retained <= original.
+    original, retained: visual tokens as sent and in the prompt, 1 <= retained <= original.
     query_ids: token ids of the query, empty when the selection does not look at one.
     skipped_reason: why nothing is reduced, None when something is.
+    resized: (height, width) in visual tokens of the smaller image that is encoded instead; None when there is none.
     """
 
     original: int
@@ -94,10 +98,16 @@ class ReductionPlan:
     method: str
     query_ids: tuple[int, ...]
     skipped_reason: SkippedReason | None
+    resized: tuple[int, int] | None = None
 
     @property
     def reduces(self) -> bool:
         return self.retained < self.original
+
+    @property
+    def encoded(self) -> int:
+        """Visual tokens that the encoder gives, before the worker drops any."""
+        return self.original if self.resized is None else math.prod(self.resized)
 
 
 def validate_keep_ratio(value: object) -> float:
@@ -166,7 +176,7 @@ def _validate_method(value: object, limits: Settings, methods: frozenset[str]) -
             REDUCTION_METHOD, "reduction_method is not open to requests on this server", code="unsupported_parameter"
         )
     if not isinstance(value, str) or value not in methods:
-        raise InvalidField(REDUCTION_METHOD, f"reduction_method must name a selection method, one of {sorted(methods)}")
+        raise InvalidField(REDUCTION_METHOD, f"reduction_method must name a method, one of {sorted(methods)}")
     return value
 
 

@@ -1,12 +1,13 @@
 """Multimodal-processor mixin: decides, before the encoder runs, how many visual tokens each image keeps.
 
-Runs in the API process. One plan per image, made from the prompt's token ids, sets the placeholder count, the image's
-identity in every vLLM cache, and the fields that tell the worker what to select.
+Runs in the API process. One plan per image, made from the prompt's token ids, sets the size the image is brought to,
+its placeholder count and its identity in every vLLM cache, and the fields that tell the worker what to select.
 docs/architecture.md, "How a request flows".
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +15,7 @@ from typing import Any, Final, cast
 
 import torch
 from cachetools import LRUCache
+from PIL import Image
 from transformers.feature_extraction_utils import BatchFeature
 from vllm.exceptions import VLLMValidationError
 from vllm.multimodal.hasher import MultiModalHasher
@@ -33,10 +35,11 @@ from .config import (
     unreduced,
     validate_request,
 )
+from .downscale import Grid, resize, smaller_grid
 from .errors import InvalidField, RowCountError
+from .methods import get_recipe, request_methods
 from .positions import MOST_TOKENS
 from .query import TurnMarkers, turn_queries
-from .reduction import get_method, method_names
 
 NUM_KEEP: Final = "sppruner_num_keep"
 QUERY_IDS: Final = "sppruner_query_ids"
@@ -59,17 +62,48 @@ class _Planned:
     hashes: dict[str, list[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """An image as the client sent it.
+
+    grid: visual tokens that stock vLLM would give it. resizable: whether it is a picture, not embeddings or an array.
+    """
+
+    grid: Grid
+    resizable: bool
+
+    @property
+    def tokens(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+
 class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
     """Put before a model family's own processor in the base-class list.
 
     A family whose chat template is not ChatML overrides `turn_markers`; one whose image placeholder is no single token
-    overrides `image_token_id`.
+    overrides `image_token_id`; one that sizes images otherwise than Qwen-VL overrides `cell` and `token_grid`.
     """
 
     @cached_property
-    def _counts(self) -> LRUCache[str, int]:
-        """Visual tokens by upstream hash, for images that later come by UUID alone."""
+    def _known(self) -> LRUCache[str, _Sent]:
+        """Images by upstream hash, for those that later come by UUID alone."""
         return LRUCache(maxsize=8192)
+
+    @cached_property
+    def cell(self) -> int:
+        """Pixels along a side of a visual token."""
+        vision = self.info.get_hf_config().vision_config
+        return int(vision.patch_size * vision.spatial_merge_size)
+
+    def token_grid(self, width: int, height: int, kwargs: Mapping[str, object]) -> Grid:
+        """Visual tokens of an image of that many pixels, after the resizing that its family does."""
+        size, _ = self.info._get_vision_info(
+            image_width=width,
+            image_height=height,
+            image_processor=self.info.get_image_processor(**kwargs),
+            mm_kwargs=kwargs,
+        )
+        return size.height // self.cell, size.width // self.cell
 
     @cached_property
     def image_token_id(self) -> int:
@@ -102,7 +136,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         profiling = kwargs.pop(_PROFILING, None) is _BY_VLLM
         inputs = replace(inputs, hf_processor_mm_kwargs=kwargs)
         try:
-            request = validate_request(fields, settings(), method_names())
+            request = validate_request(fields, settings(), request_methods())
         except InvalidField as error:
             raise VLLMValidationError(str(error), parameter=error.field) from error
         hashes = super()._get_mm_hashes(inputs)
@@ -128,56 +162,69 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
     ) -> tuple[ReductionPlan, ...]:
         if "image" not in inputs.mm_data_items:
             return ()
-        originals = [self._visual_tokens(inputs, index, key) for index, key in enumerate(hashes)]
+        sent = [self._sent(inputs, index, key) for index, key in enumerate(hashes)]
         if profiling:
-            return tuple(
-                unreduced(original, replace(request, method=REHEARSAL), "keep_ratio_is_1") for original in originals
-            )
+            rehearsed = replace(request, method=REHEARSAL)
+            return tuple(unreduced(image.tokens, rehearsed, "keep_ratio_is_1") for image in sent)
         if request.keeps_all:
-            return tuple(unreduced(original, request, "keep_ratio_is_1") for original in originals)
+            return tuple(unreduced(image.tokens, request, "keep_ratio_is_1") for image in sent)
         places = [index for index, token in enumerate(inputs.prompt) if token == self.image_token_id]
-        placeable = _rows_can_be_placed(inputs.prompt, originals, self.image_token_id)
-        if len(places) < len(originals) or not placeable:
-            return tuple(unreduced(original, request, "unsupported_input") for original in originals)
-        queries = self._queries(inputs.prompt, places[: len(originals)], request)
-        return tuple(
-            plan_image(original, request, query, settings()) for original, query in zip(originals, queries, strict=True)
-        )
+        if get_recipe(request.method).selects is not None and not _rows_can_be_placed(inputs.prompt, places, sent):
+            return tuple(unreduced(image.tokens, request, "unsupported_input") for image in sent)
+        queries = self._queries(inputs.prompt, places, request, len(sent))
+        plans = [
+            plan_image(image.tokens, request, query, settings()) for image, query in zip(sent, queries, strict=True)
+        ]
+        kwargs = inputs.hf_processor_mm_kwargs
+        return tuple(self._shrunk(plan, request, image, kwargs) for plan, image in zip(plans, sent, strict=True))
 
     def _queries(
-        self, prompt: Sequence[int], places: Sequence[int], request: ReductionRequest
+        self, prompt: Sequence[int], places: Sequence[int], request: ReductionRequest, images: int
     ) -> list[tuple[int, ...]]:
-        if not get_method(request.method).uses_query:
-            return [()] * len(places)
+        if not get_recipe(request.method).uses_query:
+            return [()] * images
         longest = settings().max_query_tokens
         if request.focus_query is None:
-            return turn_queries(prompt, places, self.turn_markers, longest)
+            return turn_queries(prompt, places[:images], self.turn_markers, longest)
         ids = self.info.get_tokenizer().encode(request.focus_query, add_special_tokens=False)
         spoken = tuple(token for token in ids if token not in self.turn_markers.silent)
-        return [spoken[-longest:]] * len(places)
+        return [spoken[-longest:]] * images
 
-    def _visual_tokens(self, inputs: ProcessorInputs, index: int, key: str) -> int:
-        """Visual tokens of an image before reduction; an image sent by UUID alone is known from an earlier request."""
+    def _shrunk(
+        self, plan: ReductionPlan, request: ReductionRequest, sent: _Sent, kwargs: Mapping[str, object]
+    ) -> ReductionPlan:
+        """The plan with a smaller image where its method wants one; the worker's step, if any, can do without."""
+        recipe = get_recipe(plan.method)
+        if recipe.shrinks_to is None or not plan.reduces:
+            return plan
+        if not sent.resizable:
+            return plan if recipe.selects else unreduced(plan.original, request, "unsupported_input")
+        least = math.prod(self.token_grid(self.cell, self.cell, kwargs))
+        if recipe.selects:
+            least = max(least, plan.retained)
+        rows, columns = smaller_grid(sent.grid, recipe.shrinks_to(plan.original, plan.retained), least)
+        # An image far longer than wide, under a small `max_pixels` of the operator's, would be resized once more.
+        stays = self.token_grid(columns * self.cell, rows * self.cell, kwargs) == (rows, columns)
+        if rows * columns == plan.original or not stays:
+            return plan if recipe.selects else unreduced(plan.original, request, "image_too_small")
+        return replace(plan, retained=plan.retained if recipe.selects else rows * columns, resized=(rows, columns))
+
+    def _sent(self, inputs: ProcessorInputs, index: int, key: str) -> _Sent:
+        """An image before any reduction; one sent by UUID alone is known from an earlier request."""
         items = inputs.mm_data_items["image"]
         if isinstance(items, DictEmbeddingItems):
-            grid = items.get(index)["image_grid_thw"]
+            frames, height, width = items.get(index)["image_grid_thw"].flatten().tolist()
             merge = int(self.info.get_hf_config().vision_config.spatial_merge_size)
-            return int(grid.prod()) // merge**2
-        if items.get(index) is None:
-            if key not in self._counts:
+            return _Sent((frames * (height // merge), width // merge), resizable=False)
+        picture = items.get(index)
+        if picture is None:
+            if key not in self._known:
                 raise VLLMValidationError(f"image {index} was sent by uuid only and is not cached", parameter="uuid")
-            return int(self._counts[key])
+            return self._known[key]
         size = cast("ImageProcessorItems", items).get_image_size(index)
-        count = int(
-            self.info.get_num_image_tokens(
-                image_width=size.width,
-                image_height=size.height,
-                image_processor=self.info.get_image_processor(**inputs.hf_processor_mm_kwargs),
-                mm_kwargs=inputs.hf_processor_mm_kwargs,
-            )
-        )
-        self._counts[key] = count
-        return count
+        grid = self.token_grid(size.width, size.height, inputs.hf_processor_mm_kwargs)
+        self._known[key] = sent = _Sent(grid, isinstance(picture, Image.Image))
+        return sent
 
     def _identities(self, hashes: Sequence[str], plans: Sequence[ReductionPlan]) -> list[str]:
         """The key of each image in vLLM's three caches; upstream's own when nothing is reduced."""
@@ -187,8 +234,10 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
                 algorithm,
                 image=key,
                 retained=plan.retained,
+                resized=torch.tensor(plan.resized or (), dtype=torch.int64),
                 method=plan.method,
                 version=ALGORITHM_VERSION,
+                attention=settings().saliency_attention,
                 query=torch.tensor(plan.query_ids, dtype=torch.int64),
             )
             if plan.reduces
@@ -210,12 +259,16 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         return {**inputs.hf_processor_mm_kwargs, _PLANNED: replace(planned, plans=missing)}
 
     def _apply_hf_processor_main(self, mm_items: MultiModalDataItems, hf_kwargs: Mapping[str, object]) -> BatchFeature:
-        output = super()._apply_hf_processor_main(mm_items=mm_items, hf_kwargs=_clean(hf_kwargs))
+        plans = _planned(hf_kwargs).plans
+        output = super()._apply_hf_processor_main(
+            mm_items=_resized(mm_items, plans, self.cell), hf_kwargs=_clean(hf_kwargs)
+        )
         # Every image carries every field: vLLM batches only items with equal keys.
-        if plans := _planned(hf_kwargs).plans:
+        if plans:
             output[NUM_KEEP] = torch.tensor([plan.retained for plan in plans], dtype=torch.int64)
             output[QUERY_IDS] = [torch.tensor(plan.query_ids, dtype=torch.int64) for plan in plans]
-            output[METHOD] = [torch.frombuffer(bytearray(plan.method.encode()), dtype=torch.uint8) for plan in plans]
+            methods = [get_recipe(plan.method).selects or plan.method for plan in plans]
+            output[METHOD] = [torch.frombuffer(bytearray(name.encode()), dtype=torch.uint8) for name in methods]
         return output
 
     def _get_mm_fields_config(
@@ -251,9 +304,23 @@ def _clean(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in kwargs.items() if key != _PLANNED}
 
 
-def _rows_can_be_placed(prompt: Sequence[int], originals: Sequence[int], image_token: int) -> bool:
+def _rows_can_be_placed(prompt: Sequence[int], places: Sequence[int], images: Sequence[_Sent]) -> bool:
     """Whether positions can be recovered (positions.py): text ends the prompt, no image is one token or enormous."""
-    return prompt[-1] != image_token and min(originals) > 1 and max(originals) <= MOST_TOKENS
+    if len(places) < len(images) or places[-1] == len(prompt) - 1:
+        return False
+    return all(1 < image.tokens <= MOST_TOKENS for image in images)
+
+
+def _resized(items: MultiModalDataItems, plans: Sequence[ReductionPlan], cell: int) -> MultiModalDataItems:
+    """The items with the images that their plans make smaller; done as late as this, a cached image costs nothing."""
+    if all(plan.resized is None for plan in plans):
+        return items
+    images = items["image"]
+    pictures = [
+        images.get(index) if plan.resized is None else resize(images.get(index), plan.resized, cell)
+        for index, plan in enumerate(plans)
+    ]
+    return MultiModalDataItems({**items, "image": ImageProcessorItems(pictures)})
 
 
 def _refuse_unknown_uuids(inputs: ProcessorInputs, identities: Sequence[str]) -> None:
@@ -274,8 +341,8 @@ def _shortened(update: PromptUpdate, plans: Sequence[ReductionPlan]) -> PromptUp
     def replacement(index: int) -> Any:
         content: Any = full(index) if callable(full) else full
         plan = plans[index]
-        if len(content) != plan.original:
-            raise RowCountError(f"image has {len(content)} placeholders, but was planned with {plan.original}")
+        if len(content) != plan.encoded:
+            raise RowCountError(f"image has {len(content)} placeholders, but was planned with {plan.encoded}")
         return content[: plan.retained]
 
     return replace(update, replacement=replacement)

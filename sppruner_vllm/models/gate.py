@@ -7,7 +7,7 @@ from vllm.config.multimodal import MultiModalConfig
 
 from sppruner_vllm.config import settings
 from sppruner_vllm.errors import UnsupportedSetup
-from sppruner_vllm.reduction import method_names
+from sppruner_vllm.methods import request_methods
 
 
 class ReducingMultiModalConfig(MultiModalConfig):
@@ -31,10 +31,25 @@ def check_setup(config: VllmConfig) -> None:
         raise UnsupportedSetup("visual-token reduction and --video-pruning-rate exclude each other")
     if config.model_config.enable_prompt_embeds:
         raise UnsupportedSetup("visual-token reduction and --enable-prompt-embeds exclude each other")
-    if settings().method not in method_names():
-        raise UnsupportedSetup(f"SPPRUNER_METHOD={settings().method} is none of {', '.join(sorted(method_names()))}")
+    if settings().method not in request_methods():
+        raise UnsupportedSetup(f"SPPRUNER_METHOD={settings().method} is none of {', '.join(sorted(request_methods()))}")
+    if settings().saliency_attention:
+        _check_attention_is_seen(config)
     lora = config.lora_config
     if lora is not None and lora.enable_tower_connector_lora and settings().min_keep_ratio == 0:
         raise UnsupportedSetup(
             "--enable-tower-connector-lora needs SPPRUNER_MIN_KEEP_RATIO above 0, which bounds a step's encoder tokens"
+        )
+
+
+def _check_attention_is_seen(config: VllmConfig) -> None:
+    """Refuse what would leave SPPRUNER_SALIENCY_ATTENTION without effect."""
+    tensor_parallel = config.parallel_config.tensor_parallel_size > 1
+    if tensor_parallel and config.model_config.multimodal_config.mm_encoder_tp_mode == "data":
+        raise UnsupportedSetup(
+            "SPPRUNER_SALIENCY_ATTENTION and --mm-encoder-tp-mode data exclude each other: a rank sees only its images"
+        )
+    if config.compilation_config.compile_mm_encoder:
+        raise UnsupportedSetup(
+            "SPPRUNER_SALIENCY_ATTENTION and compile_mm_encoder exclude each other: a compiled encoder hides attention"
         )

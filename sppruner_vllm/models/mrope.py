@@ -6,8 +6,9 @@ without being changed. docs/architecture.md, "vLLM's hooks".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -21,10 +22,12 @@ from vllm.utils.gpu_sync_debug import gpu_sync_allowed
 from sppruner_vllm import compat, positions
 from sppruner_vllm.config import settings
 from sppruner_vllm.errors import RowCountError
+from sppruner_vllm.methods import DEFAULT_SELECTION, get_recipe
 from sppruner_vllm.processor import METHOD, NUM_KEEP, QUERY_IDS, REHEARSAL
-from sppruner_vllm.reduction import ImageTokens, reduce
+from sppruner_vllm.reduction import ImageTokens, get_method, reduce
 from sppruner_vllm.timing import SelectionTimer
 
+from .attention import ColumnAttention
 from .encode import cut, micro_batches
 from .gate import ReducingMultiModalConfig, check_setup
 
@@ -60,6 +63,7 @@ class ReducedMRopeMixin:
         # A LoRA mapping covers the whole batch in one piece.
         self._whole_batch = lora is not None and lora.enable_tower_connector_lora
         self._text_mean: Tensor | None = None
+        self._column_attention: ColumnAttention | None = None
         self._timer = SelectionTimer() if get_tensor_model_parallel_rank() == 0 else None
 
     # Encoder output
@@ -75,35 +79,58 @@ class ReducedMRopeMixin:
             for budget, method, query in zip(keep.tolist(), methods, query_ids, strict=True)
         ]
         rows: list[Tensor] = []
-        for images, encoded in self._encode(kwargs, grids):
-            rows += self._reduce_batch(encoded, grids[images], plans[images])
+        for images, part in self._parts(kwargs, grids):
+            with self._watch(grids[images], plans[images]) as attention:
+                encoded = self._encode_batch(part)
+            rows += self._reduce_batch(encoded, attention, grids[images], plans[images])
         return tuple(rows)
 
-    def _encode(self, inputs: dict[str, Any], grids: Sequence[tuple[int, ...]]) -> Iterator[tuple[slice, list[Tensor]]]:
-        """The encoder's rows, (N, D) per image, in micro-batches of unreduced tokens."""
-        patches = [frames * height * width for frames, height, width in grids]
-        merge = self._vision.spatial_merge_size**2
-        sizes = [count // merge for count in patches]
+    def _parts(
+        self, inputs: dict[str, Any], grids: Sequence[tuple[int, ...]]
+    ) -> Iterator[tuple[slice, dict[str, Any]]]:
+        """The encoder's inputs in micro-batches of unreduced tokens, and the images of each."""
+        patches = [math.prod(grid) for grid in grids]
+        sizes = [self._tokens(grid) for grid in grids]
         if self._whole_batch or sum(sizes) <= self._encoder_budget:
-            yield slice(0, len(sizes)), self._encode_batch(inputs)
+            yield slice(0, len(sizes)), inputs
             return
         flat = {"pixel_values": patches, "image_embeds": sizes}
         for images in micro_batches(sizes, self._encoder_budget):
-            yield images, self._encode_batch(cut(inputs, images, flat))
+            yield images, cut(inputs, images, flat)
+
+    def _watch(self, grids: Sequence[tuple[int, ...]], plans: Sequence[_Plan]) -> AbstractContextManager[list[Tensor]]:
+        """Column attention of the images that are encoded inside the block; nothing where no one would look at it."""
+        wanted = settings().saliency_attention and any(
+            plan.method == REHEARSAL or (plan.budget < self._tokens(grid) and _looks_at_attention(plan.method))
+            for plan, grid in zip(plans, grids, strict=True)
+        )
+        if not wanted:
+            return nullcontext([])
+        if self._column_attention is None:
+            self._column_attention = ColumnAttention(self.visual)  # type: ignore[attr-defined]
+        return self._column_attention.watching(grids)
 
     def _encode_batch(self, inputs: dict[str, Any]) -> list[Tensor]:
         return list(super().embed_multimodal(**inputs))  # type: ignore[misc]
 
     def _reduce_batch(
-        self, rows: list[Tensor], grids: Sequence[tuple[int, ...]], plans: Sequence[_Plan]
+        self,
+        rows: list[Tensor],
+        attention: list[Tensor],
+        grids: Sequence[tuple[int, ...]],
+        plans: Sequence[_Plan],
     ) -> list[Tensor]:
         """The rows each image keeps: packed where it was reduced, as the encoder gave them where not.
+
+        Args:
+            rows: (N, D) of each image. attention: (N,) of each, or empty.
 
         Raises:
             RowCountError: an image has fewer rows than placeholders.
         """
+        seen: Sequence[Tensor | None] = attention or [None] * len(rows)
         if any(plan.method == REHEARSAL for plan in plans):
-            self._rehearse(rows, grids)
+            self._rehearse(rows, seen, grids)
         reduced = [index for index, plan in enumerate(plans) if plan.budget < rows[index].shape[0]]
         # As a view, an unreduced image would keep the dropped rows of its batch mates in memory.
         kept = [image.clone() if reduced and index not in reduced else image for index, image in enumerate(rows)]
@@ -111,7 +138,9 @@ class ReducedMRopeMixin:
         for name in dict.fromkeys(plans[index].method for index in reduced):
             members = [index for index in reduced if plans[index].method == name]
             images = [
-                ImageTokens(rows[index], self._merged_grid(grids[index]), queries[index], plans[index].budget)
+                ImageTokens(
+                    rows[index], self._merged_grid(grids[index]), queries[index], plans[index].budget, seen[index]
+                )
                 for index in members
             ]
             for index, packed in zip(members, self._select(images, name), strict=True):
@@ -121,15 +150,17 @@ class ReducedMRopeMixin:
                 raise RowCountError(f"image has {plan.budget} placeholders but {image.shape[0]} rows")
         return kept
 
-    def _rehearse(self, rows: Sequence[Tensor], grids: Sequence[tuple[int, ...]]) -> None:
+    def _rehearse(
+        self, rows: Sequence[Tensor], attention: Sequence[Tensor | None], grids: Sequence[tuple[int, ...]]
+    ) -> None:
         """Let vLLM's memory profiling see the selection at its largest."""
         device = rows[0].device
         (query,) = self._embed_queries([torch.zeros(settings().max_query_tokens, dtype=torch.int64, device=device)])
         images = [
-            ImageTokens(image, self._merged_grid(grid), query, max(1, image.shape[0] - 1))
-            for image, grid in zip(rows, grids, strict=True)
+            ImageTokens(image, self._merged_grid(grid), query, max(1, image.shape[0] - 1), seen)
+            for image, seen, grid in zip(rows, attention, grids, strict=True)
         ]
-        self._reduce(images, settings().method)
+        self._reduce(images, get_recipe(settings().method).selects or DEFAULT_SELECTION)
 
     def _select(self, images: list[ImageTokens], method: str) -> list[Tensor]:
         """Kept rows of each image with their position columns, (K, D + COLUMNS)."""
@@ -147,6 +178,9 @@ class ReducedMRopeMixin:
     def _merged_grid(self, grid: tuple[int, ...]) -> tuple[int, int]:
         merge = self._vision.spatial_merge_size
         return grid[1] // merge, grid[2] // merge
+
+    def _tokens(self, grid: tuple[int, ...]) -> int:
+        return math.prod(grid) // int(self._vision.spatial_merge_size) ** 2
 
     def _embed_queries(self, ids: Sequence[Tensor]) -> list[Tensor | None]:
         """Input embeddings of each query, (T, D) or None for an empty one; one look-up for all."""
@@ -218,3 +252,8 @@ class ReducedMRopeMixin:
         return super().get_mm_lora_token_counts(  # type: ignore[misc,no-any-return]
             modality=modality, mm_kwargs=mm_kwargs, num_mm_embeds=num_mm_embeds
         )
+
+
+def _looks_at_attention(method: str) -> bool:
+    """Whether a selection method reads `ImageTokens.attention`; one that does not say may."""
+    return bool(getattr(get_method(method), "uses_attention", True))

@@ -134,6 +134,13 @@ def test_usual_options_are_accepted() -> None:
     check_setup(setup())
 
 
+@pytest.mark.parametrize("method", ["downscale", "hybrid", "uniform"])
+def test_every_method_may_be_the_operators_default(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    monkeypatch.setenv("SPPRUNER_METHOD", method)
+    monkeypatch.setattr(gate, "settings", Settings)
+    check_setup(SimpleNamespace(**{**vars(setup()), "lora_config": None}))
+
+
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [("MIN_KEEP_RATIO", "0", "--enable-tower-connector-lora"), ("METHOD", "typo", "SPPRUNER_METHOD=typo")],

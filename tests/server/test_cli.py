@@ -35,6 +35,19 @@ def test_requests_may_choose_a_method_only_when_the_operator_says_so():
     assert (settings().method, settings().allow_method) == ("uniform", True)
 
 
+@pytest.mark.parametrize("method", ["downscale", "hybrid"])
+def test_a_smaller_image_may_be_the_default_method(method):
+    parse(["some/model", "--reduction-method", method])
+    assert settings().method == method
+
+
+def test_attention_is_shown_to_methods_only_when_the_operator_says_so():
+    parse(["some/model"])
+    assert not settings().saliency_attention
+    parse(["some/model", "--saliency-attention"])
+    assert settings().saliency_attention
+
+
 def test_usage_details_are_on_unless_switched_off():
     assert parse(["some/model"]).enable_prompt_tokens_details
     assert not parse(["some/model", "--no-enable-prompt-tokens-details"]).enable_prompt_tokens_details

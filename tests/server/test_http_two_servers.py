@@ -97,6 +97,22 @@ def test_a_request_may_choose_the_method_the_operator_opened(clients, answers, p
     assert [response.headers[headers.METHOD] for response in responses] == ["uniform", "uniform"]
 
 
+@pytest.mark.parametrize(("method", "retained"), [("downscale", 16 * 18), ("hybrid", 288)])
+def test_methods_that_send_a_smaller_image_count_from_the_image_as_sent(clients, answers, picture, method, retained):
+    body = chat_body(picture, keep_ratio=0.222, reduction_method=method)
+    for response in (client.post(CHAT, json=body) for client in clients):
+        details = response.json()["usage"]["prompt_tokens_details"]
+        assert details["visual_tokens"] == {
+            "original": 1296,
+            "retained": retained,
+            "keep_ratio": 0.222,
+            "method": method,
+            "skipped_reason": None,
+        }
+        assert details["multimodal_tokens"] == {"image": retained}
+        assert response.headers[headers.RETAINED] == str(retained)
+
+
 def test_stopping_them_leaves_no_process_and_no_metrics_folder(pair, scratch):
     assert list(scratch.glob("sppruner-metrics-*"))
     pair.process.terminate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
@@ -85,6 +86,12 @@ def test_an_absolute_budget_stays_within_the_operators_ratio_bounds() -> None:
     for asked, kept in ((5, 10), (30, 30), (90, 50)):
         request = validate_request({"keep_tokens": asked}, limits, METHODS)
         assert plan_image(100, request, (), limits).retained == kept
+
+
+def test_a_smaller_image_is_what_the_encoder_sees() -> None:
+    plan = plan_image(100, validate_request({"keep_ratio": 0.1}, DEFAULTS, METHODS), (), DEFAULTS)
+    assert plan.encoded == 100
+    assert replace(plan, resized=(4, 8)).encoded == 32
 
 
 def test_settings_out_of_order_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
