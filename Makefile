@@ -5,6 +5,9 @@ MODEL ?=
 PORT ?= 8000
 KEEP_RATIO ?=
 ARGS ?=
+URL ?=
+DATASET ?=
+OUT ?=
 
 VENV := .venv/bin
 SOURCES := sppruner_vllm server deploy tests
@@ -14,7 +17,7 @@ export HF_HUB_OFFLINE ?= $(if $(MODEL),,1)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test lint format bench-smoke bench-overhead clean
+.PHONY: help setup serve demo test lint format eval ablation train-demo bench-smoke bench-overhead clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -41,6 +44,16 @@ lint: setup ## Check style, types and import directions
 format: setup ## Rewrite the sources in the project's style
 	$(VENV)/ruff check --fix $(SOURCES)
 	$(VENV)/ruff format $(SOURCES)
+
+eval: setup ## Measure answers per method and keep ratio; URL: a server, or MODEL; DATASET: a JSONL; OUT: folder; ARGS
+	@$(VENV)/python -m sppruner_vllm.evaluation run $(if $(URL),--url $(URL)) $(if $(MODEL),--model $(MODEL)) \
+		$(if $(DATASET),--dataset $(DATASET)) $(if $(OUT),--out $(OUT)) $(ARGS)
+
+ablation: setup ## Take every step of the selection out in turn and measure what it was worth, on the demo's questions
+	@$(VENV)/python -m sppruner_vllm.evaluation.ablation $(if $(OUT),--out $(OUT)) $(ARGS)
+
+train-demo: setup ## Train the demo model from nothing: some 100 minutes on two cores; a second call goes on
+	@$(VENV)/python -m sppruner_vllm.demo.training $(ARGS)
 
 bench-smoke: setup ## Measure prefill at keep ratio 0.222 against 1 on a random-weight model of some 300 M parameters
 	@$(VENV)/python -m sppruner_vllm.evaluation.bench_smoke

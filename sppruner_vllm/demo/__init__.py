@@ -1,1 +1,1 @@
-"""The bundled demo: a tiny Qwen2.5-VL made on the spot, a server around it, and one photograph to ask about."""
+"""The bundled demo: a tiny Qwen2.5-VL that knows one small world, a server around it, and a picture to ask about."""

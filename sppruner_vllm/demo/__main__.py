@@ -12,8 +12,8 @@ from . import places
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sppruner_vllm.demo", description=__doc__)
     commands = parser.add_subparsers(dest="command")
-    build = commands.add_parser("build", help="write the demo model and print its folder")
-    build.add_argument("--out", type=Path, default=places.MODEL, help="folder (default: %(default)s)")
+    build = commands.add_parser("build", help="write a model of the same kind with random weights; print its folder")
+    build.add_argument("--out", type=Path, default=places.RANDOM_MODEL, help="folder (default: %(default)s)")
     serve = commands.add_parser("serve", help="serve a model; flags not listed here go to vLLM")
     serve.add_argument("--model", help="folder or hub name (default: the demo model)")
     serve.add_argument("--port", type=int, default=8000, help="default: %(default)s")

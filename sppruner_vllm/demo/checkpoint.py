@@ -21,8 +21,20 @@ from .weights import fill_with_random_weights
 def write_checkpoint(folder: Path, spec: TinyModelSpec) -> None:
     """Write configuration, weights, tokenizer, chat template and image limits to a new `folder`."""
     tokenizer = build_tokenizer(spec.max_position)
-    model = Qwen2_5_VLForConditionalGeneration(_config(spec, tokenizer)).eval()
+    model = new_model(spec, tokenizer).eval()
     fill_with_random_weights(model, spec.seed, spoken=word_ids(tokenizer))
+    save_checkpoint(folder, spec, model, tokenizer)
+
+
+def new_model(spec: TinyModelSpec, tokenizer: Qwen2TokenizerFast) -> Qwen2_5_VLForConditionalGeneration:
+    """A model of this size with transformers' own initial weights, float32."""
+    return Qwen2_5_VLForConditionalGeneration(_config(spec, tokenizer))
+
+
+def save_checkpoint(
+    folder: Path, spec: TinyModelSpec, model: Qwen2_5_VLForConditionalGeneration, tokenizer: Qwen2TokenizerFast
+) -> None:
+    """Write a model and all that serving it takes to `folder`; the weights are cast to the spec's type."""
     model.generation_config = GenerationConfig(
         do_sample=False,
         eos_token_id=tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"]),
@@ -49,7 +61,7 @@ def _config(spec: TinyModelSpec, tokenizer: Qwen2TokenizerFast) -> Qwen2_5_VLCon
             "rms_norm_eps": 1e-6,
             "rope_parameters": {
                 "rope_type": "default",
-                "rope_theta": 1_000_000.0,
+                "rope_theta": spec.rope_theta,
                 "mrope_section": list(spec.mrope_section),
             },
             "bos_token_id": None,
@@ -62,7 +74,7 @@ def _config(spec: TinyModelSpec, tokenizer: Qwen2TokenizerFast) -> Qwen2_5_VLCon
             "intermediate_size": spec.vision_intermediate,
             "num_heads": spec.vision_heads,
             "out_hidden_size": spec.hidden,
-            "fullatt_block_indexes": [spec.vision_depth - 1],
+            "fullatt_block_indexes": list(spec.whole_image_blocks),
             "window_size": 112,
             "tokens_per_second": 2,
         },

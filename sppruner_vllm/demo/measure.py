@@ -1,6 +1,6 @@
 """Asks the running server and reads what each answer cost.
 
-Timed requests each carry the photograph with another corner pixel. vLLM keys its processor, encoder and prefix caches
+Timed requests each carry the picture with another corner pixel. vLLM keys its processor, encoder and prefix caches
 by the image, so every timed request is decoded, encoded and prefilled in full.
 """
 
@@ -19,7 +19,7 @@ from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
 from prometheus_client.parser import text_string_to_metric_families
 
-from .photo import QUESTION, photo_url, photo_variant_url
+from .picture import QUESTIONS, picture_url, picture_variant_url
 
 ANSWER_TOKENS: Final = 16
 PREFILL_FAMILY: Final = "vllm:request_prefill_kv_computed_tokens"
@@ -30,11 +30,11 @@ METRICS_LIMIT: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one question about one image cost at one keep ratio.
+    """What the questions about the picture cost at one keep ratio, and their answers.
 
     original, retained: visual tokens before and after reduction. prompt_tokens: as the server counts them.
     kv_tokens: prompt tokens that the engine wrote to its KV cache, from its own metrics.
-    ttft_seconds: median time to the first token, client side.
+    ttft_seconds: median time to the first token, client side. answers: to `QUESTIONS`, in their order.
     """
 
     keep_ratio: float
@@ -43,7 +43,7 @@ class Cost:
     prompt_tokens: int
     kv_tokens: int
     ttft_seconds: float
-    answer: str
+    answers: tuple[str, ...]
 
 
 def measure(url: str, model: str, ratios: Sequence[float], repeats: int) -> list[Cost]:
@@ -59,12 +59,13 @@ def measure(url: str, model: str, ratios: Sequence[float], repeats: int) -> list
     """
     # Without retries: a repeated request would be timed twice and hide a failure.
     with OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
-        answers = [_answer(client, url, model, ratio) for ratio in ratios]
+        costs = [_cost(client, url, model, ratio) for ratio in ratios]
+        answers = [tuple(_answer(client, model, ratio, question) for question, _ in QUESTIONS) for ratio in ratios]
         variants = count(1)
         timings: list[list[float]] = [[] for _ in ratios]
         for _ in range(repeats):
             for ratio, seconds in zip(ratios, timings, strict=True):
-                seconds.append(_first_token_seconds(client, model, ratio, photo_variant_url(next(variants))))
+                seconds.append(_first_token_seconds(client, model, ratio, picture_variant_url(next(variants))))
     return [
         Cost(
             keep_ratio=ratio,
@@ -73,13 +74,15 @@ def measure(url: str, model: str, ratios: Sequence[float], repeats: int) -> list
             prompt_tokens=usage.prompt_tokens,
             kv_tokens=kv_tokens,
             ttft_seconds=statistics.median(seconds),
-            answer=text,
+            answers=texts,
         )
-        for ratio, (text, usage, kv_tokens), seconds in zip(ratios, answers, timings, strict=True)
+        for ratio, (usage, kv_tokens), texts, seconds in zip(ratios, costs, answers, timings, strict=True)
     ]
 
 
-def _ask(client: OpenAI, model: str, ratio: float, image: str, tokens: int) -> Iterator[ChatCompletionChunk]:
+def _ask(
+    client: OpenAI, model: str, ratio: float, image: str, question: str, tokens: int = ANSWER_TOKENS
+) -> Iterator[ChatCompletionChunk]:
     yield from client.chat.completions.create(
         model=model,
         messages=[
@@ -87,7 +90,7 @@ def _ask(client: OpenAI, model: str, ratio: float, image: str, tokens: int) -> I
                 "role": "user",
                 "content": [
                     {"type": "image_url", "image_url": {"url": image}},
-                    {"type": "text", "text": QUESTION},
+                    {"type": "text", "text": question},
                 ],
             }
         ],
@@ -99,10 +102,14 @@ def _ask(client: OpenAI, model: str, ratio: float, image: str, tokens: int) -> I
     )
 
 
-def _answer(client: OpenAI, url: str, model: str, ratio: float) -> tuple[str, CompletionUsage, int]:
-    """Answer, usage, and the KV-cache tokens that the prompt took. Nobody else may be using the server."""
+def _answer(client: OpenAI, model: str, ratio: float, question: str) -> str:
+    return "".join(map(_text, _ask(client, model, ratio, picture_url(), question))).strip()
+
+
+def _cost(client: OpenAI, url: str, model: str, ratio: float) -> tuple[CompletionUsage, int]:
+    """Usage, and the KV-cache tokens that the prompt took. Nobody else may be using the server."""
     requests, tokens = prefilled(httpx.get(f"{url}/metrics").text)
-    chunks = list(_ask(client, model, ratio, photo_url(), ANSWER_TOKENS))
+    chunks = list(_ask(client, model, ratio, picture_url(), QUESTIONS[0][0]))
     usage = next((chunk.usage for chunk in reversed(chunks) if chunk.usage), None)
     if usage is None:
         raise RuntimeError("the server's stream ended without usage")
@@ -110,13 +117,13 @@ def _answer(client: OpenAI, url: str, model: str, ratio: float) -> tuple[str, Co
     while (after := prefilled(httpx.get(f"{url}/metrics").text))[0] == requests:
         if time.monotonic() > deadline:
             raise RuntimeError(f"{PREFILL_FAMILY} did not count the request")
-    return "".join(map(_text, chunks)).strip(), usage, after[1] - tokens
+    return usage, after[1] - tokens
 
 
 def _first_token_seconds(client: OpenAI, model: str, ratio: float, image: str) -> float:
     start = time.perf_counter()
     first = None
-    for chunk in _ask(client, model, ratio, image, tokens=2):
+    for chunk in _ask(client, model, ratio, image, QUESTIONS[0][0], tokens=2):
         if first is None and _text(chunk):
             first = time.perf_counter() - start
     if first is None:

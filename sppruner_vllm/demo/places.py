@@ -1,4 +1,4 @@
-"""Where the demo keeps what it builds: `.cache` of the checkout, or of the working folder when installed as a wheel."""
+"""Where the demo finds its model and keeps what it builds: `.cache` of the checkout, or of the working folder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import Final
 _CHECKOUT: Final = Path(__file__).resolve().parents[2]
 
 CACHE: Final = (_CHECKOUT if (_CHECKOUT / "pyproject.toml").is_file() else Path.cwd()) / ".cache"
-MODEL: Final = CACHE / "demo-model"
+MODEL: Final = Path(__file__).with_name("model")
+"""The trained demo model, part of the package."""
+
+RANDOM_MODEL: Final = CACHE / "random-model"
+TRAINING: Final = CACHE / "train-demo"
 SERVER_LOG: Final = CACHE / "demo-server.log"
 EXAMPLE_REQUEST: Final = CACHE / "example-request.json"

@@ -6,22 +6,26 @@ from collections.abc import Sequence
 from typing import Final
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from .measure import Cost
+from .picture import QUESTIONS
 
-ANSWER_WORDS: Final = 4
+RIGHT: Final = "[green]✓[/]"
+WRONG: Final = "[red]✗[/]"
 
 
 def table(costs: Sequence[Cost]) -> Table:
     """One row per keep ratio."""
-    view = Table(title="One question about one photograph", box=SIMPLE_HEAD)
+    view = Table(title="Questions about one picture", box=SIMPLE_HEAD)
     view.add_column("keep\nratio", justify="right")
     view.add_column("visual\ntokens", justify="right", no_wrap=True)
     view.add_column("prompt\ntokens", justify="right")
     view.add_column("KV-cache\ntokens", justify="right")
     view.add_column("time to\nfirst token", justify="right", no_wrap=True)
-    view.add_column("answer\n(random weights)", no_wrap=True)
+    for question, _ in QUESTIONS:
+        view.add_column(question, width=15)
     for cost in costs:
         view.add_row(
             f"{cost.keep_ratio:g}",
@@ -29,7 +33,7 @@ def table(costs: Sequence[Cost]) -> Table:
             str(cost.prompt_tokens),
             str(cost.kv_tokens),
             f"{cost.ttft_seconds * 1000:.0f} ms",
-            " ".join(cost.answer.split()[:ANSWER_WORDS]) + " …",
+            *(_marked(answer, right) for answer, (_, right) in zip(cost.answers, QUESTIONS, strict=True)),
         )
     return view
 
@@ -39,5 +43,9 @@ def notes(repeats: int) -> str:
     return (
         "KV-cache tokens: prompt tokens the engine computed and stored, from its metrics.\n"
         f"Time to first token: median of {repeats} streamed requests, each a full image decode, encode and prefill.\n"
-        "The demo model is tiny and has random weights: answers mean nothing, and most of the time is fixed cost."
+        "The demo model is tiny: it knows one small world of shapes and signs, and most of its time is fixed cost."
     )
+
+
+def _marked(answer: str, right: str) -> str:
+    return f"{escape(answer)} {RIGHT if answer == right else WRONG}"

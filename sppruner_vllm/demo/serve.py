@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from . import places
-from .photo import QUESTION, photo_url
+from .picture import QUESTIONS, picture_url
 from .server_process import Server, ServerFailed, running_server, server_command, server_url
-from .tiny_model import build_tiny_model
 
 DEMO_NAME: Final = "sppruner-demo"
 EXAMPLE_RATIO: Final = 0.222
@@ -25,13 +24,12 @@ DEMO_ENVIRONMENT: Final[Mapping[str, str]] = {
 
 
 def demo_arguments() -> list[str]:
-    """Build the demo model where it is missing, and return the command line that serves it on a CPU.
+    """The command line that serves the demo model on a CPU.
 
     Blocks of 32 tokens instead of the CPU's 128 let short prompts hit the prefix cache.
     """
-    model = build_tiny_model(places.MODEL)
     options = ["--dtype", "float32", "--max-model-len", "8192", "--block-size", "32", "--enforce-eager"]
-    return ["--model", str(model), "--served-model-name", DEMO_NAME, *options]
+    return ["--model", str(places.MODEL), "--served-model-name", DEMO_NAME, *options]
 
 
 def serve(model: str | None, port: int, keep_ratio: float | None, extra: Sequence[str]) -> int:
@@ -76,13 +74,15 @@ def _print_example(server: Server, model: str | None) -> None:
         "Its `usage` shows the visual tokens before and after. `keep_ratio` in that file is yours to change.",
     ]
     if model is None:
-        lines.append("The demo model has random weights: counts and timings mean something, answers do not.")
+        lines.append(
+            "The demo model knows one small world of shapes, digits and signs; about other pictures it guesses."
+        )
     print("\n" + "\n".join(lines) + "\n", flush=True)
 
 
 def example_request(model: str) -> dict[str, object]:
-    """Body of a chat completion about the demo's photograph."""
-    content = [{"type": "image_url", "image_url": {"url": photo_url()}}, {"type": "text", "text": QUESTION}]
+    """Body of a chat completion about the demo's picture."""
+    content = [{"type": "image_url", "image_url": {"url": picture_url()}}, {"type": "text", "text": QUESTIONS[0][0]}]
     return {
         "model": model,
         "keep_ratio": EXAMPLE_RATIO,

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-BUILDER_VERSION: Final = 1
+BUILDER_VERSION: Final = 2
 """Raise it when the same spec would give other files: existing folders are then rebuilt."""
 
 STAMP: Final = "tiny-model.json"
@@ -23,8 +23,9 @@ STAMP: Final = "tiny-model.json"
 class TinyModelSpec:
     """Sizes of the model; the defaults give some 4 M parameters.
 
-    Sizes are in features, except `layers`, `vision_depth` (blocks) and `max_position` (tokens). The last vision block
-    attends to the whole image, the others within windows of 112 pixels.
+    Sizes are in features, except `layers`, `vision_depth` (blocks) and `max_position` (tokens). The vision blocks in
+    `whole_image_blocks` attend to the whole image, the others within windows of 112 pixels. rope_theta: base of the
+    language model's rotary frequencies.
     """
 
     seed: int = 0
@@ -37,6 +38,8 @@ class TinyModelSpec:
     vision_depth: int = 4
     vision_heads: int = 4
     vision_intermediate: int = 256
+    whole_image_blocks: tuple[int, ...] = (3,)
+    rope_theta: float = 1_000_000.0
     max_position: int = 32768
     dtype: Literal["float32", "bfloat16"] = "float32"
 

@@ -1,4 +1,4 @@
-"""`make demo`: start a server, ask about one photograph at three keep ratios, print what each cost, stop the server."""
+"""`make demo`: start a server, ask about one picture at three keep ratios, print costs and answers, stop the server."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from rich.console import Console
 
 from . import places
 from .measure import measure
+from .picture import QUESTIONS
 from .report import notes, table
 from .serve import DEMO_ENVIRONMENT, DEMO_NAME, demo_arguments
 from .server_process import ServerFailed, free_port, running_server, server_command, server_url
@@ -37,7 +38,7 @@ def tour() -> int:
                 on_wait=lambda seconds: status.update(f"waiting for the server: {seconds:.0f} s"),
             ) as server,
         ):
-            status.update(f"asking {len(RATIOS) * (REPEATS + 1)} times")
+            status.update(f"asking {len(RATIOS) * (REPEATS + 1 + len(QUESTIONS))} times")
             costs = measure(server.url, DEMO_NAME, RATIOS, REPEATS)
             status.update("stopping the server")
     except ServerFailed as failure:

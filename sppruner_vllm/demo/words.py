@@ -7,8 +7,14 @@ from __future__ import annotations
 
 from typing import Final
 
-LINE_STARTS: Final = ("system", "user", "assistant", "You", "What", "Which", "Where", "How", "Describe", "The")
-"""Words that open a line: known without a leading blank. The chat roles are among them."""
+from .world.vocabulary import COLOURS, COUNTS, PLURALS, SHAPES, SIGN_WORDS
+
+LINE_STARTS: Final = (
+    *("system", "user", "assistant", "You", "What", "Which", "Where", "How", "Describe", "The", "Is", "Do"),
+    *("yes", "no", "top", "bottom", "first", "second"),
+    *(*COUNTS, *SHAPES, *COLOURS, *SIGN_WORDS),
+)
+"""Words that open a line: known without a leading blank. The chat roles are among them, and how answers begin."""
 
 _WORDS: Final = """
 the of and to in a is that for it as was with be by on not he his but at are this have from or had an they which one
@@ -24,7 +30,8 @@ later knew next room young side four
 image picture photo photograph video question answer describe show shows count colour color shape object objects
 red green blue yellow orange purple white black brown grey circle square triangle star cross top bottom near far
 cup coffee table spoon plate person people face dog cat car road tree sky grass building window door sign word text
-helpful middle corner behind front above below next big large tiny bright dark light
+helpful middle corner behind front above below next big large tiny bright dark light pictures both printed handwritten
+digit
 """
-WORDS: Final = tuple(dict.fromkeys(_WORDS.split()))
+WORDS: Final = tuple(dict.fromkeys((*_WORDS.split(), *SHAPES, *PLURALS, *COLOURS)))
 """Words inside a line: known together with the blank before them."""

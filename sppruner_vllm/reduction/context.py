@@ -16,38 +16,18 @@ from .grid import Grid, nearness
 from .params import CurveName, FocusContextParams
 
 
-def novelty(units: Tensor, focus: Tensor, batch: Batch) -> Tensor:
-    """1 - max(0, max_f cos(x_n, x_f)): how little the focus set says about a token already; 1 without a focus.
+def weights(salient: Tensor, focus: Tensor, grid: Grid, params: FocusContextParams) -> Tensor:
+    """w = floor + (1 - floor) * (1 - a + a * nearness) * (1 - b + b * s), (B, N) float64 in (0, 1] (ours).
 
-    The coverage term of facility-location and max-min selection (EADP, DivPrune), taken once against the focus set
-    instead of greedily: O(F * N * D), no loop.
-
-    Args:
-        units: (B, N, D) centred directions. focus: (B, N) bool.
-
-    Returns:
-        (B, N) float64 in [0, 1].
-    """
-    order, _ = exact.ranks(focus.to(torch.int8))
-    first = order[:, : max(batch.caps)]
-    chosen = units.gather(1, first.unsqueeze(-1).expand(-1, -1, units.shape[-1]))
-    alike = exact.products(units, chosen).masked_fill_(~focus.gather(1, first).unsqueeze(1), 0.0)
-    return exact.snap(1 - exact.cosines(alike.amax(-1)).clamp_min_(0.0))
-
-
-def weights(new: Tensor | None, focus: Tensor, grid: Grid, params: FocusContextParams) -> Tensor:
-    """w = floor + (1 - floor) * novelty * (1 - a + a * nearness), (B, N) float64 in (0, 1] (ours).
-
-    Nearness puts the surroundings of the focus first, which is how SPpruner's abstract describes its scan; the floor
-    keeps every region in the draw.
+    Nearness puts the surroundings of the focus first, which is how SPpruner's abstract describes its scan; saliency
+    prefers things to bare ground; the floor keeps every region in the draw.
 
     Args:
-        new: (B, N) from `novelty`, or None to leave it out.
+        salient: (B, N) float64 in [0, 1]. focus: (B, N) bool.
     """
     near = nearness(focus, grid, params.rings)
     weight = 1 - params.surroundings + params.surroundings * near
-    if new is not None:
-        weight = weight * new
+    weight = weight * (1 - params.context_saliency + params.context_saliency * salient)
     return exact.snap(params.context_floor + (1 - params.context_floor) * weight)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import exact
 from .batch import Batch
+from .grid import Grid
 from .params import FocusContextParams
 from .relevance import Relevance
 
@@ -34,23 +35,41 @@ def fuse(salient: Tensor, relevant: Relevance | None, params: FocusContextParams
     return exact.snap(lifted * ((eps + relevant.value) / (eps + 1)) ** (gate * params.relevance_power))
 
 
-def focus_set(fused: Tensor, salient: Tensor, batch: Batch, params: FocusContextParams) -> Tensor:
-    """The fewest tokens that hold `focus_mass` of phi (after FSR), at most the cap; a share of them by saliency alone.
+def focus_set(fused: Tensor, salient: Tensor, batch: Batch, grid: Grid, params: FocusContextParams) -> Tensor:
+    """As many tokens as the fewest that hold `focus_mass` of phi (after FSR), at most the cap.
 
-    The share (ours) is the union guard: SPpruner's abstract asks for the whole spectrum of visual subjects and not only
-    the one that the query names. Tokens without mass are never focus, so a blank image has no focus.
+    Peaks of phi come first and its other high tokens after them (ours), so that of several things that the query means
+    each is seen before any is seen whole. A share is chosen by saliency alone (ours): the union guard, for SPpruner's
+    abstract asks for the whole spectrum of visual subjects and not only the one that the query names. Tokens without
+    mass are never focus, so a blank image has no focus.
 
     Returns:
         (B, N) bool.
     """
     mass = exact.steps(torch.where(batch.real, fused, 0.0))
-    order, rank = exact.ranks(torch.where(batch.real, mass, -1))
+    order, _ = exact.ranks(torch.where(batch.real, mass, -1))
     ordered = mass.gather(1, order)
     before = ordered.cumsum(1) - ordered
     needed = before.to(torch.float64) < mass.sum(1, keepdim=True).to(torch.float64) * params.focus_mass
     count = torch.minimum(needed.sum(1, keepdim=True), batch.cap)
     reserved = (count.to(torch.float64) * params.union_share).floor().to(torch.int64)
+    _, rank = exact.ranks(torch.where(batch.real, mass + peaks(mass, grid, params) * 2 * exact.STEPS, -1))
     named = (rank < count - reserved) & (mass > 0)
     open_to_guard = batch.real & ~named & (salient > 0)
     _, guard_rank = exact.ranks(torch.where(open_to_guard, salient, -1.0))
     return named | (open_to_guard & (guard_rank < reserved))
+
+
+def peaks(mass: Tensor, grid: Grid, params: FocusContextParams) -> Tensor:
+    """Tokens that no neighbour exceeds and that reach `peak_floor` of the highest, the lower index among equals.
+
+    Args:
+        mass: (B, N) int64, not negative.
+
+    Returns:
+        (B, N) bool; none with a floor above 1.
+    """
+    length = mass.shape[1]
+    key = mass * length + (length - 1 - torch.arange(length, device=mass.device))
+    high = mass.to(torch.float64) >= mass.amax(1, keepdim=True).to(torch.float64) * params.peak_floor
+    return high & (mass > 0) & (key == grid.window(key).amax(-1))

@@ -39,10 +39,9 @@ def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextPa
     if params.relevance and batch.words.shape[1]:
         relevant = relevance(units, batch, places, text_mean, params)
     fused = fuse(salient, relevant, params)
-    focus = focus_set(fused, salient, batch, params)
+    focus = focus_set(fused, salient, batch, places, params)
 
-    new = context.novelty(units, focus, batch) if params.novelty else None
-    weight = context.weights(new, focus, places, params)
+    weight = context.weights(salient, focus, places, params)
     score = exact.snap(weight * (1 + fused) / 2)
     placed = context.quota(score, focus, batch, places)
     taken = focus | placed

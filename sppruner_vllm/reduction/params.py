@@ -29,10 +29,12 @@ class FocusContextParams:
     relevance_power, relevance_floor: alpha and epsilon of the fusion.
     union_share: share of the focus set reserved for what is salient whatever the query says.
     focus_mass: share of the fused mass that the focus set must hold.
+    peak_floor: share of the highest phi that a local maximum must reach to enter the focus set before all that is no
+        maximum; above 1 no token does.
     focus_cap: largest share of the budget the focus set may take; it may always take one token.
     curve: order in which the context scan walks the grid.
-    novelty: weigh context tokens by what the focus set does not represent.
     surroundings: share of a context token's weight that depends on its nearness to the focus.
+    context_saliency: share of a context token's weight that depends on its saliency.
     rings: how many tokens from the focus set its surroundings reach.
     context_floor: weight that every context token has regardless.
     quota_share: share of the least possible context budget spent on one token per coarse cell; 0 turns the quota off.
@@ -52,10 +54,11 @@ class FocusContextParams:
     relevance_floor: float = 0.1
     union_share: float = 0.25
     focus_mass: float = 0.9
+    peak_floor: float = 0.5
     focus_cap: float = 0.5
     curve: CurveName = "hilbert"
-    novelty: bool = True
     surroundings: float = 0.5
+    context_saliency: float = 0.8
     rings: int = 3
     context_floor: float = 0.1
     quota_share: float = 0.5
@@ -72,6 +75,7 @@ class FocusContextParams:
             "focus_mass",
             "focus_cap",
             "surroundings",
+            "context_saliency",
             "quota_share",
             "text_keep",
         )

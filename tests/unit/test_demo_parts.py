@@ -1,4 +1,4 @@
-"""The demo's photograph, its child process, and its reading of vLLM's metrics."""
+"""The demo's picture, its child process, and its reading of vLLM's metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from sppruner_vllm.demo.measure import prefilled
-from sppruner_vllm.demo.photo import PHOTO, photo_url, photo_variant_url
+from sppruner_vllm.demo.picture import PICTURE, picture_url, picture_variant_url
 from sppruner_vllm.demo.serve import example_request
 from sppruner_vllm.demo.server_process import ServerFailed, free_port, running_server, server_url
 
@@ -61,17 +61,17 @@ def gone(pid: int) -> bool:
     return not alive(pid)
 
 
-def test_the_photograph_is_sent_as_it_is():
-    assert base64.b64decode(photo_url().partition(",")[2]) == PHOTO.read_bytes()
+def test_the_picture_is_sent_as_it_is():
+    assert base64.b64decode(picture_url().partition(",")[2]) == PICTURE.read_bytes()
 
 
 def test_a_variant_differs_in_the_corner_pixel_only():
-    difference = ImageChops.difference(picture(photo_variant_url(0x123456)), picture(photo_url()))
+    difference = ImageChops.difference(picture(picture_variant_url(0x123456)), picture(picture_url()))
     assert difference.getbbox() == (0, 0, 1, 1)
 
 
 def test_variants_are_distinct_images():
-    assert picture(photo_variant_url(1)).tobytes() != picture(photo_variant_url(2)).tobytes()
+    assert picture(picture_variant_url(1)).tobytes() != picture(picture_variant_url(2)).tobytes()
 
 
 def test_the_example_request_asks_for_reduction():

@@ -6,13 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from reduction_scenes import inside, noise_image, padded, scene
+from reduction_scenes import noise_image, padded, scene
 from sppruner_vllm.reduction import FocusContextParams, ImageTokens, reduce
 from sppruner_vllm.reduction import grid as grids
 from sppruner_vllm.reduction.batch import cell_grid, focus_cap
-from sppruner_vllm.reduction.context import novelty, quota, scan, weights
+from sppruner_vllm.reduction.context import quota, scan, weights
 from sppruner_vllm.reduction.curves import curve
-from sppruner_vllm.reduction.saliency import centred_directions
 
 GRID = (20, 24)
 
@@ -51,32 +50,6 @@ def test_a_blank_image_is_sampled_evenly():
     assert torch.bincount(quadrant, minlength=4).min() >= 20
 
 
-def test_novelty_is_what_the_nearest_focus_token_leaves_unsaid():
-    rows = scene((6, 6), [(0, 0, 2, 2)], seed=1)
-    batch = padded(ImageTokens(rows, (6, 6), None, 12))
-    focus = marked(batch.real.shape, 0, 8, 30)
-    got = novelty(centred_directions(batch), focus, batch)[0, :36]
-    unit = torch.nn.functional.normalize((rows - rows.mean(0)).double(), dim=1)
-    expected = 1 - (unit @ unit[[0, 8, 30]].T).amax(1).clamp_min(0)
-    assert (got - expected).abs().max() < 1e-3
-
-
-def test_without_a_focus_everything_is_new():
-    batch = padded(noise_image((6, 6), 12, seed=2))
-    got = novelty(centred_directions(batch), marked(batch.real.shape), batch)
-    assert (got == 1).all()
-
-
-def test_copies_of_focus_tokens_make_poor_context():
-    rows = scene(GRID, [], seed=3)
-    box = inside(GRID, (2, 2, 10, 10))
-    rows[box] = rows[75].clone()
-    batch = padded(ImageTokens(rows, GRID, None, 100))
-    new = novelty(centred_directions(batch), marked(batch.real.shape, 75), batch)[0, :480]
-    assert new[box].max() < 0.01
-    assert new[~box].min() > 0.5
-
-
 def test_weight_falls_with_every_ring_around_the_focus():
     batch = padded(noise_image((1, 9), 4, seed=4))
     near = grids.nearness(marked(batch.real.shape, 0), grids.build(batch), 3)
@@ -91,10 +64,20 @@ def test_surroundings_end_at_the_border_of_the_image():
 
 def test_no_token_weighs_less_than_the_floor():
     batch = padded(noise_image((3, 4), 4, seed=6))
-    nothing_new = torch.zeros(batch.real.shape).double()
-    params = FocusContextParams(context_floor=0.2)
-    got = weights(nothing_new, marked(batch.real.shape, 0), grids.build(batch), params)
+    bare = torch.zeros(batch.real.shape).double()
+    params = FocusContextParams(context_floor=0.2, surroundings=1.0, rings=0)
+    got = weights(bare, marked(batch.real.shape), grids.build(batch), params)
     assert got[0, :12].tolist() == pytest.approx([0.2] * 12, abs=1e-5)
+
+
+def test_things_weigh_more_than_bare_ground():
+    batch = padded(noise_image((3, 4), 4, seed=6))
+    salient = torch.zeros(batch.real.shape).double()
+    salient[0, 5] = 1.0
+    params = FocusContextParams(context_floor=0.1, surroundings=0.0, context_saliency=0.8)
+    got = weights(salient, marked(batch.real.shape), grids.build(batch), params)
+    assert got[0, 5] == 1
+    assert got[0, [4, 6]].tolist() == pytest.approx([0.1 + 0.9 * 0.2] * 2, abs=1e-5)
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 16, 64])

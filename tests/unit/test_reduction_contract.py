@@ -257,7 +257,7 @@ def test_a_constant_outside_its_meaning_is_refused(field: dict[str, object]):
         FocusContextParams(gate=False, smoothing=False),
         FocusContextParams(focus_cap=1.0, union_share=0.0),
         FocusContextParams(focus_cap=0.0, union_share=1.0),
-        FocusContextParams(novelty=False, surroundings=0.0, quota_share=0.0),
+        FocusContextParams(peak_floor=2.0, context_saliency=0.0, surroundings=0.0, quota_share=0.0),
         FocusContextParams(quota_share=1.0, rings=0),
         FocusContextParams(curve="raster", context_floor=1.0),
     ],

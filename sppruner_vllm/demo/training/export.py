@@ -1,0 +1,26 @@
+"""Writes the trained model as a checkpoint that vLLM and transformers load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sppruner_vllm.demo.checkpoint import save_checkpoint
+
+from .packing import tokenizer
+from .run import SEED, load_weights
+from .stages import TOGETHER
+from .student import DEMO_SPEC, new_student
+
+
+def export(checkpoints: Path, folder: Path) -> None:
+    """Write the weights of the last stage, in bfloat16, with configuration, tokenizer and chat template.
+
+    Args:
+        checkpoints: folder that `train` wrote to. folder: where to write; made where it is missing.
+    """
+    student = new_student(SEED)
+    load_weights(student, torch.load(checkpoints / f"{TOGETHER.name}.pt", weights_only=True)["weights"])
+    folder.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(folder, DEMO_SPEC, student.model.eval(), tokenizer())

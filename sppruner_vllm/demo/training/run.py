@@ -1,0 +1,120 @@
+"""Runs a stage: progress, checkpoints, resume."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+from typing import Final
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from .optimiser import Optimiser
+from .stages import READ, SEE, Stage, hold_named_directions
+from .student import Student, new_student
+
+SEED: Final = 1
+SAVE_EVERY: Final = 100
+SAY_EVERY: Final = 50
+
+
+def train(stage: Stage, folder: Path, steps: int | None = None, until: int | None = None) -> dict[str, float]:
+    """Run a stage from its last checkpoint, where there is one.
+
+    Args:
+        stage: what to train.
+        folder: where checkpoints of all stages are kept, one file each.
+        steps: length of the stage; None takes the stage's own.
+        until: stop after this step with a checkpoint; None runs to the end.
+
+    Returns:
+        Running averages of the losses and scores at the last step.
+    """
+    steps = stage.steps if steps is None else steps
+    file = folder / f"{stage.name}.pt"
+    folder.mkdir(parents=True, exist_ok=True)
+    student = new_student(SEED)
+    if stage not in (SEE, READ):
+        _gather(student, folder)
+    if stage is READ:
+        hold_named_directions(student)
+    optimiser = Optimiser(stage.parameters(student), stage.rate, steps, stage.cool_down)
+    start, averages = _resume(file, student, optimiser)
+    end = steps if until is None else min(until, steps)
+    console = Console()
+    with Progress(
+        TextColumn(f"[bold]{stage.name}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[news]}"),
+        console=console,
+        disable=not console.is_terminal,
+    ) as progress:
+        bar = progress.add_task(stage.name, total=steps, completed=start, news="")
+        began = time.monotonic()
+        for number in range(start, end):
+            # Each step has dice of its own, so that a resumed run goes on as if it had never stopped.
+            dice = random.Random(f"{SEED}:{stage.name}:{number}")  # noqa: S311 (a game of dice, not a secret)
+            torch.manual_seed(dice.randrange(2**31))
+            batch = stage.draw(dice, number / steps)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss, parts = stage.loss(student, batch)
+            loss.backward()
+            optimiser.step(number)
+            for name, value in parts.items():
+                averages[name] = 0.96 * averages.get(name, value) + 0.04 * value
+            news = "  ".join(f"{name} {value:.3f}" for name, value in averages.items())
+            progress.update(bar, advance=1, news=news)
+            if not console.is_terminal and (number + 1) % SAY_EVERY == 0:
+                pace = (time.monotonic() - began) / (number + 1 - start)
+                print(f"{stage.name} {number + 1}/{steps}  {pace:.2f} s/step  {news}", flush=True)
+            if (number + 1) % SAVE_EVERY == 0 or number + 1 == end:
+                state = {"step": number + 1, "finished": number + 1 == steps, "averages": averages}
+                _save(file, stage, student, optimiser, state)
+    return averages
+
+
+def _save(file: Path, stage: Stage, student: Student, optimiser: Optimiser, state: dict[str, object]) -> None:
+    state["weights"] = {name: weight.detach() for name, weight in stage.parameters(student)}
+    state["optimiser"] = [] if state["finished"] else optimiser.state()
+    draft = file.with_suffix(".draft")
+    torch.save(state, draft)
+    os.replace(draft, file)
+
+
+def _resume(file: Path, student: Student, optimiser: Optimiser) -> tuple[int, dict[str, float]]:
+    """Load a checkpoint where there is one; the step to go on with, and the averages so far."""
+    if not file.is_file():
+        return 0, {}
+    state = torch.load(file, weights_only=True)
+    load_weights(student, state["weights"])
+    if not state["finished"]:
+        optimiser.load(state["optimiser"])
+    return int(state["step"]), dict(state.get("averages", {}))
+
+
+def _gather(student: Student, folder: Path) -> None:
+    """Put the two halves together.
+
+    Raises:
+        FileNotFoundError: an earlier stage has not been run.
+    """
+    for stage in (SEE, READ):
+        load_weights(student, torch.load(folder / f"{stage.name}.pt", weights_only=True)["weights"])
+
+
+@torch.no_grad()
+def load_weights(student: Student, weights: dict[str, torch.Tensor]) -> None:
+    """Copy weights by the names that `Stage.parameters` gives them."""
+    known = {
+        f"{part}.{name}": weight
+        for part, module in student.parts().items()
+        for name, weight in module.named_parameters()
+    }
+    for name, weight in weights.items():
+        known[name].copy_(weight)

@@ -1,0 +1,1 @@
+"""The small world that the demo model knows: scenes, what is in them, and questions with one right answer each."""

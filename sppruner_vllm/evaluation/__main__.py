@@ -1,0 +1,128 @@
+"""`python -m sppruner_vllm.evaluation`: run the proof kit, write its report again, or show what a selection kept."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from sppruner_vllm.demo import places
+
+from .bootstrap import DEFAULT_RESAMPLES, FEWEST_RESAMPLES
+from .conditions import DEFAULT_METHODS, DEFAULT_RATIOS, FULL, conditions
+from .dataset import DEMO
+
+OUT = places.CACHE / "evaluation"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: None takes the command line's.
+
+    Returns:
+        Exit status: 1 when it could not be done.
+    """
+    parser = _parser()
+    options, extra = parser.parse_known_args(arguments)
+    if extra and not (options.command == "run" and options.url is None):
+        parser.error(f"unrecognized arguments: {' '.join(extra)}")
+    # Imported late: --help answers without loading torch.
+    if options.command == "run":
+        from .kit import run
+
+        return run(options, extra)
+    if options.command == "report":
+        from .kit import report
+
+        return report(options)
+    from .explain import main as explain
+
+    return explain(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sppruner_vllm.evaluation", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_run(commands.add_parser("run", help="ask, keep the answers, write the report; flags not listed go to vLLM"))
+    report = commands.add_parser("report", help="write the report of the last run again, without asking")
+    explain = commands.add_parser("explain", help="draw which visual tokens of an image a question keeps")
+    _add_report_options(report)
+    _add_explain(explain)
+    return parser
+
+
+def _add_run(run: argparse.ArgumentParser) -> None:
+    where = run.add_mutually_exclusive_group()
+    where.add_argument("--url", help="an OpenAI-compatible server that runs already (default: start one)")
+    where.add_argument("--bare", action="store_true", help="no engine: every picture encoded once; for the demo model")
+    where.add_argument("--in-process", action="store_true", help="ask a vLLM engine in this process, without HTTP")
+    run.add_argument(
+        "--model", help="folder or hub name; with --url, the name it is served under (default: the demo's)"
+    )
+    run.add_argument("--api-key", default="none", help="for --url")
+    run.add_argument("--dataset", default=DEMO, help="demo, or a JSONL file (default: %(default)s)")
+    run.add_argument("--methods", type=_names, default=DEFAULT_METHODS, help="with commas between (default: all ten)")
+    run.add_argument("--ratios", type=_ratios, default=DEFAULT_RATIOS, help="with commas between; 1 is always measured")
+    run.add_argument("--limit", type=_count, help="ask at most so many questions")
+    run.add_argument("--seed", type=int, default=0, help="of the demo's scenes, the sampler and the bootstrap")
+    run.add_argument(
+        "--concurrency", type=_count, default=4, help="requests under way at a time (default: %(default)s)"
+    )
+    run.add_argument("--max-tokens", type=_count, default=32, help="longest answer (default: %(default)s)")
+    run.add_argument("--instruction", default="", help='text after each question, as in "Answer with one word."')
+    run.add_argument("--focus-query", help="steer every selection by this text in place of the question")
+    _add_report_options(run)
+
+
+def _add_report_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", type=Path, default=OUT, help="folder of answers and report (default: %(default)s)")
+    command.add_argument("--against", default="downscale", help="method to win or lose against (default: %(default)s)")
+    command.add_argument("--resamples", type=_resamples, default=DEFAULT_RESAMPLES, help="default: %(default)s")
+
+
+def _add_explain(command: argparse.ArgumentParser) -> None:
+    command.add_argument("image", type=Path)
+    command.add_argument("question")
+    command.add_argument("--model", default=str(places.MODEL), help="folder or hub name (default: the demo model)")
+    command.add_argument("--keep-ratio", type=float, default=0.222, help="default: %(default)s")
+    command.add_argument("--method", default="focus_context", help="default: %(default)s")
+    command.add_argument("-o", "--out", type=Path, default=Path("explain.png"), help="default: %(default)s")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if FULL.method in names:
+        raise argparse.ArgumentTypeError(f"{FULL.method} is measured anyway and is no method")
+    return names
+
+
+def _ratios(text: str) -> tuple[float, ...]:
+    try:
+        ratios = tuple(float(part) for part in text.split(",") if part.strip())
+        conditions((), ratios)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return ratios
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _resamples(text: str) -> int:
+    value = int(text)
+    if value < FEWEST_RESAMPLES:
+        raise argparse.ArgumentTypeError(f"must be at least {FEWEST_RESAMPLES}")
+    return value
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,129 @@
+"""A Qwen2.5-VL checkpoint in plain tensor code: encode pictures once, then read them under many selections.
+
+Positions are those of the unreduced prompt, as in serving. Made for the small demo model on a CPU, where a serving
+engine spends most of its time around the model; tests/engine holds both to the same answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+
+from sppruner_vllm.demo.training.forward import decode, encode
+from sppruner_vllm.downscale import Grid
+
+CELL: Final = 28
+"""Pixels along a side of a visual token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An encoded picture. rows: (N, D) float32. grid: (height, width). attention: (N,) received in one block."""
+
+    rows: Tensor
+    grid: Grid
+    attention: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt with its pictures in place. embedded: (T, D). positions: (3, T) M-RoPE. visual: visual tokens in it."""
+
+    embedded: Tensor
+    positions: Tensor
+    visual: int
+
+
+class BareModel:
+    """The checkpoint, float32, on the CPU."""
+
+    def __init__(self, model: str) -> None:
+        """Load the checkpoint of that folder or hub name."""
+        self._processor: Any = AutoProcessor.from_pretrained(model)
+        self._model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(model, dtype=torch.float32).eval()
+        self._table = cast("Tensor", self._model.get_input_embeddings().weight.detach())
+        self.text_mean = self._table.mean(0)
+        self._image_token: int = self._model.config.image_token_id
+        self._ends = frozenset(self._model.generation_config.eos_token_id)
+
+    @torch.no_grad()
+    def see(self, pictures: Sequence[Image.Image]) -> list[Seen]:
+        """Encode pictures of one size, whose sides are whole visual tokens.
+
+        Raises:
+            ValueError: a side is not.
+        """
+        pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).permute(0, 3, 1, 2)
+        if pixels.shape[2] % CELL or pixels.shape[3] % CELL:
+            raise ValueError(f"the sides of a picture must be multiples of {CELL}, got {tuple(pixels.shape[2:])}")
+        grid = pixels.shape[2] // CELL, pixels.shape[3] // CELL
+        attention: list[Tensor] = []
+        rows = encode(self._model.model.visual, pixels, attention)
+        return [Seen(image, grid, mass) for image, mass in zip(rows, attention[0], strict=True)]
+
+    def embed(self, text: str) -> Tensor:
+        """(T, D) embeddings of a text."""
+        return self._table[torch.tensor(self._ids(text))]
+
+    def prompt(self, question: str, pictures: Sequence[Seen], kept: Sequence[Tensor | None]) -> Prompt:
+        """The chat prompt of a question about pictures.
+
+        Args:
+            kept: per picture, indices of the rows that stay; None keeps all.
+        """
+        content = [*({"type": "image"} for _ in pictures), {"type": "text", "text": question}]
+        chat = [{"role": "user", "content": content}]
+        text = self._processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        parts, places, start, visual = [], [], 0, 0
+        left = iter(zip(pictures, kept, strict=True))
+        for token in self._ids(text):
+            if token != self._image_token:
+                parts.append(self._table[token : token + 1])
+                places.append(torch.full((3, 1), start))
+                start += 1
+                continue
+            picture, indices = next(left)
+            stays = torch.arange(len(picture.rows)) if indices is None else indices
+            row, column = stays // picture.grid[1], stays % picture.grid[1]
+            parts.append(picture.rows[stays])
+            places.append(start + torch.stack((torch.zeros_like(row), row, column)))
+            start += max(picture.grid)
+            visual += len(stays)
+        return Prompt(torch.cat(parts), torch.cat(places, dim=1), visual)
+
+    @torch.no_grad()
+    def answer(self, prompts: Sequence[Prompt], most: int) -> list[str]:
+        """Greedy answers to prompts of equal length.
+
+        Args:
+            most: tokens of the longest answer.
+        """
+        embedded = torch.stack([prompt.embedded for prompt in prompts])
+        positions = torch.stack([prompt.positions for prompt in prompts], dim=1)
+        written: list[list[int]] = [[] for _ in prompts]
+        open_ones = torch.ones(len(prompts), dtype=torch.bool)
+        for _ in range(most):
+            length = embedded.shape[1]
+            mask = torch.ones(length, length, dtype=torch.bool).tril().view(1, 1, length, length)
+            states = decode(self._model.model.language_model, embedded, positions, mask)
+            chosen = self._model.lm_head(states[-1][:, -1]).argmax(-1)
+            for index, token in enumerate(chosen.tolist()):
+                if open_ones[index] and token not in self._ends:
+                    written[index].append(token)
+            open_ones &= torch.tensor([token not in self._ends for token in chosen.tolist()])
+            if not open_ones.any():
+                break
+            embedded = torch.cat((embedded, self._table[chosen].unsqueeze(1)), dim=1)
+            positions = torch.cat((positions, positions.amax((0, 2)).add(1).expand(3, -1).unsqueeze(-1)), dim=2)
+        return [self._processor.tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in written]
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self._processor.tokenizer.encode(text, add_special_tokens=False)
+        return ids

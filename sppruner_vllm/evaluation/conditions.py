@@ -1,0 +1,49 @@
+"""What is compared: a selection method at a keep ratio, and the full image as the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+DEFAULT_METHODS: Final = (
+    "focus_context",
+    "uniform",
+    "random",
+    "maxmin",
+    "dpp",
+    "coverage",
+    "saliency",
+    "relevance",
+    "downscale",
+    "hybrid",
+)
+DEFAULT_RATIOS: Final = (0.333, 0.222, 0.111, 0.056)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A method at a keep ratio in (0, 1]."""
+
+    method: str
+    ratio: float
+
+    def __str__(self) -> str:
+        return f"{self.method} at {self.ratio:g}"
+
+
+FULL: Final = Condition("full", 1.0)
+"""Every visual token: what all others are measured against. No method is named, for none has anything to do."""
+
+
+def conditions(methods: Sequence[str], ratios: Sequence[float]) -> list[Condition]:
+    """FULL, then every method at every ratio below 1, each once.
+
+    Raises:
+        ValueError: a ratio out of range.
+    """
+    for ratio in ratios:
+        if not 0 < ratio <= 1:
+            raise ValueError(f"a keep ratio must be in (0, 1], got {ratio:g}")
+    pairs = [Condition(method, ratio) for ratio in sorted(set(ratios), reverse=True) if ratio < 1 for method in methods]
+    return [FULL, *dict.fromkeys(pairs)]

@@ -1,0 +1,86 @@
+"""Which visual tokens a question keeps of an image, computed as the server would and drawn.
+
+Saliency is the encoder output's; a server that runs with SPPRUNER_SALIENCY_ATTENTION selects a little differently.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+
+from PIL import Image, UnidentifiedImageError
+
+from sppruner_vllm.config import retained_tokens, settings, validate_keep_ratio
+from sppruner_vllm.errors import InvalidField
+from sppruner_vllm.methods import get_recipe, request_methods
+from sppruner_vllm.reduction import ImageTokens, Selection, reduce
+
+from .drawing import caption, draw
+from .vision import VisionModel
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A selection with what is needed to draw it."""
+
+    image: Image.Image
+    question: str
+    grid: tuple[int, int]
+    selection: Selection
+
+    @property
+    def caption(self) -> str:
+        return caption(self.grid, self.selection)
+
+    def draw(self) -> Image.Image:
+        """The four panels of `drawing.draw`."""
+        return draw(self.image, self.grid, self.selection, title=self.question)
+
+
+def explain(
+    model: VisionModel, image: Image.Image, question: str, keep_ratio: float, method: str = "focus_context"
+) -> Explanation:
+    """Select tokens of `image` for `question`.
+
+    Args:
+        model: loaded once for many images.
+        image: of any size.
+        question: empty for none.
+        keep_ratio: fraction in (0, 1].
+        method: any that selects rows of the encoder; `hybrid` is shown on its smaller image.
+
+    Raises:
+        ValueError: a ratio out of range, no such method, or one that selects nothing.
+    """
+    ratio = validate_keep_ratio(keep_ratio)
+    if method not in request_methods():
+        raise ValueError(f"there is no method {method}; choose of {', '.join(sorted(request_methods()))}")
+    recipe = get_recipe(method)
+    if recipe.selects is None:
+        raise ValueError(f"{method} sends a smaller image and keeps all its tokens: there is no selection to draw")
+    grid = model.grid(image)
+    budget = retained_tokens(grid[0] * grid[1], ratio, floor=settings().min_tokens)
+    if recipe.shrinks_to is not None:
+        image = model.shrunk(image, recipe.shrinks_to(grid[0] * grid[1], budget), budget)
+    rows, grid = model.encode(image)
+    query = model.query(question) if recipe.uses_query else None
+    tokens = ImageTokens(rows, grid, query, min(budget, rows.shape[0]))
+    mean = None if query is None else model.text_mean
+    (selection,) = reduce([tokens], recipe.selects, text_mean=mean)
+    return Explanation(image, question, grid, selection)
+
+
+def main(options: argparse.Namespace) -> int:
+    """The command `explain`. Returns the exit status."""
+    try:
+        with Image.open(options.image) as file:
+            image = file.convert("RGB")
+        found = explain(VisionModel(options.model), image, options.question, options.keep_ratio, options.method)
+    except (InvalidField, OSError, UnidentifiedImageError, ValueError) as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    found.draw().save(options.out)
+    print(f"{options.out}: {found.caption}")
+    return 0

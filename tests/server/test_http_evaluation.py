@@ -1,0 +1,73 @@
+"""The proof kit against a real server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from serving import metric, png
+from sppruner_vllm.evaluation.asking import Manner
+from sppruner_vllm.evaluation.conditions import FULL
+from sppruner_vllm.evaluation.dataset import Picture, Question
+from sppruner_vllm.evaluation.over_http import HttpAsker
+
+QUESTION = Question("q", (Picture("p", lambda: png(336, 336, 77)),), "what is this", ("a cat",))
+
+
+def write_dataset(folder):
+    """Four questions about two pictures."""
+    for seed in range(2):
+        (folder / f"{seed}.png").write_bytes(png(336, 336, seed))
+    lines = [
+        {"image": f"{seed}.png", "question": question, "answer": "a cat", "metric": "anls", "family": family}
+        for seed in range(2)
+        for family, question in (("see", "what is this"), ("place", "where is the cat"))
+    ]
+    path = folder / "four.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
+def run(*options):
+    command = [sys.executable, "-m", "sppruner_vllm.evaluation", "run", "--max-tokens", "4", *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def answers(folder):
+    return (folder / "answers.jsonl").read_text().count('"kind": "answer"')
+
+
+def test_a_dataset_of_ones_own_is_measured_as_it_is_served(server, tmp_path):
+    options = ["--url", server.url, "--dataset", write_dataset(tmp_path), "--out", tmp_path]
+    done = run(*options, "--ratios", "0.5,0.25")
+    assert done.returncode == 0, done.stderr
+    assert "--allow-reduction-method" in " ".join(done.stderr.split())
+
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["complete"], report["groups"]) == (4, 2)
+    rows = {(row["method"], row["ratio"]): row for row in report["rows"]}
+    assert {where: row["retained"] for where, row in rows.items()} == {
+        ("full", 1.0): 144,
+        ("focus_context", 0.5): 72,
+        ("focus_context", 0.25): 36,
+    }
+    assert all(row["ttft"] > 0 and row["throughput"] > 0 for row in report["rows"])
+
+    assert answers(tmp_path) == 4 * 3
+    again = run(*options, "--ratios", "0.5")
+    assert again.returncode == 0, again.stderr
+    assert answers(tmp_path) == 4 * 3
+
+
+def test_no_answer_is_timed_on_the_back_of_an_earlier_one(server, client):
+    with HttpAsker(server.url, None, Manner(max_tokens=1), 1) as asker:
+        before = metric(client, "vllm:prefix_cache_hits_total")
+        asker.ask([QUESTION, QUESTION], FULL)
+        assert metric(client, "vllm:prefix_cache_hits_total") - before < 32
+
+
+def test_the_servers_model_is_known_by_its_weights(server):
+    with HttpAsker(server.url, None, Manner(), 1) as asker:
+        assert asker.model == "tiny"
+        assert asker.stamp

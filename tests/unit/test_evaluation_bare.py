@@ -1,0 +1,88 @@
+"""The bare backend and the ablation: greedy answers as transformers writes them, and a table that compares variants."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+
+from sppruner_vllm.evaluation.ablation import run, table
+from sppruner_vllm.evaluation.asking import AskingFailed, Manner
+from sppruner_vllm.evaluation.bare import BareAsker, Variant
+from sppruner_vllm.evaluation.conditions import FULL, Condition
+from sppruner_vllm.evaluation.dataset import Picture, Question
+from sppruner_vllm.reduction import FocusContextParams
+
+TOKENS = 4
+
+
+def picture(name: str, width: int, height: int) -> Picture:
+    pixels = np.random.default_rng(width * height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return Picture(name, buffer.getvalue)
+
+
+WIDE, TALL = picture("wide", 280, 140), picture("tall", 140, 224)
+QUESTIONS = [
+    Question("1", (WIDE,), "what is this", ("a",), group="1"),
+    Question("2", (WIDE, TALL), "which picture shows a cat", ("b",), group="1"),
+    Question("3", (TALL,), "how many", ("c",), group="2"),
+]
+
+
+@pytest.fixture(scope="module")
+def asker(tiny_model) -> BareAsker:
+    return BareAsker(str(tiny_model), Manner(max_tokens=TOKENS))
+
+
+@torch.inference_mode()
+def test_whole_pictures_are_answered_as_by_transformers(asker, tiny_model):
+    processor = AutoProcessor.from_pretrained(tiny_model)
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(tiny_model, dtype=torch.float32).eval()
+    theirs = []
+    for question in QUESTIONS:
+        images = [Image.open(io.BytesIO(shown.read())) for shown in question.images]
+        content = [*({"type": "image"} for _ in images), {"type": "text", "text": question.text}]
+        prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        inputs = processor(text=[prompt], images=images, return_tensors="pt")
+        written = model.generate(**inputs, max_new_tokens=TOKENS, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+        theirs.append(processor.tokenizer.decode(written, skip_special_tokens=True).strip())
+    assert [answer.text for answer in asker.ask(QUESTIONS, FULL)] == theirs
+
+
+@pytest.mark.parametrize(
+    ("method", "retained"), [("focus_context", [12, 21, 9]), ("hybrid", [12, 21, 9]), ("downscale", [12, 20, 8])]
+)
+def test_a_method_shows_as_many_tokens_as_serving_would(asker, method, retained):
+    answers = asker.ask(QUESTIONS, Condition(method, 0.222))
+    assert [answer.original for answer in answers] == [50, 90, 40]
+    assert [answer.retained for answer in answers] == retained
+
+
+def test_a_picture_of_broken_tokens_is_refused(asker):
+    odd = Question("4", (picture("odd", 100, 100),), "what", ("a",))
+    with pytest.raises(AskingFailed, match=r"question 4: .*multiples of 28"):
+        asker.usable(odd, [FULL])
+
+
+def test_another_query_changes_the_selection_and_nothing_else(asker):
+    one = asker.ask_varied(QUESTIONS, Condition("relevance", 0.222), Variant(query="red"))
+    other = asker.ask_varied(QUESTIONS, Condition("relevance", 0.222), Variant(query="blue"))
+    assert [answer.prompt_tokens for answer in one] == [answer.prompt_tokens for answer in other]
+
+
+def test_the_ablation_compares_every_variant_with_the_first(asker):
+    answers = asker.ask(QUESTIONS, FULL)
+    asked = [replace(question, answers=(answer.text,)) for question, answer in zip(QUESTIONS, answers, strict=True)]
+    variants = {"as shipped": Variant(), "no gate": Variant(params=FocusContextParams(gate=False))}
+    found = run(asker, asked, variants, [0.5, 0.222], resamples=1000)
+    assert found["as shipped"][0.5][1].value == 0
+    text = table(found, [0.5, 0.222])
+    assert text.splitlines()[0] == "| variant | 50.0% kept | 22.2% kept |"
+    assert [line.split(" | ")[0] for line in text.splitlines()[2:]] == ["| as shipped", "| no gate"]
