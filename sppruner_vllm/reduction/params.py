@@ -13,7 +13,7 @@ CurveName = Literal["hilbert", "boustrophedon", "raster"]
 
 @dataclass(frozen=True, slots=True)
 class FocusContextParams:
-    """Defaults are a starting point from the literature (docs/algorithm.md), not yet a measured optimum.
+    """Defaults were chosen on the demo model (docs/algorithm.md, "Ablations"), from where the literature starts.
 
     saliency_clip: share of tokens clipped at either end before saliency is scaled to [0, 1].
     attention_share: share of saliency given by column attention, for images that come with it; 0 ignores it.
@@ -50,9 +50,9 @@ class FocusContextParams:
     gate: bool = True
     gate_concentration: tuple[float, float] = (1.0, 2.0)
     gate_coherence: tuple[float, float] = (0.1, 0.4)
-    relevance_power: float = 2.0
+    relevance_power: float = 1.0
     relevance_floor: float = 0.1
-    union_share: float = 0.25
+    union_share: float = 0.5
     focus_mass: float = 0.9
     peak_floor: float = 0.5
     focus_cap: float = 0.5

@@ -187,7 +187,7 @@ def test_the_soft_maximum_follows_the_best_word():
     assert values[0, 2].item() == pytest.approx(0, abs=1e-5)
 
 
-@pytest.mark.parametrize(("gate", "expected"), [(0.0, [0.2, 0.9]), (1.0, [0.28, 0.91 / 121])])
+@pytest.mark.parametrize(("gate", "expected"), [(0.0, [0.2, 0.9]), (1.0, [0.28, 0.91 / 11])])
 def test_fusion_multiplies_and_a_shut_gate_leaves_saliency(gate: float, expected: list[float]):
     salient = torch.tensor([[0.2, 0.9]]).double()
     relevant = Relevance(torch.tensor([[1.0, 0.0]]).double(), torch.tensor([[gate]]).double())
