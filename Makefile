@@ -52,7 +52,7 @@ eval: setup ## Measure answers per method and keep ratio; URL: a server, or MODE
 ablation: setup ## Take every step of the selection out in turn and measure what it was worth, on the demo's questions
 	@$(VENV)/python -m sppruner_vllm.evaluation.ablation $(if $(OUT),--out $(OUT)) $(ARGS)
 
-train-demo: setup ## Train the demo model from nothing: some 100 minutes on two cores; a second call goes on
+train-demo: setup ## Train the demo model from nothing: some two hours on two cores; a second call goes on
 	@$(VENV)/python -m sppruner_vllm.demo.training $(ARGS)
 
 bench-smoke: setup ## Measure prefill at keep ratio 0.222 against 1 on a random-weight model of some 300 M parameters

@@ -18,14 +18,12 @@ WRONG: Final = "[red]✗[/]"
 
 def table(costs: Sequence[Cost]) -> Table:
     """One row per keep ratio."""
-    view = Table(title="Questions about one picture", box=SIMPLE_HEAD)
+    view = Table(title="What one picture costs", box=SIMPLE_HEAD)
     view.add_column("keep\nratio", justify="right")
     view.add_column("visual\ntokens", justify="right", no_wrap=True)
     view.add_column("prompt\ntokens", justify="right")
     view.add_column("KV-cache\ntokens", justify="right")
     view.add_column("time to\nfirst token", justify="right", no_wrap=True)
-    for question, _ in QUESTIONS:
-        view.add_column(question, width=15)
     for cost in costs:
         view.add_row(
             f"{cost.keep_ratio:g}",
@@ -33,8 +31,18 @@ def table(costs: Sequence[Cost]) -> Table:
             str(cost.prompt_tokens),
             str(cost.kv_tokens),
             f"{cost.ttft_seconds * 1000:.0f} ms",
-            *(_marked(answer, right) for answer, (_, right) in zip(cost.answers, QUESTIONS, strict=True)),
         )
+    return view
+
+
+def answers(costs: Sequence[Cost]) -> Table:
+    """One row per question, one column per keep ratio."""
+    view = Table(title="What it answers", box=SIMPLE_HEAD)
+    view.add_column("keep ratio")
+    for cost in costs:
+        view.add_column(f"{cost.keep_ratio:g}", no_wrap=True)
+    for index, (question, right) in enumerate(QUESTIONS):
+        view.add_row(question, *(_marked(cost.answers[index], right) for cost in costs))
     return view
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from . import places
 from .measure import measure
 from .picture import QUESTIONS
-from .report import notes, table
+from .report import answers, notes, table
 from .serve import DEMO_ENVIRONMENT, DEMO_NAME, demo_arguments
 from .server_process import ServerFailed, free_port, running_server, server_command, server_url
 
@@ -45,5 +45,5 @@ def tour() -> int:
         console.print(f"{failure}. The end of its log, {places.SERVER_LOG}:", markup=False)
         console.print("\n".join(places.SERVER_LOG.read_text(errors="replace").splitlines()[-20:]), markup=False)
         return 1
-    console.print(table(costs), notes(REPEATS))
+    console.print(table(costs), answers(costs), notes(REPEATS))
     return 0
