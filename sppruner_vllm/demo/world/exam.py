@@ -1,4 +1,4 @@
-"""Questions that training never saw: other scenes, and handwritten digits of other writers.
+"""Questions that training never saw: other scenes, and handwritten digits that it never drew.
 
 Every picture is asked one question per family, every pair of pictures one question that takes both.
 """
