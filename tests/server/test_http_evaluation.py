@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
+
+import pytest
 
 from serving import metric, png
 from sppruner_vllm.evaluation.asking import Manner
@@ -16,15 +19,26 @@ QUESTION = Question("q", (Picture("p", lambda: png(336, 336, 77)),), "what is th
 
 
 def write_dataset(folder):
-    """Four questions about two pictures."""
-    for seed in range(2):
-        (folder / f"{seed}.png").write_bytes(png(336, 336, seed))
-    lines = [
-        {"image": f"{seed}.png", "question": question, "answer": "a cat", "metric": "anls", "family": family}
-        for seed in range(2)
-        for family, question in (("see", "what is this"), ("place", "where is the cat"))
+    """Ten pictures, given as files, data URLs and plain base64, one question each; the last one asks about two."""
+    given = []
+    for seed in range(10):
+        content = png(336, 336, seed)
+        (folder / f"{seed}.png").write_bytes(content)
+        text = base64.b64encode(content).decode()
+        given.append((f"{seed}.png", f"data:image/png;base64,{text}", text)[seed % 3])
+    metrics = [
+        {"answer": "a cat", "metric": "anls"},
+        {"answer": ["a cat", "a dog"], "metric": "contains"},
+        {"answer": "12.5", "metric": "number", "tolerance": 0.1},
+        {"answer": "B", "metric": "choice"},
+        {"answer": "a cat"},
     ]
-    path = folder / "four.jsonl"
+    lines = [
+        {"image": image, "question": "what is this", "family": f"kind {index % 2}", **metrics[index % len(metrics)]}
+        for index, image in enumerate(given)
+    ]
+    lines[-1]["images"] = [lines[-1].pop("image"), "0.png"]
+    path = folder / "ten.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)))
     return path
 
@@ -45,19 +59,20 @@ def test_a_dataset_of_ones_own_is_measured_as_it_is_served(server, tmp_path):
     assert "--allow-reduction-method" in " ".join(done.stderr.split())
 
     report = json.loads((tmp_path / "report.json").read_text())
-    assert (report["complete"], report["groups"]) == (4, 2)
+    assert report["complete"] == 10
     rows = {(row["method"], row["ratio"]): row for row in report["rows"]}
+    # Ten questions, eleven pictures.
     assert {where: row["retained"] for where, row in rows.items()} == {
-        ("full", 1.0): 144,
-        ("focus_context", 0.5): 72,
-        ("focus_context", 0.25): 36,
+        ("full", 1.0): pytest.approx(144 * 1.1),
+        ("focus_context", 0.5): pytest.approx(72 * 1.1),
+        ("focus_context", 0.25): pytest.approx(36 * 1.1),
     }
     assert all(row["ttft"] > 0 and row["throughput"] > 0 for row in report["rows"])
 
-    assert answers(tmp_path) == 4 * 3
+    assert answers(tmp_path) == 10 * 3
     again = run(*options, "--ratios", "0.5")
     assert again.returncode == 0, again.stderr
-    assert answers(tmp_path) == 4 * 3
+    assert answers(tmp_path) == 10 * 3
 
 
 def test_no_answer_is_timed_on_the_back_of_an_earlier_one(server, client):

@@ -11,14 +11,17 @@ from PIL import Image
 from transformers import AutoProcessor
 
 from sppruner_vllm.demo.checkpoint import save_checkpoint
+from sppruner_vllm.demo.training.cutting import cut, whole
 from sppruner_vllm.demo.training.forward import decode, encode
 from sppruner_vllm.demo.training.lessons import lesson
 from sppruner_vllm.demo.training.losses import imagine, see
 from sppruner_vllm.demo.training.packing import IGNORED, pack, token_ids, tokenizer
 from sppruner_vllm.demo.training.run import train
-from sppruner_vllm.demo.training.stages import READ, SEE, TOGETHER
+from sppruner_vllm.demo.training.stages import FINISH, READ, REREAD, SEE, TOGETHER
 from sppruner_vllm.demo.training.student import DEMO_SPEC, new_student
-from sppruner_vllm.demo.world.questions import Asked
+from sppruner_vllm.demo.world.content import covered
+from sppruner_vllm.demo.world.layout import draw_layout
+from sppruner_vllm.demo.world.questions import Asked, askable
 from sppruner_vllm.demo.world.scene import render
 from sppruner_vllm.demo.world.vocabulary import SHAPES
 
@@ -120,6 +123,43 @@ def test_an_anchor_is_the_shape_that_the_companion_stands_beside():
     assert pairs
 
 
+def test_what_is_cut_is_gone_and_what_is_left_keeps_its_centre():
+    dice = random.Random(3)
+    things = 0
+    for seed in range(40):
+        layout = draw_layout(seed, 448, 1.6)
+        done = cut([layout], 16, dice)
+        (left,), (absent,) = done.left, done.absent
+        gone = [item for item in layout.items if item not in left.items]
+        things += len(gone)
+        for item in gone:
+            assert absent[covered(item, 16, 28)].all()
+        for item in left.items:
+            x, y = (int(part / 28) for part in item.centre)
+            assert not absent[y, x]
+        for one, two, side in left.pairs:
+            named = left.items[one], left.items[two], side
+            assert named in [
+                (layout.items[first], layout.items[second], where) for first, second, where in layout.pairs
+            ]
+    assert things
+    assert not whole([layout], 16).absent.any()
+
+
+def test_questions_are_about_what_is_left():
+    """A shape that was cut is not named in a question, except where its absence is what is asked."""
+    named = 0
+    for seed in range(30):
+        dice = random.Random(seed)
+        layout = draw_layout(seed, 448, 1.6)
+        left = cut([layout], 16, dice).left[0]
+        gone = {item.name for item in layout.items if item.kind == "shape"} - {item.name for item in left.items}
+        named += len(gone)
+        asked = [one for family in ("focus", "count", "neighbour", "place") for one in askable(left)[family]]
+        assert not any(name in one.text or one.answer == name for one in asked for name in gone)
+    assert named
+
+
 def test_a_short_training_teaches_every_stage(tmp_path):
     """Minutes of the real thing, a fiftieth of its length: each loss must fall well below where it starts."""
     begin = {stage: train(stage, tmp_path / "begin", steps=1) for stage in (SEE, READ)}
@@ -130,6 +170,8 @@ def test_a_short_training_teaches_every_stage(tmp_path):
     together = train(TOGETHER, tmp_path / "end", steps=2)
     assert together["read"] < begin[SEE]["read"]
     assert together["answer"] < begin[READ]["answer"]
+    for stage in (REREAD, FINISH):
+        assert train(stage, tmp_path / "end", steps=1)["answer"] < begin[READ]["answer"]
 
 
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path):

@@ -10,7 +10,7 @@ from sppruner_vllm.demo.checkpoint import save_checkpoint
 
 from .packing import tokenizer
 from .run import SEED, load_weights
-from .stages import TOGETHER
+from .stages import FINISH
 from .student import DEMO_SPEC, new_student
 
 
@@ -21,6 +21,6 @@ def export(checkpoints: Path, folder: Path) -> None:
         checkpoints: folder that `train` wrote to. folder: where to write; made where it is missing.
     """
     student = new_student(SEED)
-    load_weights(student, torch.load(checkpoints / f"{TOGETHER.name}.pt", weights_only=True)["weights"])
+    load_weights(student, torch.load(checkpoints / f"{FINISH.name}.pt", weights_only=True)["weights"])
     folder.mkdir(parents=True, exist_ok=True)
     save_checkpoint(folder, DEMO_SPEC, student.model.eval(), tokenizer())

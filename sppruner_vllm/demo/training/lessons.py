@@ -16,12 +16,13 @@ from sppruner_vllm.demo.world.content import content
 from sppruner_vllm.demo.world.layout import TOKEN, Layout, draw_layout, draw_practice
 from sppruner_vllm.demo.world.questions import Asked, askable, askable_of_two, choose
 from sppruner_vllm.demo.world.scene import render
-from sppruner_vllm.demo.world.vocabulary import FEATURE_INDEX, OBJECTS, SHAPES
+from sppruner_vllm.demo.world.vocabulary import FEATURE_INDEX, SHAPES
 
-from .packing import Packed, pack
+from .cutting import Cut, cut, whole
+from .packing import IGNORED, Packed, pack
 
-CUT_AWAY: Final = 0.4
-"""Share of the sequences whose pictures miss some of their background."""
+CUT_AWAY: Final = 0.5
+"""Share of the sequences whose pictures miss some of their tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Lesson:
     shown: (B * pictures, N, features) float32, what each token shows. packed: the questions.
     anchor: (B * pictures, N, 2) int64, for a token of a shape that stands right of (first) or below (second) another:
         that one's index in SHAPES; len(SHAPES) on other shapes; -100 elsewhere.
-    absent: (B * pictures, N) bool, tokens of mere background that the language model does not get to see.
+    absent: (B * pictures, N) bool, tokens that the language model does not get to see (cutting.py).
     pictures: (B * pictures, 3, S, S) uint8, None where nothing was drawn.
     """
 
@@ -66,21 +67,24 @@ def lesson(
         tuple(draw_layout(dice.randrange(2**62), size, dice.uniform(0.8, 2.0)) for _ in range(pictures))
         for _ in range(batch)
     )
-    asked = [_ask(scene, questions, dice) for scene in scenes]
-    return _prepare(scenes, asked, grid or size // TOKEN, dice, drawn=drawn)
+    grid = grid or size // TOKEN
+    cuts = [cut(scene, grid, dice) if dice.random() < CUT_AWAY else whole(scene, grid) for scene in scenes]
+    asked = [_ask(each.left, questions, dice) for each in cuts]
+    return _prepare(scenes, cuts, asked, grid, drawn=drawn)
 
 
 def practice(dice: random.Random, batch: int, size: int, grid: int) -> Lesson:
     """A new batch of crammed pictures, shrunk to a grid; their question is a stand-in: only seeing is taught."""
     scenes = tuple((draw_practice(dice.randrange(2**62), size),) for _ in range(batch))
-    return _prepare(scenes, [[Asked("reading", "What is it?", "a")]] * batch, grid, dice, drawn=True)
+    cuts = [whole(scene, grid) for scene in scenes]
+    return _prepare(scenes, cuts, [[Asked("reading", "What is it?", "a")]] * batch, grid, drawn=True)
 
 
 def _prepare(
     scenes: tuple[tuple[Layout, ...], ...],
+    cuts: Sequence[Cut],
     asked: Sequence[Sequence[Asked]],
     grid: int,
-    dice: random.Random,
     *,
     drawn: bool,
 ) -> Lesson:
@@ -90,18 +94,10 @@ def _prepare(
     shown = torch.from_numpy(np.stack(contents)).flatten(1, 2)
     pictures = torch.from_numpy(np.stack(canvas)).permute(0, 3, 1, 2) if drawn else None
     packed = pack(asked, grid, len(scenes[0]))
-    absent = torch.cat([_cut_away(part, dice) for part in shown.split(len(scenes[0]))])
-    return Lesson(grid, scenes, shown, packed, _anchors(flat, shown, grid), absent, pictures)
-
-
-def _cut_away(shown: Tensor, dice: random.Random) -> Tensor:
-    """Background that is left out of a sequence: none of it in most, a random share in the others.
-
-    Without such lessons the model learns to count things by comparing them with the number of background tokens.
-    """
-    share = dice.uniform(0, 0.95) if dice.random() < CUT_AWAY else 0.0
-    bare = shown[..., : len(OBJECTS) - 1].amax(-1) < 0.1
-    return bare & (torch.rand(bare.shape) < share)
+    absent = torch.from_numpy(np.concatenate([each.absent for each in cuts])).flatten(1)
+    anchor = _anchors([layout for each in cuts for layout in each.left], shown, grid)
+    anchor = anchor.masked_fill(absent.unsqueeze(-1), IGNORED)
+    return Lesson(grid, scenes, shown, packed, anchor, absent, pictures)
 
 
 def _draw(layout: Layout, grid: int) -> np.ndarray:
@@ -119,7 +115,7 @@ def _ask(scene: Sequence[Layout], number: int, dice: random.Random) -> list[Aske
 
 def _anchors(layouts: Sequence[Layout], shown: Tensor, grid: int) -> Tensor:
     shapes = shown[:, :, : len(SHAPES)].amax(-1) > 0.5
-    anchor = torch.where(shapes, len(SHAPES), -100).view(-1, grid, grid, 1).repeat(1, 1, 1, 2)
+    anchor = torch.where(shapes, len(SHAPES), IGNORED).view(-1, grid, grid, 1).repeat(1, 1, 1, 2)
     for picture, layout in enumerate(layouts):
         side = layout.size / grid
         for first, second, where in layout.pairs:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from .optimiser import Optimiser
-from .stages import READ, SEE, Stage, hold_named_directions
+from .stages import READ, REREAD, Stage, hold_named_directions
 from .student import Student, new_student
 
 SEED: Final = 1
@@ -37,9 +37,8 @@ def train(stage: Stage, folder: Path, steps: int | None = None, until: int | Non
     file = folder / f"{stage.name}.pt"
     folder.mkdir(parents=True, exist_ok=True)
     student = new_student(SEED)
-    if stage not in (SEE, READ):
-        _gather(student, folder)
-    if stage is READ:
+    _gather(student, folder, stage)
+    if stage in (READ, REREAD):
         hold_named_directions(student)
     optimiser = Optimiser(stage.parameters(student), stage.rate, steps, stage.cool_down)
     start, averages = _resume(file, student, optimiser)
@@ -98,14 +97,14 @@ def _resume(file: Path, student: Student, optimiser: Optimiser) -> tuple[int, di
     return int(state["step"]), dict(state.get("averages", {}))
 
 
-def _gather(student: Student, folder: Path) -> None:
-    """Put the two halves together.
+def _gather(student: Student, folder: Path, stage: Stage) -> None:
+    """Begin with what earlier stages have learnt.
 
     Raises:
-        FileNotFoundError: an earlier stage has not been run.
+        FileNotFoundError: one of them has not been run.
     """
-    for stage in (SEE, READ):
-        load_weights(student, torch.load(folder / f"{stage.name}.pt", weights_only=True)["weights"])
+    for name in stage.starts_from:
+        load_weights(student, torch.load(folder / f"{name}.pt", weights_only=True)["weights"])
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The three stages of training: see, read, and both together."""
+"""The stages of training: see, read, both together; then read again, harder, and finish together."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ NOISE: Final = 0.4
 class Stage:
     """One stage.
 
+    starts_from: stages whose last weights it begins with, later ones over earlier ones.
     learns: prefixes of the parameters that it changes. rate: highest learning rate. cool_down: share of the steps, at
     the end, over which the rate falls to zero. steps: its usual length.
     draw: a batch, given dice and the share of the stage that is done. loss: what it minimises.
     """
 
     name: str
+    starts_from: tuple[str, ...]
     learns: tuple[str, ...]
     rate: float
     cool_down: float
@@ -73,12 +75,26 @@ def _draw_symbols(dice: random.Random, done: float) -> Lesson:
     return lesson(dice, 24, SMALL, pictures=1, questions=QUESTIONS, drawn=False)
 
 
+def _draw_harder_symbols(dice: random.Random, done: float) -> Lesson:
+    """Mostly as large as what the model is for."""
+    turn = dice.random()
+    if turn < 0.12:
+        return lesson(dice, 6, LARGE, pictures=2, questions=10, drawn=False)
+    if turn < 0.22:
+        return lesson(dice, 20, SMALL, pictures=2, questions=QUESTIONS, drawn=False)
+    if turn < 0.4:
+        return lesson(dice, 16, MIDDLE, pictures=1, questions=QUESTIONS + 4, drawn=False)
+    if turn < 0.8:
+        return lesson(dice, 10, LARGE, pictures=1, questions=QUESTIONS + 10, drawn=False)
+    return lesson(dice, 24, SMALL, pictures=1, questions=QUESTIONS, drawn=False)
+
+
 def _draw_all(dice: random.Random, done: float) -> Lesson:
     """What the model is for: full-size pictures, one or two, and some smaller and some shrunk ones."""
     turn = dice.random()
     if turn < 0.2:
         return lesson(dice, 5, LARGE, pictures=2, questions=8)
-    if turn < 0.35:
+    if turn < 0.3:
         return lesson(dice, 24, LARGE, pictures=1, questions=QUESTIONS, grid=dice.randint(5, 10))
     if turn < 0.5:
         return lesson(dice, 14, MIDDLE, pictures=1, questions=QUESTIONS)
@@ -107,9 +123,11 @@ def hold_named_directions(student: Student) -> None:
     table.register_hook(lambda gradient: gradient.index_fill(0, gradient.new_tensor(tokens).long(), 0.0))
 
 
-SEE: Final = Stage("see", ("model.model.visual", "reader"), 2e-3, 0.3, 4800, _draw_pictures, _seeing)
-READ: Final = Stage(
-    "read", ("model.model.language", "model.lm_head", "probes"), 2e-3, 0.3, 2600, _draw_symbols, _reading
-)
-TOGETHER: Final = Stage("together", ("model", "reader", "probes"), 3e-4, 1.0, 1200, _draw_all, _together)
-STAGES: Final = {stage.name: stage for stage in (SEE, READ, TOGETHER)}
+SEE: Final = Stage("see", (), ("model.model.visual", "reader"), 2e-3, 0.3, 4800, _draw_pictures, _seeing)
+_LANGUAGE: Final = ("model.model.language", "model.lm_head", "probes")
+READ: Final = Stage("read", (), _LANGUAGE, 2e-3, 0.3, 2600, _draw_symbols, _reading)
+_ALL: Final = ("model", "reader", "probes")
+TOGETHER: Final = Stage("together", ("see", "read"), _ALL, 3e-4, 1.0, 1200, _draw_all, _together)
+REREAD: Final = Stage("reread", ("together",), _LANGUAGE, 8e-4, 0.9, 2000, _draw_harder_symbols, _reading)
+FINISH: Final = Stage("finish", ("together", "reread"), _ALL, 2e-4, 1.0, 500, _draw_all, _together)
+STAGES: Final = {stage.name: stage for stage in (SEE, READ, TOGETHER, REREAD, FINISH)}

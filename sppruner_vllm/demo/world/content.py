@@ -66,6 +66,18 @@ def features(item: Item) -> tuple[str, ...]:
     return item.name, "sign"
 
 
+def covered(item: Item, grid: int, side: float) -> np.ndarray:
+    """(grid, grid) bool, the tokens that show any of an item; at least the one at its centre.
+
+    Args:
+        side: pixels of the layout along a token's side.
+    """
+    area: np.ndarray = np.outer(_shares(item, 1, grid, side), _shares(item, 0, grid, side)) > _SEEN[0]
+    x, y = item.centre
+    area[int(y / side), int(x / side)] = True
+    return area
+
+
 def _shares(item: Item, axis: int, grid: int, side: float) -> np.ndarray:
     """(grid,) the item's overlap with each row or column of tokens, as a share of the smaller of the two."""
     start, length = item.box[axis], item.box[axis + 2]

@@ -132,11 +132,22 @@ def _digit(name: str, ink: Colour, size: tuple[int, int], dice: random.Random, *
     strokes = Image.fromarray(dice.choice(_handwriting()[name, held_out])).resize(
         (size[0] - 4, size[1] - 4), Image.Resampling.BICUBIC
     )
+    if not held_out:
+        strokes = _as_another_hand(strokes, dice)
     card = Image.new("RGBA", size, (*_ground(ink, dice), 255))
     card.paste(
         Image.new("RGBA", strokes.size, (*ink, 255)), (2, 2), strokes.point(lambda value: min(255, value * 3 // 2))
     )
     return card
+
+
+def _as_another_hand(strokes: Image.Image, dice: random.Random) -> Image.Image:
+    """Slanted, turned and resized a little: 150 samples of a digit are few to learn it from."""
+    across, down = (dice.uniform(0.9, 1.15) for _ in range(2))
+    slant, turn = dice.uniform(-0.2, 0.2), dice.uniform(-0.15, 0.15)
+    x, y = strokes.width / 2, strokes.height / 2
+    map_back = (across, slant, x - across * x - slant * y, turn, down, y - turn * x - down * y)
+    return strokes.transform(strokes.size, Image.Transform.AFFINE, map_back, Image.Resampling.BICUBIC)
 
 
 def _ground(ink: Colour, dice: random.Random) -> Colour:
