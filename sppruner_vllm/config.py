@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .errors import InvalidField
 
-ALGORITHM_VERSION: Final = 2
+ALGORITHM_VERSION: Final = 3
 """Part of every reduced image's identity: raise it when the same plan would select other tokens."""
 
 KEEP_RATIO: Final = "keep_ratio"

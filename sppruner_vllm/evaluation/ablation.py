@@ -34,6 +34,7 @@ _P: Final = FocusContextParams()
 VARIANTS: Final[Mapping[str, Variant]] = {
     SHIPPED: Variant(),
     "no relevance": Variant(params=replace(_P, relevance=False)),
+    "no relevance, echoes not discounted": Variant(params=replace(_P, relevance=False, echo_discount=0.0)),
     "no gate": Variant(params=replace(_P, gate=False)),
     "no smoothing": Variant(params=replace(_P, smoothing=False)),
     "all words heard": Variant(params=replace(_P, text_keep=1.0)),

@@ -9,7 +9,6 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import groupby
 from typing import Final
 
 from PIL import Image
@@ -26,6 +25,9 @@ from .conditions import FULL, Condition
 from .dataset import Picture, Question
 from .merging import merged
 from .model_stamp import model_stamp
+
+_PREPARED: Final = 256
+"""Prompts made at once, so that those answered together have about the same length."""
 
 _BATCH: Final = 32
 _FEWEST: Final = 4
@@ -75,14 +77,14 @@ class BareAsker:
     def ask_varied(self, questions: Sequence[Question], condition: Condition, variant: Variant) -> list[Answer]:
         """As `ask`, under another variant of the selection."""
         answers: dict[int, Answer] = {}
-        for start in range(0, len(questions), _BATCH):
-            part = range(start, min(len(questions), start + _BATCH))
+        for start in range(0, len(questions), _PREPARED):
+            part = range(start, min(len(questions), start + _PREPARED))
             prompts = self._prompts([questions[index] for index in part], condition, variant)
             by_length = sorted(zip(part, prompts, strict=True), key=lambda pair: len(pair[1].embedded))
-            for _, group in groupby(by_length, key=lambda pair: len(pair[1].embedded)):
-                indices, equal = zip(*group, strict=True)
-                texts = self._bare.answer(equal, self._manner.max_tokens)
-                for index, text, prompt in zip(indices, texts, equal, strict=True):
+            for first in range(0, len(by_length), _BATCH):
+                indices, alike = zip(*by_length[first : first + _BATCH], strict=True)
+                texts = self._bare.answer(alike, self._manner.max_tokens)
+                for index, text, prompt in zip(indices, texts, alike, strict=True):
                     original = sum(self._full(picture).rows.shape[0] for picture in questions[index].images)
                     answers[index] = Answer(text, original, prompt.visual, len(prompt.embedded), None, None)
         return [answers[index] for index in range(len(questions))]

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-from sppruner_vllm.demo.training.forward import decode, encode
+from sppruner_vllm.demo.training.forward import Cache, decode, encode
 from sppruner_vllm.downscale import Grid
 
 CELL: Final = 28
@@ -100,19 +101,25 @@ class BareModel:
 
     @torch.no_grad()
     def answer(self, prompts: Sequence[Prompt], most: int) -> list[str]:
-        """Greedy answers to prompts of equal length.
+        """Greedy answers. Shorter prompts are padded in front, so prompts of like length are best asked together.
 
         Args:
             most: tokens of the longest answer.
         """
-        embedded = torch.stack([prompt.embedded for prompt in prompts])
-        positions = torch.stack([prompt.positions for prompt in prompts], dim=1)
+        longest = max(len(prompt.embedded) for prompt in prompts)
+        missing = [longest - len(prompt.embedded) for prompt in prompts]
+        embedded = torch.stack([pad(p.embedded, (0, 0, gap, 0)) for p, gap in zip(prompts, missing, strict=True)])
+        positions = torch.stack([pad(p.positions, (gap, 0)) for p, gap in zip(prompts, missing, strict=True)], dim=1)
+        real = torch.arange(longest) >= torch.tensor(missing).unsqueeze(1)
+        order = torch.ones(longest, longest, dtype=torch.bool).tril()
+        # Padding looks at itself, for a token that may look at nothing has no softmax.
+        mask = (order & real.unsqueeze(1)) | torch.eye(longest, dtype=torch.bool)
+        place = positions.amax((0, 2))
+        cache = Cache()
         written: list[list[int]] = [[] for _ in prompts]
         open_ones = torch.ones(len(prompts), dtype=torch.bool)
         for _ in range(most):
-            length = embedded.shape[1]
-            mask = torch.ones(length, length, dtype=torch.bool).tril().view(1, 1, length, length)
-            states = decode(self._model.model.language_model, embedded, positions, mask)
+            states = decode(self._model.model.language_model, embedded, positions, mask.unsqueeze(1), cache)
             chosen = self._model.lm_head(states[-1][:, -1]).argmax(-1)
             for index, token in enumerate(chosen.tolist()):
                 if open_ones[index] and token not in self._ends:
@@ -120,8 +127,9 @@ class BareModel:
             open_ones &= torch.tensor([token not in self._ends for token in chosen.tolist()])
             if not open_ones.any():
                 break
-            embedded = torch.cat((embedded, self._table[chosen].unsqueeze(1)), dim=1)
-            positions = torch.cat((positions, positions.amax((0, 2)).add(1).expand(3, -1).unsqueeze(-1)), dim=2)
+            place = place + 1
+            embedded, positions = self._table[chosen].unsqueeze(1), place.expand(3, -1).unsqueeze(-1)
+            mask = torch.cat((mask[:, -1:], torch.ones(len(prompts), 1, 1, dtype=torch.bool)), dim=2)
         return [self._processor.tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in written]
 
     def _ids(self, text: str) -> list[int]:

@@ -16,17 +16,20 @@ from .grid import Grid, nearness
 from .params import CurveName, FocusContextParams
 
 
-def weights(salient: Tensor, focus: Tensor, grid: Grid, params: FocusContextParams) -> Tensor:
+def weights(salient: Tensor, focus: Tensor, trust: Tensor, grid: Grid, params: FocusContextParams) -> Tensor:
     """w = floor + (1 - floor) * (1 - a + a * nearness) * (1 - b + b * s), (B, N) float64 in (0, 1] (ours).
 
-    Nearness puts the surroundings of the focus first, which is how SPpruner's abstract describes its scan; saliency
-    prefers things to bare ground; the floor keeps every region in the draw.
+    Nearness puts the surroundings of the focus first, which is how SPpruner's abstract describes its scan, as far as
+    the query can be trusted to have found it; saliency prefers things to bare ground; the floor keeps every region in
+    the draw.
 
     Args:
         salient: (B, N) float64 in [0, 1]. focus: (B, N) bool.
+        trust: (B, 1) float64 in [0, 1]; a is `surroundings` times this.
     """
     near = nearness(focus, grid, params.rings)
-    weight = 1 - params.surroundings + params.surroundings * near
+    share = params.surroundings * trust
+    weight = 1 - share + share * near
     weight = weight * (1 - params.context_saliency + params.context_saliency * salient)
     return exact.snap(params.context_floor + (1 - params.context_floor) * weight)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from . import context, exact, grid
 from .batch import Batch
+from .echo import echoes, without_echoes
 from .focus import focus_set, fuse
 from .params import FocusContextParams
 from .ranking import by_priority, in_groups
@@ -38,10 +39,14 @@ def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextPa
     relevant = None
     if params.relevance and batch.words.shape[1]:
         relevant = relevance(units, batch, places, text_mean, params)
-    fused = fuse(salient, relevant, params)
-    focus = focus_set(fused, salient, batch, places, params)
+    trust = torch.zeros_like(salient[:, :1]) if relevant is None else relevant.gate
+    standing = salient
+    if params.echo_discount:
+        standing = without_echoes(salient, echoes(units, salient, places), trust, params.echo_discount)
+    fused = fuse(standing, relevant, params)
+    focus = focus_set(fused, standing, batch, places, params)
 
-    weight = context.weights(salient, focus, places, params)
+    weight = context.weights(standing, focus, trust, places, params)
     score = exact.snap(weight * (1 + fused) / 2)
     placed = context.quota(score, focus, batch, places)
     taken = focus | placed

@@ -17,6 +17,8 @@ class FocusContextParams:
 
     saliency_clip: share of tokens clipped at either end before saliency is scaled to [0, 1].
     attention_share: share of saliency given by column attention, for images that come with it; 0 ignores it.
+    echo_discount: how far a token that resembles a more salient neighbour loses its saliency where there is no trusted
+        query; 0 turns it off.
     relevance: False ignores the query.
     temperature: of the text-to-image softmax, in units of 1 / sqrt(D), the spread of a random cosine.
     text_keep: share of query tokens kept, those of lowest entropy; at least one.
@@ -33,7 +35,7 @@ class FocusContextParams:
         maximum; above 1 no token does.
     focus_cap: largest share of the budget the focus set may take; it may always take one token.
     curve: order in which the context scan walks the grid.
-    surroundings: share of a context token's weight that depends on its nearness to the focus.
+    surroundings: share of a context token's weight that depends on its nearness to the focus, under a trusted query.
     context_saliency: share of a context token's weight that depends on its saliency.
     rings: how many tokens from the focus set its surroundings reach.
     context_floor: weight that every context token has regardless.
@@ -42,6 +44,7 @@ class FocusContextParams:
 
     saliency_clip: float = 0.01
     attention_share: float = 0.5
+    echo_discount: float = 0.8
     relevance: bool = True
     temperature: float = 1.0
     text_keep: float = 0.35
@@ -71,6 +74,7 @@ class FocusContextParams:
         """
         shares = (
             "attention_share",
+            "echo_discount",
             "union_share",
             "focus_mass",
             "focus_cap",

@@ -15,6 +15,8 @@ from sppruner_vllm.reduction.curves import curve
 
 GRID = (20, 24)
 
+TRUSTED = torch.ones(1, 1).double()
+
 
 def marked(batch_shape: torch.Size, *indices: int) -> Tensor:
     mask = torch.zeros(batch_shape, dtype=torch.bool)
@@ -66,8 +68,18 @@ def test_no_token_weighs_less_than_the_floor():
     batch = padded(noise_image((3, 4), 4, seed=6))
     bare = torch.zeros(batch.real.shape).double()
     params = FocusContextParams(context_floor=0.2, surroundings=1.0, rings=0)
-    got = weights(bare, marked(batch.real.shape), grids.build(batch), params)
+    got = weights(bare, marked(batch.real.shape), TRUSTED, grids.build(batch), params)
     assert got[0, :12].tolist() == pytest.approx([0.2] * 12, abs=1e-5)
+
+
+def test_without_trust_in_the_question_its_surroundings_count_for_nothing():
+    batch = padded(noise_image((3, 4), 4, seed=6))
+    salient = torch.full(batch.real.shape, 0.5).double()
+    params = FocusContextParams(surroundings=1.0, rings=1)
+    focus, places = marked(batch.real.shape, 0), grids.build(batch)
+    trusted = weights(salient, focus, TRUSTED, places, params)[0, :12]
+    assert trusted[1] > trusted[11]
+    assert weights(salient, focus, TRUSTED * 0, places, params)[0, :12].unique().numel() == 1
 
 
 def test_things_weigh_more_than_bare_ground():
@@ -75,7 +87,7 @@ def test_things_weigh_more_than_bare_ground():
     salient = torch.zeros(batch.real.shape).double()
     salient[0, 5] = 1.0
     params = FocusContextParams(context_floor=0.1, surroundings=0.0, context_saliency=0.8)
-    got = weights(salient, marked(batch.real.shape), grids.build(batch), params)
+    got = weights(salient, marked(batch.real.shape), TRUSTED, grids.build(batch), params)
     assert got[0, 5] == 1
     assert got[0, [4, 6]].tolist() == pytest.approx([0.1 + 0.9 * 0.2] * 2, abs=1e-5)
 

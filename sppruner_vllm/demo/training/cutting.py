@@ -33,9 +33,11 @@ def whole(scene: Sequence[Layout], grid: int) -> Cut:
 def cut(scene: Sequence[Layout], grid: int, dice: random.Random) -> Cut:
     """Random shares of a scene's background, of its things, and of the tokens of the things that stay.
 
-    A thing is cut whole, and only where it shares no token with another; of one that stays, the centre stays.
+    A thing is cut whole, and only where it shares no token with another; of one that stays, the centre stays. Half of
+    the cuts leave next to no background, as strong reductions do.
     """
-    background, things, parts = dice.uniform(0, 1), dice.uniform(0, 0.8), dice.uniform(0, 0.6)
+    background = dice.uniform(dice.choice((0.0, 0.8)), 1)
+    things, parts = dice.uniform(0, 0.9), dice.uniform(0, 0.6)
     done = [_cut_one(layout, grid, background, things, parts, dice) for layout in scene]
     return Cut(tuple(layout for layout, _ in done), np.stack([absent for _, absent in done]))
 

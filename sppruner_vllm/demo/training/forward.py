@@ -68,19 +68,38 @@ def _in_raster_order(values: Tensor, windows: _Grid) -> Tensor:
     return cut.reshape(-1, windows[0] * _WINDOW, windows[1] * _WINDOW, *tail)
 
 
-def decode(language: Any, embeddings: Tensor, positions: Tensor, mask: Tensor) -> list[Tensor]:
+class Cache:
+    """Keys and values of what has been decoded, per layer; filled by `decode`."""
+
+    def __init__(self) -> None:
+        self._layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """All keys and values of a layer so far, (B, heads, T, width), the new ones last."""
+        if layer in self._layers:
+            before = self._layers[layer]
+            key, value = torch.cat((before[0], key), dim=2), torch.cat((before[1], value), dim=2)
+        self._layers[layer] = key, value
+        return key, value
+
+
+def decode(
+    language: Any, embeddings: Tensor, positions: Tensor, mask: Tensor, cache: Cache | None = None
+) -> list[Tensor]:
     """Hidden states of the language model.
 
     Args:
         language: transformers' Qwen2.5-VL text model.
-        embeddings: (B, T, D). positions: (3, B, T) M-RoPE positions. mask: (B, 1, T, T) bool, True may be attended to.
+        embeddings: (B, T, D). positions: (3, B, T) M-RoPE positions.
+        mask: (B, 1, T, all) bool, True may be attended to; all = T, and what the cache holds before it.
+        cache: what came before; extended.
 
     Returns:
         (B, T, D) after each layer; the last one is normalised, ready for the output head.
     """
     cos, sin = (part.unsqueeze(1) for part in language.rotary_emb(embeddings.float(), positions))
     hidden, states = embeddings, []
-    for layer in language.layers:
+    for number, layer in enumerate(language.layers):
         attention = layer.self_attn
         source = _norm(layer.input_layernorm, hidden)
         query, key, value = (
@@ -88,6 +107,8 @@ def decode(language: Any, embeddings: Tensor, positions: Tensor, mask: Tensor) -
             for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
         query, key = _rotate(query, cos, sin), _rotate(key, cos, sin)
+        if cache is not None:
+            key, value = cache.extend(number, key, value)
         seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True)
         hidden = hidden + attention.o_proj(seen.transpose(1, 2).flatten(2))
         hidden = hidden + _gated(layer.mlp, _norm(layer.post_attention_layernorm, hidden))

@@ -21,7 +21,7 @@ from sppruner_vllm.demo.world.vocabulary import FEATURE_INDEX, SHAPES
 from .cutting import Cut, cut, whole
 from .packing import IGNORED, Packed, pack
 
-CUT_AWAY: Final = 0.5
+CUT_AWAY: Final = 0.6
 """Share of the sequences whose pictures miss some of their tokens."""
 
 
@@ -64,7 +64,7 @@ def lesson(
         drawn: False leaves the pictures out.
     """
     scenes = tuple(
-        tuple(draw_layout(dice.randrange(2**62), size, dice.uniform(0.8, 2.0)) for _ in range(pictures))
+        tuple(draw_layout(dice.randrange(2**62), size, dice.uniform(0.8, 3.5)) for _ in range(pictures))
         for _ in range(batch)
     )
     grid = grid or size // TOKEN

@@ -129,5 +129,5 @@ READ: Final = Stage("read", (), _LANGUAGE, 2e-3, 0.3, 2600, _draw_symbols, _read
 _ALL: Final = ("model", "reader", "probes")
 TOGETHER: Final = Stage("together", ("see", "read"), _ALL, 3e-4, 1.0, 1200, _draw_all, _together)
 REREAD: Final = Stage("reread", ("together",), _LANGUAGE, 8e-4, 0.9, 2000, _draw_harder_symbols, _reading)
-FINISH: Final = Stage("finish", ("together", "reread"), _ALL, 2e-4, 1.0, 500, _draw_all, _together)
+FINISH: Final = Stage("finish", ("together", "reread"), _ALL, 2e-4, 1.0, 1000, _draw_all, _together)
 STAGES: Final = {stage.name: stage for stage in (SEE, READ, TOGETHER, REREAD, FINISH)}

@@ -17,7 +17,7 @@ from .questions import Asked, askable, askable_of_two, choose
 from .scene import render
 
 SIZE: Final = 448
-CROWD: Final = (1.2, 2.0)
+CROWD: Final = (1.5, 3.5)
 """The busier half of what training shows."""
 TUNING_SEED: Final = 11
 """Scenes of this seed chose the defaults; any other seed is one that tuning never saw."""
