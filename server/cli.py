@@ -28,6 +28,8 @@ FLAGS: Final = {
 }
 """Settings field to flag."""
 
+TRACES_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+
 _DEST: Final = "sppruner_"
 
 
@@ -105,6 +107,10 @@ def serve(args: Namespace) -> None:
 
     cli_env_setup()
     configure_logging_from_args(args)
+    if args.otlp_traces_endpoint:
+        # Workers learn it from their environment. vLLM sets it in API servers, which start no worker when there are
+        # several of them (vLLM 0.32, tracing/otel.py, init_otel_tracer).
+        os.environ.setdefault(TRACES_ENDPOINT, args.otlp_traces_endpoint)
     command = ServeSubcommand()
     command.validate(args)
     command.cmd(args)

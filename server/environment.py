@@ -16,6 +16,7 @@ from sppruner_vllm.errors import UnsupportedSetup
 
 PLUGINS: Final = "VLLM_PLUGINS"
 METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+NO_CREATED_SERIES: Final = "PROMETHEUS_DISABLE_CREATED_SERIES"
 
 _OURS: Final = {"vllm.general_plugins": "sppruner", "vllm.endpoint_plugins": "sppruner_api"}
 _LOADED_BY_DEFAULT: Final = (
@@ -48,8 +49,10 @@ def select_plugins() -> None:
 def metrics_folder() -> Iterator[None]:
     """A fresh PROMETHEUS_MULTIPROC_DIR, removed at the end; one that the operator set is used as it is.
 
-    With it, /metrics also has what worker processes observe (the selection times).
+    With it, /metrics also has what worker processes observe (the selection times). Series that tell when a counter was
+    created, which would be as many again, are left out unless the operator wants them.
     """
+    os.environ.setdefault(NO_CREATED_SERIES, "True")
     if METRICS_FOLDER in os.environ:
         yield
         return

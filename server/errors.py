@@ -1,8 +1,6 @@
 """How a refused request is answered: OpenAI's error object, with a string code from a closed vocabulary.
 
-Codes of our own: invalid_keep_ratio, invalid_keep_tokens, invalid_focus_query, invalid_reduction_method,
-unsupported_parameter, invalid_image, image_too_large, image_fetch_failed, image_url_forbidden, image_cut_off. All are
-HTTP 400.
+The codes of our own are those of `sppruner_vllm.metric_families.RejectedReason`. All are HTTP 400.
 """
 
 from __future__ import annotations
@@ -18,6 +16,8 @@ from pydantic import BaseModel
 from vllm.exceptions import VLLMClientError
 
 from sppruner_vllm.errors import InvalidField
+
+from .record import current_record
 
 INVALID_REQUEST: Final = "invalid_request_error"
 IMAGE_URL: Final = "image_url"
@@ -43,8 +43,15 @@ class ErrorBody(BaseModel):
 
 def refusal(exc: InvalidField) -> JSONResponse:
     """The 400 that names the field to correct."""
+    note_refusal(exc)
     error = ErrorObject(message=str(exc), type=INVALID_REQUEST, param=exc.field, code=exc.code)
     return JSONResponse(ErrorBody(error=error).model_dump(), status_code=400)
+
+
+def note_refusal(exc: InvalidField) -> None:
+    """Let the current request be counted under the code of its refusal."""
+    if (record := current_record()) is not None:
+        record.refused_as = exc.code
 
 
 async def refuse(_: Request, exc: Exception) -> JSONResponse:

@@ -13,9 +13,11 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from sppruner_vllm.metrics import Outcome, count_request, count_visual_tokens
+from sppruner_vllm.metric_families import Outcome
+from sppruner_vllm.metrics import count_rejection, count_request, count_visual_tokens, in_flight
 
 from .record import RequestRecord, recording
+from .tracing import note_outcome, request_span
 
 _REFUSED: Final[tuple[Outcome, ...]] = ("client_error", "server_error")
 _ERROR_EVENTS: Final = ('data: {"error"', "event: error", "event: response.failed")
@@ -37,7 +39,7 @@ class RecordedRoute(APIRoute):
             if message["type"] == "http.response.body":
                 complete = not message.get("more_body", False)
 
-        with recording() as record:
+        with recording() as record, in_flight(), request_span(scope, self.path) as span:
             try:
                 await super().handle(scope, receive, observe)
             except (ClientDisconnect, OSError):
@@ -48,13 +50,17 @@ class RecordedRoute(APIRoute):
                 record.withdraw()
                 raise
             finally:
-                _count(record, record.outcome or outcome_of(status, complete))
+                outcome = record.outcome or outcome_of(status, complete)
+                _count(record, outcome)
+                note_outcome(span, outcome)
 
 
 def _count(record: RequestRecord, outcome: Outcome) -> None:
     """Visual tokens count for what the engine worked on, also when the client did not wait for it."""
     if outcome not in _REFUSED and not record.dry and (tokens := record.visual_tokens) is not None:
         count_visual_tokens(tokens)
+    if outcome == "client_error":
+        count_rejection(record.refused_as)
     count_request(outcome)
 
 

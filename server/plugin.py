@@ -8,11 +8,15 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any, Final
 
+import vllm
 from fastapi import FastAPI
 from starlette.datastructures import State
 
+from sppruner_vllm import __version__, metrics
+from sppruner_vllm.config import settings
 from sppruner_vllm.errors import InvalidField
 
+from .engine_watch import install_watch
 from .errors import refuse
 from .renderer import install_gate
 from .routes import router
@@ -33,6 +37,8 @@ class EndpointPlugin:
         app.add_exception_handler(InvalidField, refuse)
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
-        """Put the gate before the one renderer that all endpoints share."""
+        """Put the gate before the one renderer that all endpoints share, and watch the engine behind it."""
+        metrics.start(__version__, vllm.__version__, settings())
         install_gate(state.online_renderer)
         install_withdrawal(state.online_renderer.renderer)
+        install_watch(engine_client)

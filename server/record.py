@@ -6,13 +6,14 @@ the very same object. Routes that are not ours have no record.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
 from sppruner_vllm.accounting import VisualTokens
-from sppruner_vllm.metrics import Outcome
+from sppruner_vllm.metric_families import Outcome
 
 
 @dataclass(slots=True)
@@ -24,6 +25,8 @@ class RequestRecord:
     accounts: one per rendered prompt with images; a batch renders several.
     withdrawals: each takes out of vLLM's sender cache what one rendering entered.
     outcome: set where the HTTP status does not tell it (errors inside a stream, clients that left).
+    refused_as: our error code of the refusal; None when it was not us that refused.
+    arrived: seconds since the epoch, which is how vLLM notes its own times of a request.
     """
 
     fields: dict[str, object] = field(default_factory=dict)
@@ -31,6 +34,8 @@ class RequestRecord:
     accounts: list[VisualTokens] = field(default_factory=list)
     withdrawals: list[Callable[[], None]] = field(default_factory=list)
     outcome: Outcome | None = None
+    refused_as: str | None = None
+    arrived: float = field(default_factory=time.time)
 
     @property
     def visual_tokens(self) -> VisualTokens | None:

@@ -19,6 +19,7 @@ from sppruner_vllm.accounting import visual_tokens_of
 from .errors import image_refusal, truncation_refusal
 from .fields import check, foreign_kwargs, reduction_fields
 from .record import RequestRecord, current_record
+from .tracing import RENDER, note_visual_tokens, stage
 
 Preprocess = Callable[..., Awaitable[Any]]
 
@@ -43,19 +44,21 @@ def _gated_chat(preprocess: Preprocess, trusted: bool) -> Preprocess:
         record = current_record() or RequestRecord()
         if record.dry:
             kwargs["skip_mm_cache"] = True
-        try:
-            conversation, engine_inputs = await preprocess(request, *args, **kwargs)
-        except asyncio.CancelledError:
-            record.withdraw()  # the client left; the rendering goes on in its thread
-            raise
-        except Exception as exc:
-            limit = getattr(request, "truncate_prompt_tokens", None)
-            if refused := image_refusal(exc) or truncation_refusal(exc, limit):
-                raise refused from exc
-            raise
+        with stage(RENDER) as span:
+            try:
+                conversation, engine_inputs = await preprocess(request, *args, **kwargs)
+            except asyncio.CancelledError:
+                record.withdraw()  # the client left; the rendering goes on in its thread
+                raise
+            except Exception as exc:
+                limit = getattr(request, "truncate_prompt_tokens", None)
+                if refused := image_refusal(exc) or truncation_refusal(exc, limit):
+                    raise refused from exc
+                raise
+            if (tokens := visual_tokens_of(engine_inputs[0])) is not None:
+                note_visual_tokens(span, tokens)
         # Turns that a tool adds to a response render the same images again: the first rendering is the client's.
         rendered_again = bool(record.accounts) and isinstance(request, ResponsesRequest)
-        tokens = visual_tokens_of(engine_inputs[0])
         if tokens is not None and not rendered_again:
             record.accounts.append(tokens)
         return conversation, engine_inputs

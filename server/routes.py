@@ -20,11 +20,12 @@ from vllm.entrypoints.openai.responses import api_router as responses_api
 from sppruner_vllm.errors import InvalidField
 
 from .answers import CHAT, NO_USAGE, RESPONSES, Usage, complete
-from .errors import INVALID_REQUEST, ErrorBody
+from .errors import INVALID_REQUEST, ErrorBody, note_refusal
 from .fields import check, reduction_fields
 from .outcomes import RecordedRoute
 from .record import RequestRecord, current_record
 from .request import BatchRequest, ChatRequest, CountTokensRequest, MessagesRequest, ResponseRequest
+from .tracing import VALIDATE, stage
 
 router: Final = APIRouter(route_class=RecordedRoute)
 
@@ -79,6 +80,7 @@ async def count_tokens(request: CountTokensRequest, raw_request: Request) -> Res
 
 
 def _anthropic_refusal(exc: InvalidField) -> JSONResponse:
+    note_refusal(exc)
     body = AnthropicErrorResponse(error=AnthropicError(type=INVALID_REQUEST, message=str(exc)))
     return JSONResponse(body.model_dump(), status_code=400)
 
@@ -93,6 +95,7 @@ async def _serve(
     """
     record = current_record() or RequestRecord()
     record.dry = dry
-    record.fields = reduction_fields(request)
-    check(record.fields)
+    with stage(VALIDATE):
+        record.fields = reduction_fields(request)
+        check(record.fields)
     return complete(await handler(request, raw_request), record, usage)

@@ -1,85 +1,99 @@
-"""Every metric family of the product.
+"""Counts: what each event of a request or of a worker adds to which family.
 
-Families are created on first use, in the process that observes them: vLLM may switch prometheus_client to its
-multi-process mode before that. Names follow the Prometheus guide; labels are bounded.
+The families themselves are in metric_families.py. Whatever the callers pass, labels stay within their closed sets.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Final, Literal
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from prometheus_client import Counter, Histogram
-
+from . import metric_families as families
 from .accounting import VisualTokens
-
-Outcome = Literal["success", "client_error", "server_error", "client_disconnect"]
-
-_RATIO_BUCKETS: Final = tuple(step / 20 for step in range(1, 21))
-_TOKEN_BUCKETS: Final = tuple(float(digit * 10**power) for power in range(5) for digit in (1, 2, 5))
-_SECONDS_BUCKETS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+from .config import ALGORITHM_VERSION, Settings
+from .methods import get_recipe, request_methods
+from .metric_families import FAMILIES, OTHER, CounterFamily, HistogramFamily, Outcome
+from .ratio_bands import ratio_band
 
 
-@cache
-def visual_tokens_original() -> Counter:
-    return Counter("sppruner_visual_tokens_original", "Visual tokens of served requests, before reduction.")
+def start(version: str, vllm_version: str, chosen: Settings) -> None:
+    """Show every series of this server from its start, at zero, and what it is and allows.
+
+    A series that is there from the start loses no first increase to `rate()`.
+    """
+    for family in FAMILIES:
+        if isinstance(family, CounterFamily | HistogramFamily):
+            for values in itertools.product(*(label.values for label in family.labels)):
+                family.metric.labels(*values) if values else family.metric
+    names = request_methods() if chosen.allow_method else {chosen.method}
+    for selection in {get_recipe(name).selects for name in names} - {None}:
+        families.SELECTION_SECONDS.metric.labels(selection)
+    families.REQUESTS_IN_FLIGHT.metric.set(0)
+    families.BUILD_INFO.metric.labels(version, vllm_version, str(ALGORITHM_VERSION)).set(1)
+    limits = {"min": chosen.min_keep_ratio, "default": chosen.keep_ratio, "max": chosen.max_keep_ratio}
+    for bound, ratio in limits.items():
+        families.KEEP_RATIO_LIMIT.metric.labels(bound).set(ratio)
 
 
-@cache
-def visual_tokens_retained() -> Counter:
-    return Counter("sppruner_visual_tokens_retained", "Visual tokens of served requests, after reduction.")
+@contextmanager
+def in_flight() -> Iterator[None]:
+    """A request is being served inside the block."""
+    gauge = families.REQUESTS_IN_FLIGHT.metric
+    gauge.inc()
+    try:
+        yield
+    finally:
+        gauge.dec()
 
 
-@cache
-def retained_ratio() -> Histogram:
-    return Histogram(
-        "sppruner_retained_ratio",
-        "Retained over original visual tokens of a request.",
-        buckets=_RATIO_BUCKETS,
-    )
+def count_request(outcome: Outcome) -> None:
+    """Account for the end of one request."""
+    families.REQUESTS.metric.labels(outcome).inc()
 
 
-@cache
-def retained_tokens() -> Histogram:
-    return Histogram(
-        "sppruner_retained_tokens", "Retained visual tokens of a request that has any.", buckets=_TOKEN_BUCKETS
-    )
-
-
-@cache
-def requests() -> Counter:
-    return Counter("sppruner_requests", "Requests to our routes, by outcome.", ["outcome"])
-
-
-@cache
-def selection_seconds() -> Histogram:
-    return Histogram(
-        "sppruner_selection_seconds",
-        "Time a worker spent selecting the visual tokens of one batch of images.",
-        ["method"],
-        buckets=_SECONDS_BUCKETS,
-    )
-
-
-@cache
-def skipped() -> Counter:
-    return Counter(
-        "sppruner_skipped", "Requests with images or videos of which nothing was reduced, by reason.", ["reason"]
-    )
+def count_rejection(code: str | None) -> None:
+    """Account for a client error; `code` is of our own vocabulary, or anything else for a refusal of vLLM's."""
+    families.REJECTED.metric.labels(families.REJECTED_REASON.bound(code)).inc()
 
 
 def count_visual_tokens(tokens: VisualTokens) -> None:
     """Account for the images and videos of one served request."""
     if tokens.skipped_reason is not None:
-        skipped().labels(tokens.skipped_reason).inc()
+        families.SKIPPED.metric.labels(families.SKIPPED_REASON.bound(tokens.skipped_reason)).inc()
     if tokens.original == 0:
         return
-    visual_tokens_original().inc(tokens.original)
-    visual_tokens_retained().inc(tokens.retained)
-    retained_ratio().observe(tokens.retained / tokens.original)
-    retained_tokens().observe(tokens.retained)
+    families.VISUAL_TOKENS_ORIGINAL.metric.inc(tokens.original)
+    families.VISUAL_TOKENS_RETAINED.metric.inc(tokens.retained)
+    families.REQUESTED_RATIO.metric.observe(tokens.keep_ratio)
+    families.RETAINED_RATIO.metric.observe(tokens.retained / tokens.original)
+    families.RETAINED_TOKENS.metric.observe(tokens.retained)
 
 
-def count_request(outcome: Outcome) -> None:
-    """Account for the end of one request."""
-    requests().labels(outcome).inc()
+def count_prefill(tokens: VisualTokens, computed: int) -> None:
+    """Account for one prompt that the engine took up.
+
+    Args:
+        tokens: of the prompt's images.
+        computed: how many of the retained tokens were not in the prefix cache, 0 <= computed <= tokens.retained.
+    """
+    saved = tokens.original - tokens.retained
+    families.KV_TOKENS_SAVED.metric.inc(saved)
+    families.PREFILL_TOKENS_SAVED.metric.inc(saved * computed / tokens.retained)
+
+
+def observe_first_token(tokens: VisualTokens, seconds: float) -> None:
+    """Account for the first output token of a request with images; seconds since it arrived."""
+    band = ratio_band(tokens.original, tokens.retained)
+    families.TIME_TO_FIRST_TOKEN_SECONDS.metric.labels(band).observe(max(0.0, seconds))
+
+
+def count_output(tokens: VisualTokens, generated: int) -> None:
+    """Account for the output of one prompt with images."""
+    families.OUTPUT_TOKENS.metric.labels(ratio_band(tokens.original, tokens.retained)).inc(generated)
+
+
+def observe_selection(method: str, seconds: float) -> None:
+    """Account for one batch of images of which a worker selected the tokens."""
+    known = method if method in request_methods() else OTHER
+    families.SELECTION_SECONDS.metric.labels(known).observe(max(0.0, seconds))

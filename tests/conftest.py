@@ -1,11 +1,18 @@
-"""What all tests share: the tiny model, and an environment without network look-ups."""
+"""What all tests share: the tiny model, one real server of it, and an environment without network look-ups."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:  # tests without a server import nothing of it
+    import httpx
+
+    from serving import Server
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
@@ -17,3 +24,23 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from sppruner_vllm.demo.tiny_model import build_tiny_model
 
     return build_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server as a user starts it, with the tiny model: one for all tests that send it requests."""
+    from serving import serving
+
+    with serving(tiny_model, tmp_path_factory.mktemp("server") / "server.log") as running:
+        yield running
+        if (code := running.process.poll()) is not None:
+            pytest.fail(f"the server died during the tests with status {code}:\n{running.log_tail()}")
+
+
+@pytest.fixture(scope="session")
+def client(server: Server) -> Iterator[httpx.Client]:
+    """An HTTP client of that server."""
+    import httpx
+
+    with httpx.Client(base_url=server.url, timeout=120) as http:
+        yield http

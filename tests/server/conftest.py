@@ -1,30 +1,10 @@
-"""One real server for all HTTP tests of this folder."""
+"""What the HTTP tests of this folder share beside the server of tests/conftest.py."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import httpx
 import pytest
 
-from serving import Server, data_url, png, serving
-
-
-@pytest.fixture(scope="session")
-def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The server as a user starts it, with the tiny model."""
-    with serving(tiny_model, tmp_path_factory.mktemp("server") / "server.log") as running:
-        yield running
-        if (code := running.process.poll()) is not None:
-            pytest.fail(f"the server died during the tests with status {code}:\n{running.log_tail()}")
-
-
-@pytest.fixture(scope="session")
-def client(server: Server) -> Iterator[httpx.Client]:
-    """An HTTP client of that server."""
-    with httpx.Client(base_url=server.url, timeout=120) as http:
-        yield http
+from serving import data_url, png
 
 
 @pytest.fixture(scope="session")

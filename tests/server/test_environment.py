@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from sppruner_server import environment
-from sppruner_server.environment import METRICS_FOLDER, PLUGINS, metrics_folder, select_plugins
+from sppruner_server.environment import METRICS_FOLDER, NO_CREATED_SERIES, PLUGINS, metrics_folder, select_plugins
 
 from sppruner_vllm.errors import UnsupportedSetup
 
@@ -64,3 +64,11 @@ def test_a_metrics_folder_of_the_operator_is_respected(monkeypatch, tmp_path):
     with metrics_folder():
         assert os.environ[METRICS_FOLDER] == str(tmp_path)
     assert tmp_path.exists()
+
+
+@pytest.mark.parametrize(("wish", "found"), [(None, "True"), ("False", "False")])
+def test_the_time_a_series_was_created_is_no_series_unless_the_operator_wants_it(monkeypatch, tmp_path, wish, found):
+    monkeypatch.setenv(METRICS_FOLDER, str(tmp_path))
+    monkeypatch.setenv(NO_CREATED_SERIES, wish) if wish else monkeypatch.delenv(NO_CREATED_SERIES, raising=False)
+    with metrics_folder():
+        assert os.environ[NO_CREATED_SERIES] == found

@@ -1,17 +1,19 @@
 """Exceptions that are the client's fault."""
 
 import json
+from typing import get_args
 
 import aiohttp
 import pytest
 from bad_images import UNDECODABLE, huge_png
 from PIL import Image
-from sppruner_server.errors import image_refusal, refusal
+from sppruner_server.errors import ImageCode, image_refusal, refusal, truncation_refusal
 from vllm import envs
 from vllm.exceptions import VLLMUnprocessableEntityError, VLLMValidationError
 from vllm.multimodal.media.image import ImageMediaIO
 
 from sppruner_vllm.errors import InvalidField
+from sppruner_vllm.metric_families import RejectedReason
 
 
 def test_a_refusal_is_an_openai_error_object():
@@ -92,3 +94,8 @@ def failure(action):
 @pytest.mark.parametrize("exc", [RuntimeError("CUDA error"), NotImplementedError("other"), ValueError("x")])
 def test_other_exceptions_are_not_turned_into_the_clients_fault(exc):
     assert image_refusal(exc) is None
+
+
+def test_every_code_of_a_refused_image_is_a_reason_that_is_counted():
+    cut_off = truncation_refusal(RuntimeError("Failed to apply prompt replacement for mm_items"), 5)
+    assert {*get_args(ImageCode), cut_off.code} <= set(get_args(RejectedReason))

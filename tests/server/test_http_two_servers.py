@@ -1,5 +1,6 @@
 """Two API server processes in front of one engine: vLLM spawns them itself, and both are ours."""
 
+import secrets
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import psutil
 import pytest
 from sppruner_server import headers
 
+from otlp import ENVIRONMENT, collecting
 from serving import START_SECONDS, STOP_SECONDS, Server, chat_body, eventually, metric, serving
 
 CHAT = "/v1/chat/completions"
@@ -20,10 +22,17 @@ def scratch(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pair(tiny_model, scratch, tmp_path_factory):
+def collector():
+    with collecting() as collecting_spans:
+        yield collecting_spans
+
+
+@pytest.fixture(scope="module")
+def pair(tiny_model, scratch, collector, tmp_path_factory):
     log = tmp_path_factory.mktemp("pair") / "server.log"
     flags = "--api-server-count", "2", "--keep-ratio", "0.5", "--allow-reduction-method"
-    with serving(tiny_model, log, *flags, env={"TMPDIR": str(scratch)}) as running:
+    traced = "--otlp-traces-endpoint", collector.endpoint
+    with serving(tiny_model, log, *flags, *traced, env={"TMPDIR": str(scratch), **ENVIRONMENT}) as running:
         yield running
 
 
@@ -78,6 +87,38 @@ def test_whichever_process_is_asked_the_metrics_are_those_of_both(clients, answe
         assert metric(client, "sppruner_requests_total", outcome="success") == 2
         assert metric(client, "sppruner_requests_total", outcome="client_error") == 2
         assert metric(client, "sppruner_visual_tokens_retained_total") == 2 * 288
+        assert metric(client, "sppruner_time_to_first_token_seconds_count", ratio_band="0.1-0.25") == 2
+        assert metric(client, "sppruner_rejected_total", reason="invalid_keep_ratio") == 2
+
+
+def test_what_is_a_fact_is_told_once_and_what_is_in_flight_is_told_of_both(clients, answers):
+    with ExitStack() as stack:
+        streams = []  # one that is dropped is closed
+        for client in clients:
+            body = chat_body(stream=True, max_tokens=3000, ignore_eos=True)
+            streams.append(stack.enter_context(client.stream("POST", CHAT, json=body)).iter_text())
+            next(streams[-1])
+        third = stack.enter_context(httpx.Client(base_url=clients[0].base_url))
+        assert metric(third, "sppruner_requests_in_flight") == 2
+        assert metric(third, "sppruner_build_info") == 1
+        assert metric(third, "sppruner_keep_ratio_limit", bound="default") == 0.5
+        assert not [line for line in third.get("/metrics").text.splitlines() if "sppruner_" in line and "pid=" in line]
+
+
+def test_the_stages_of_a_request_are_spans_of_one_trace(clients, answers, collector, picture):
+    trace = secrets.token_hex(16)
+    parent = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-01"}
+    body = chat_body(picture, keep_ratio=0.222, text="anew")
+    assert clients[0].post(CHAT, json=body, headers=parent).status_code == 200
+    names = "sppruner.request", "sppruner.validate", "sppruner.render", "llm_request"
+
+    def spans():
+        return {span.name: span for span in collector.spans if span.trace_id.hex() == trace}
+
+    assert eventually(lambda: spans().keys() >= set(names)), sorted(span.name for span in collector.spans)
+    request, *stages = (spans()[name] for name in names)
+    assert {stage.parent_span_id for stage in stages} == {request.span_id}
+    assert eventually(lambda: collector.named("sppruner.select") != []), "the worker traces the selection"
 
 
 def test_both_answer_like_a_single_process(clients, answers, client, picture):

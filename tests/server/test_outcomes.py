@@ -49,6 +49,7 @@ def settled(monkeypatch):
     seen = []
     monkeypatch.setattr(outcomes, "count_visual_tokens", seen.append)
     monkeypatch.setattr(outcomes, "count_request", seen.append)
+    monkeypatch.setattr(outcomes, "count_rejection", lambda code: seen.append(("rejected", code)))
 
     def serve(handler):
         def handle():
@@ -71,9 +72,20 @@ def test_a_request_that_was_served_counts_its_visual_tokens_and_withdraws_nothin
     assert settled(lambda _: JSONResponse({})) == [TOKENS, "success"]
 
 
-@pytest.mark.parametrize(("status", "outcome"), [(400, "client_error"), (500, "server_error")])
-def test_a_request_that_was_refused_withdraws_its_images_and_counts_none(settled, status, outcome):
-    assert settled(lambda _: JSONResponse({}, status_code=status)) == ["withdrawn", outcome]
+def test_a_request_that_was_refused_withdraws_its_images_and_counts_none(settled):
+    assert settled(lambda _: JSONResponse({}, status_code=500)) == ["withdrawn", "server_error"]
+
+
+def test_a_client_error_is_counted_with_what_it_was_refused_for(settled):
+    def refuse(record):
+        record.refused_as = "invalid_keep_ratio"
+        return JSONResponse({}, status_code=400)
+
+    assert settled(refuse) == ["withdrawn", ("rejected", "invalid_keep_ratio"), "client_error"]
+
+
+def test_a_refusal_of_vllms_has_no_code_of_ours(settled):
+    assert settled(lambda _: JSONResponse({}, status_code=404)) == ["withdrawn", ("rejected", None), "client_error"]
 
 
 def test_a_handler_that_raises_withdraws_its_images(settled):
@@ -85,7 +97,7 @@ def test_a_request_that_was_refused_inside_its_stream_withdraws_its_images(settl
         record.outcome = "client_error"
         return JSONResponse({})
 
-    assert settled(refuse) == ["withdrawn", "client_error"]
+    assert settled(refuse) == ["withdrawn", ("rejected", None), "client_error"]
 
 
 def test_a_prompt_that_was_only_counted_moves_no_token_counter(settled):

@@ -1,0 +1,231 @@
+"""Every metric family of the product, as it is built, scraped and documented (docs/metrics.md).
+
+A family is built on first use, in the process that observes it: vLLM may switch prometheus_client to its multi-process
+mode before that. Counters and histograms add up over processes by themselves; a gauge says how it does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Final, Literal, get_args
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from .config import SkippedReason
+from .ratio_bands import RATIO_BANDS
+
+Outcome = Literal["success", "client_error", "server_error", "client_disconnect"]
+
+RejectedReason = Literal[
+    "invalid_keep_ratio",
+    "invalid_keep_tokens",
+    "invalid_focus_query",
+    "invalid_reduction_method",
+    "unsupported_parameter",
+    "invalid_image",
+    "image_too_large",
+    "image_fetch_failed",
+    "image_url_forbidden",
+    "image_cut_off",
+]
+"""The error codes of our own refusals (docs/api.md, "Errors")."""
+
+OTHER: Final = "other"
+"""Stands for any value outside a label's closed set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label: its closed set of values, or, where the set is not ours to write down, what the values are."""
+
+    name: str
+    values: tuple[str, ...] = ()
+    meaning: str = ""
+
+    def bound(self, value: str | None) -> str:
+        """The value itself when it is of the set, else `other`."""
+        return value if value in self.values else OTHER
+
+
+@dataclass(frozen=True)
+class Family:
+    """What all families have.
+
+    name: as it is built; a counter is scraped with `_total` after it.
+    help: the line that /metrics shows.
+    note: what the documentation adds.
+    """
+
+    kind: ClassVar[str]
+    name: str
+    help: str
+    labels: tuple[Label, ...] = ()
+    note: str = ""
+
+    @property
+    def scraped_name(self) -> str:
+        return self.name
+
+    @property
+    def label_names(self) -> list[str]:
+        return [label.name for label in self.labels]
+
+
+@dataclass(frozen=True)
+class CounterFamily(Family):
+    """Only ever rises; summed over processes."""
+
+    kind = "counter"
+
+    @property
+    def scraped_name(self) -> str:
+        return f"{self.name}_total"
+
+    @cached_property
+    def metric(self) -> Counter:
+        return Counter(self.name, self.help, self.label_names)
+
+
+@dataclass(frozen=True)
+class HistogramFamily(Family):
+    """Summed over processes, bucket by bucket."""
+
+    kind = "histogram"
+    buckets: tuple[float, ...] = ()
+
+    @cached_property
+    def metric(self) -> Histogram:
+        return Histogram(self.name, self.help, self.label_names, buckets=self.buckets)
+
+
+@dataclass(frozen=True)
+class GaugeFamily(Family):
+    """Has one series for all processes, never one per process.
+
+    across: `livesum` adds the processes that live; `mostrecent` takes the value that was set last, for facts that are
+    the same in every process.
+    """
+
+    kind = "gauge"
+    across: Literal["livesum", "mostrecent"] = "mostrecent"
+
+    @cached_property
+    def metric(self) -> Gauge:
+        return Gauge(self.name, self.help, self.label_names, multiprocess_mode=self.across)
+
+
+_RATIO_BUCKETS: Final = tuple(step / 20 for step in range(1, 21))
+_TOKEN_BUCKETS: Final = tuple(float(digit * 10**power) for power in range(5) for digit in (1, 2, 5))
+_SELECTION_BUCKETS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_FIRST_TOKEN_BUCKETS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+
+OUTCOME: Final = Label("outcome", get_args(Outcome))
+REJECTED_REASON: Final = Label("reason", (*get_args(RejectedReason), OTHER))
+SKIPPED_REASON: Final = Label("reason", (*get_args(SkippedReason), OTHER))
+RATIO_BAND: Final = Label("ratio_band", RATIO_BANDS)
+BOUND: Final = Label("bound", ("min", "default", "max"))
+METHOD: Final = Label("method", meaning="a selection method")
+
+VISUAL_TOKENS_ORIGINAL: Final = CounterFamily(
+    "sppruner_visual_tokens_original", "Visual tokens of served requests, before reduction."
+)
+VISUAL_TOKENS_RETAINED: Final = CounterFamily(
+    "sppruner_visual_tokens_retained", "Visual tokens of served requests, after reduction."
+)
+REQUESTED_RATIO: Final = HistogramFamily(
+    "sppruner_requested_ratio",
+    "Keep ratio in force for a request with images: its own, or the default.",
+    buckets=_RATIO_BUCKETS,
+    note="For `keep_tokens`, the ratio it came to. For videos, which are never reduced, 1.",
+)
+RETAINED_RATIO: Final = HistogramFamily(
+    "sppruner_retained_ratio", "Retained over original visual tokens of a request.", buckets=_RATIO_BUCKETS
+)
+RETAINED_TOKENS: Final = HistogramFamily(
+    "sppruner_retained_tokens", "Retained visual tokens of a request that has any.", buckets=_TOKEN_BUCKETS
+)
+SKIPPED: Final = CounterFamily(
+    "sppruner_skipped",
+    "Requests with images or videos of which nothing was reduced, by reason.",
+    (SKIPPED_REASON,),
+)
+KV_TOKENS_SAVED: Final = CounterFamily(
+    "sppruner_kv_tokens_saved",
+    "Prompt tokens that took no place in the KV cache because they were not retained.",
+    note="Original less retained, once per prompt, when its first token is there.",
+)
+PREFILL_TOKENS_SAVED: Final = CounterFamily(
+    "sppruner_prefill_tokens_saved",
+    "Prompt tokens that were not computed because they were not retained.",
+    note="As above, less those that the prefix cache would have spared anyway: see “Prefill saved”.",
+)
+REQUESTS: Final = CounterFamily("sppruner_requests", "Requests to our routes, by outcome.", (OUTCOME,))
+REQUESTS_IN_FLIGHT: Final = GaugeFamily(
+    "sppruner_requests_in_flight",
+    "Requests to our routes that came and are not settled yet.",
+    across="livesum",
+    note="A stream counts until its last byte.",
+)
+REJECTED: Final = CounterFamily(
+    "sppruner_rejected",
+    "Requests to our routes that were answered with a client error, by reason.",
+    (REJECTED_REASON,),
+    note="`other`: refused by vLLM. What vLLM turns away at a full queue is a 503 and in "
+    "`vllm:admission_rejections_total`.",
+)
+SELECTION_SECONDS: Final = HistogramFamily(
+    "sppruner_selection_seconds",
+    "Time a worker spent selecting the visual tokens of one batch of images.",
+    (METHOD,),
+    buckets=_SELECTION_BUCKETS,
+    note="Of the first tensor-parallel rank. The second step of `hybrid` counts as `focus_context`; `downscale` "
+    "selects nothing. On a GPU a batch shows when the next one is selected.",
+)
+TIME_TO_FIRST_TOKEN_SECONDS: Final = HistogramFamily(
+    "sppruner_time_to_first_token_seconds",
+    "From a request's arrival at our route to its first output token, for requests with images.",
+    (RATIO_BAND,),
+    buckets=_FIRST_TOKEN_BUCKETS,
+    note="Until the API server has the token. Answers that are not streamed count too, unless vLLM runs with "
+    "`--disable-log-stats`.",
+)
+OUTPUT_TOKENS: Final = CounterFamily(
+    "sppruner_output_tokens",
+    "Tokens generated for requests with images.",
+    (RATIO_BAND,),
+    note="As in `usage`, and also what a client did not wait for.",
+)
+BUILD_INFO: Final = GaugeFamily(
+    "sppruner_build_info",
+    "Always 1; the labels say what is running.",
+    (
+        Label("version", meaning="of this package"),
+        Label("vllm_version", meaning="of vLLM"),
+        Label("algorithm_version", meaning="of the selection: the same one keeps the same tokens"),
+    ),
+)
+KEEP_RATIO_LIMIT: Final = GaugeFamily(
+    "sppruner_keep_ratio_limit",
+    "Keep ratios the operator set: the smallest and largest a request may ask for, and the default.",
+    (BOUND,),
+)
+
+FAMILIES: Final[tuple[CounterFamily | HistogramFamily | GaugeFamily, ...]] = (
+    VISUAL_TOKENS_ORIGINAL,
+    VISUAL_TOKENS_RETAINED,
+    REQUESTED_RATIO,
+    RETAINED_RATIO,
+    RETAINED_TOKENS,
+    SKIPPED,
+    KV_TOKENS_SAVED,
+    PREFILL_TOKENS_SAVED,
+    REQUESTS,
+    REQUESTS_IN_FLIGHT,
+    REJECTED,
+    SELECTION_SECONDS,
+    TIME_TO_FIRST_TOKEN_SECONDS,
+    OUTPUT_TOKENS,
+    BUILD_INFO,
+    KEEP_RATIO_LIMIT,
+)
