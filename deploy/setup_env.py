@@ -1,4 +1,4 @@
-"""Makes `.venv` in the checkout: the locked CPU packages, this project, and a fix for torchvision.
+"""Makes `.venv` in the checkout: locked CPU packages, this project, a fix for torchvision, Prometheus for the tests.
 
 Needs nothing but Python 3.11 or newer with ensurepip. A second run finds a stamp and does nothing.
 """
@@ -18,6 +18,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 ENVIRONMENT: Final = ROOT / ".venv"
 LOCK: Final = ROOT / "deploy" / "requirements-cpu.lock"
 SHIM: Final = ROOT / "deploy" / "_sppruner_torchvision_shim.py"
+PROMETHEUS: Final = ROOT / "deploy" / "fetch_prometheus.py"
 INPUTS: Final = (LOCK, SHIM, Path(__file__), ROOT / "pyproject.toml")
 
 TORCH_CPU_INDEX: Final = "https://download.pytorch.org/whl/cpu"
@@ -109,6 +110,12 @@ def install_shim(version: str) -> None:
     (packages / SHIM.with_suffix(".pth").name).write_text(f"import {SHIM.stem}\n")
 
 
+def fetch_prometheus() -> None:
+    """Prometheus for the tests of the rules; serving does without it, so that a failure is told and left at that."""
+    say("fetching Prometheus for the tests, where the system has none")
+    subprocess.run([sys.executable, str(PROMETHEUS)], check=False, stdout=subprocess.DEVNULL)  # noqa: S603 (our own)
+
+
 def main() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 (whatever the user has)
         sys.exit("Python 3.11 or newer is needed. Name one: make PYTHON=python3.12 setup")
@@ -127,6 +134,7 @@ def main() -> None:
         install_torch(pinned(LOCK.read_text(), "torch"))
         install_packages()
         install_shim(version)
+        fetch_prometheus()
         stamp.write_text(expected)
     say("ready")
 
