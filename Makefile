@@ -10,14 +10,14 @@ DATASET ?=
 OUT ?=
 
 VENV := .venv/bin
-SOURCES := sppruner_vllm server deploy tests
+SOURCES := sppruner_vllm server deploy loadtest tests
 
 # Nothing here needs a network once the environment is made.
 export HF_HUB_OFFLINE ?= $(if $(MODEL),,1)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test lint format eval ablation train-demo bench-smoke bench-overhead clean
+.PHONY: help setup serve demo test lint format eval ablation train-demo bench-smoke bench-overhead loadtest loadtest-agree clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -38,7 +38,7 @@ test: lint ## Run every check and every test
 lint: setup ## Check style, types and import directions
 	$(VENV)/ruff check $(SOURCES)
 	$(VENV)/ruff format --check $(SOURCES)
-	$(VENV)/mypy sppruner_vllm server
+	$(VENV)/mypy sppruner_vllm server loadtest
 	$(VENV)/lint-imports
 
 format: setup ## Rewrite the sources in the project's style
@@ -52,7 +52,7 @@ eval: setup ## Measure answers per method and keep ratio; URL: a server, or MODE
 ablation: setup ## Take every step of the selection out in turn and measure what it was worth, on the demo's questions
 	@$(VENV)/python -m sppruner_vllm.evaluation.ablation $(if $(OUT),--out $(OUT)) $(ARGS)
 
-train-demo: setup ## Train the demo model from nothing: some two hours on two cores; a second call goes on
+train-demo: setup ## Train the demo model from nothing: some three hours on two cores; a second call goes on
 	@$(VENV)/python -m sppruner_vllm.demo.training $(ARGS)
 
 bench-smoke: setup ## Measure prefill at keep ratio 0.222 against 1 on a random-weight model of some 300 M parameters
@@ -60,6 +60,14 @@ bench-smoke: setup ## Measure prefill at keep ratio 0.222 against 1 on a random-
 
 bench-overhead: setup ## Measure what the plugin costs at keep ratio 1, against vLLM without it
 	@$(VENV)/python -m sppruner_vllm.evaluation.overhead
+
+loadtest: setup ## Sweep keep ratios by concurrency on a server it starts, or URL; MODEL; OUT: folder; ARGS
+	@$(VENV)/python -m loadtest.sweep $(if $(URL),--url $(URL)) $(if $(MODEL),--model $(MODEL)) \
+		$(if $(OUT),--out $(OUT)) $(ARGS)
+
+loadtest-agree: setup ## Compare the load test's figures with `vllm bench serve` on one server; URL, MODEL, OUT, ARGS
+	@$(VENV)/python -m loadtest.agree $(if $(URL),--url $(URL)) $(if $(MODEL),--model $(MODEL)) \
+		$(if $(OUT),--out $(OUT)) $(ARGS)
 
 clean: ## Remove .venv and everything built
 	rm -rf .venv .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
