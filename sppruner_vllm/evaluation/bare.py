@@ -40,12 +40,14 @@ class Variant:
 
     params: constants of focus_context. centred: subtract the mean text embedding from the query. query: in place of
     each question; None leaves it in force. merge: weight of dropped tokens in context anchors (merging.py).
+    attention: bring the encoder's column attention, as a server does with `--saliency-attention`.
     """
 
     params: FocusContextParams = field(default_factory=FocusContextParams)
     centred: bool = True
     query: str | None = None
     merge: float = 0.0
+    attention: bool = False
 
 
 class BareAsker:
@@ -113,7 +115,13 @@ class BareAsker:
         self, questions: Sequence[Question], pictures: Sequence[Sequence[Seen]], condition: Condition, variant: Variant
     ) -> list[ImageTokens]:
         return [
-            ImageTokens(seen.rows, seen.grid, query, self._budget(picture, condition), seen.attention)
+            ImageTokens(
+                seen.rows,
+                seen.grid,
+                query,
+                self._budget(picture, condition),
+                seen.attention if variant.attention else None,
+            )
             for question, shown in zip(questions, pictures, strict=True)
             for query in [self._bare.embed(variant.query or self._manner.prompt(question))]
             for picture, seen in zip(question.images, shown, strict=True)

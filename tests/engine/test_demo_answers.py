@@ -74,7 +74,7 @@ def test_200_answers_equal_those_of_transformers(questions, answers):
 
 def test_the_model_knows_its_world(questions, answers):
     right = [question.asked.answer == answer for question, answer in zip(questions, answers, strict=True)]
-    assert sum(right) >= 0.93 * len(questions)
+    assert sum(right) >= 0.95 * len(questions)
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +87,7 @@ def test_the_bare_backend_answers_as_serving_does(demo_llm, bare, questions, met
     some = questions[:60]
     theirs = bare.ask(list(demo_questions(60, HELD_OUT_SEED)), Condition(method, 0.222))
     served = ask_engine(demo_llm, some, keep_ratio=0.222, reduction_method=method)
-    # The two encoders differ in the last bits, and a token at the edge of the budget may fall on either side.
-    same = [one == other.text for one, other in zip(served, theirs, strict=True)]
-    assert sum(same) >= 57
+    assert served == [answer.text for answer in theirs]
 
 
 def test_the_bare_backend_answers_as_serving_does_about_whole_pictures(bare, answers):
