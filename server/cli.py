@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from sppruner_vllm.compat import serve_parser
 from sppruner_vllm.config import Settings, settings
 from sppruner_vllm.methods import request_methods
+from sppruner_vllm.reduction import BrokenMethod
 
 FLAGS: Final = {
     "keep_ratio": "--keep-ratio",
@@ -73,8 +74,12 @@ def _export(args: Namespace) -> str | None:
         chosen = settings()
     except ValidationError as exc:
         return "; ".join(_explain(error) for error in exc.errors())
-    if chosen.method not in request_methods():
-        return f"--reduction-method: {chosen.method} is not one of {', '.join(sorted(request_methods()))}"
+    try:
+        known = request_methods()
+    except BrokenMethod as problem:
+        return str(problem)
+    if chosen.method not in known:
+        return f"--reduction-method: {chosen.method} is not one of {', '.join(sorted(known))}"
     return None
 
 

@@ -5,6 +5,7 @@ from sppruner_server.cli import parse
 from vllm import envs
 
 from sppruner_vllm.config import Settings, settings
+from sppruner_vllm.reduction import BrokenMethod
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +86,14 @@ def test_a_bad_environment_variable_is_refused_at_start(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         parse(["some/model"])
     assert "--max-query-tokens: Input should be a valid integer" in capsys.readouterr().err
+
+
+def test_a_broken_method_of_another_package_is_named_not_a_traceback(monkeypatch, capsys):
+    def broken():
+        raise BrokenMethod("distribution 'third-party' offers a method that cannot be loaded")
+
+    monkeypatch.setattr("sppruner_server.cli.request_methods", broken)
+    with pytest.raises(SystemExit) as stopped:
+        parse(["some/model"])
+    assert stopped.value.code == 2
+    assert "third-party" in capsys.readouterr().err
