@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from . import exact
+from .batch import Batch
 from .grid import Grid
 
-_LATER: Final = 5
-"""First of the window's four places that come later in raster order: each pair of neighbours is met once."""
+_LATER: Final = (5, 6, 7, 8)
+"""The window's places that come later in raster order: each pair of neighbours is met once."""
 
 
-def echoes(units: Tensor, salient: Tensor, grid: Grid) -> Tensor:
+def echoes(units: Tensor, salient: Tensor, batch: Batch, grid: Grid) -> Tensor:
     """e_n = max(0, cos(u_n, u_m)), largest over the more salient tokens m of the 3 x 3 window (ours); 0 on a peak.
 
     Among equals the lower index counts as the more salient. O(N * D).
@@ -30,13 +31,18 @@ def echoes(units: Tensor, salient: Tensor, grid: Grid) -> Tensor:
         (B, N) float64 in [0, 1].
     """
     found = torch.zeros_like(salient)
-    for place in range(_LATER, 9):
-        other = grid.around[..., place]
-        beside = units.gather(1, other.unsqueeze(-1).expand_as(units))
-        cosine = torch.where(grid.inside[..., place], exact.cosines((units * beside).sum(-1)), 0.0).clamp_min(0.0)
+    for place in _LATER:
+        other, inside = grid.around[..., place], grid.inside[..., place]
+        likeness = torch.zeros_like(salient)
+        for row, image in enumerate(batch.images):
+            # A neighbour on the grid is a fixed step away, so a shifted view does without a copy of the rows.
+            step = (place // 3 - 1) * image.grid[1] + place % 3 - 1
+            left, right = units[row, : max(0, units.shape[1] - step)], units[row, step:]
+            likeness[row, : len(left)] = exact.cosines(torch.linalg.vecdot(left, right))
+        likeness = torch.where(inside, likeness, 0.0).clamp_min(0.0)
         weaker = salient.gather(1, other) > salient
-        found = torch.maximum(found, torch.where(weaker, cosine, 0.0))
-        found = found.scatter_reduce(1, other, torch.where(weaker, 0.0, cosine), "amax")
+        found = torch.maximum(found, torch.where(weaker, likeness, 0.0))
+        found = found.scatter_reduce(1, other, torch.where(weaker, 0.0, likeness), "amax")
     return exact.snap(found)
 
 

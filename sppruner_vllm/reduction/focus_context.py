@@ -42,7 +42,7 @@ def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextPa
     trust = torch.zeros_like(salient[:, :1]) if relevant is None else relevant.gate
     standing = salient
     if params.echo_discount:
-        standing = without_echoes(salient, echoes(units, salient, places), trust, params.echo_discount)
+        standing = without_echoes(salient, echoes(units, salient, batch, places), trust, params.echo_discount)
     fused = fuse(standing, relevant, params)
     focus = focus_set(fused, standing, batch, places, params)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from reduction_scenes import noise_image, padded
@@ -17,7 +18,7 @@ def test_an_echo_is_the_largest_likeness_to_a_more_salient_neighbour():
     units = centred_directions(batch)
     salient = torch.randint(0, 4, (1, batch.real.shape[1]), generator=torch.Generator().manual_seed(1)).double() / 4
     salient[:, 35:] = 0
-    got = echoes(units, salient, places)[0]
+    got = echoes(units, salient, batch, places)[0]
     lengths = units[0].double().norm(dim=-1).clamp_min(1e-9)
     cosine = units[0].double() @ units[0].double().T / lengths / lengths.unsqueeze(1)
     for one in range(35):
@@ -30,6 +31,12 @@ def test_an_echo_is_the_largest_likeness_to_a_more_salient_neighbour():
                 expected = max(expected, float(cosine[one, other]))
         assert abs(float(got[one]) - expected) < 2e-3
     assert (got > 0).any()
+
+
+@pytest.mark.parametrize("shape", [(1, 16), (16, 1), (1, 1), (1, 33), (2, 8)])
+def test_images_one_token_wide_have_echoes_too(shape: tuple[int, int]):
+    rows = torch.randn(shape[0] * shape[1], 8, generator=torch.Generator().manual_seed(4))
+    assert len(reduce([ImageTokens(rows, shape, None, 1)])[0].kept) == 1
 
 
 def test_trust_in_the_question_lifts_the_discount():
