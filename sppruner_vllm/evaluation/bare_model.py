@@ -19,6 +19,7 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from sppruner_vllm.demo.training.forward import Cache, decode, encode
 from sppruner_vllm.downscale import Grid
+from sppruner_vllm.positions import MediaSpan, initial_positions
 
 CELL: Final = 28
 """Pixels along a side of a visual token."""
@@ -82,22 +83,24 @@ class BareModel:
         content = [*({"type": "image"} for _ in pictures), {"type": "text", "text": question}]
         chat = [{"role": "user", "content": content}]
         text = self._processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-        parts, places, start, visual = [], [], 0, 0
+        parts, stays, spans, length = [], [], [], 0
         left = iter(zip(pictures, kept, strict=True))
         for token in self._ids(text):
             if token != self._image_token:
                 parts.append(self._table[token : token + 1])
-                places.append(torch.full((3, 1), start))
-                start += 1
+                stays.append(torch.tensor([length]))
+                length += 1
                 continue
             picture, indices = next(left)
-            stays = torch.arange(len(picture.rows)) if indices is None else indices
-            row, column = stays // picture.grid[1], stays % picture.grid[1]
-            parts.append(picture.rows[stays])
-            places.append(start + torch.stack((torch.zeros_like(row), row, column)))
-            start += max(picture.grid)
-            visual += len(stays)
-        return Prompt(torch.cat(parts), torch.cat(places, dim=1), visual)
+            shown = torch.arange(len(picture.rows)) if indices is None else indices
+            spans.append(MediaSpan(length, len(picture.rows), (1, *picture.grid)))
+            parts.append(picture.rows[shown])
+            stays.append(length + shown)
+            length += len(picture.rows)
+        positions, _ = initial_positions(length, spans)
+        embedded = torch.cat(parts)
+        words = length - sum(span.length for span in spans)
+        return Prompt(embedded, positions[:, torch.cat(stays)], len(embedded) - words)
 
     @torch.no_grad()
     def answer(self, prompts: Sequence[Prompt], most: int) -> list[str]:

@@ -17,6 +17,7 @@ from transformers import Qwen2TokenizerFast
 
 from sppruner_vllm.demo.tokenizer import build_tokenizer
 from sppruner_vllm.demo.world.questions import Asked
+from sppruner_vllm.positions import MediaSpan, initial_positions
 
 IGNORED: Final = -100
 _SYSTEM: Final = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
@@ -85,14 +86,12 @@ def pack(questions: Sequence[Sequence[Asked]], grid: int, pictures: int) -> Pack
 def _head(grid: int, pictures: int) -> tuple[Tensor, Tensor]:
     """Ids and (3, T) positions of everything before the first question."""
     ids = list(token_ids(_SYSTEM))
-    places = [(index,) * 3 for index in range(len(ids))]
+    spans = []
     for _ in range(pictures):
-        start = max(places[-1]) + 1
-        ids += [*token_ids("<|vision_start|>"), *token_ids("<|image_pad|>") * grid**2, *token_ids("<|vision_end|>")]
-        places.append((start,) * 3)
-        places += [(start + 1, start + 1 + row, start + 1 + column) for row in range(grid) for column in range(grid)]
-        places.append((start + 1 + grid,) * 3)
-    return torch.tensor(ids), torch.tensor(places).T
+        ids += token_ids("<|vision_start|>")
+        spans.append(MediaSpan(len(ids), grid**2, (1, grid, grid)))
+        ids += [*token_ids("<|image_pad|>") * grid**2, *token_ids("<|vision_end|>")]
+    return torch.tensor(ids), initial_positions(len(ids), spans)[0]
 
 
 def _tail(asked: Sequence[Asked], start: int) -> tuple[list[int], list[int], list[int], list[int]]:
