@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sppruner_vllm.demo.world.content import covered
+from sppruner_vllm.demo.world.content import centre_token, covered
 from sppruner_vllm.demo.world.layout import Layout
 
 
@@ -56,7 +56,6 @@ def _cut_one(
             absent |= area
             continue
         stays[index] = len(stays)
-        x, y = item.centre
-        absent[int(y / side), int(x / side)] = False
+        absent[centre_token(item, side)] = False
     pairs = tuple((stays[one], stays[two], where) for one, two, where in layout.pairs if {one, two} <= stays.keys())
     return replace(layout, items=tuple(layout.items[index] for index in stays), pairs=pairs), absent

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from .optimiser import Optimiser
-from .stages import READ, REREAD, Stage, hold_named_directions
+from .stages import Stage, hold_named_directions
 from .student import Student, new_student
 
 SEED: Final = 1
@@ -38,7 +38,7 @@ def train(stage: Stage, folder: Path, steps: int | None = None, until: int | Non
     folder.mkdir(parents=True, exist_ok=True)
     student = new_student(SEED)
     _gather(student, folder, stage)
-    if stage in (READ, REREAD):
+    if stage.holds_named:
         hold_named_directions(student)
     optimiser = Optimiser(stage.parameters(student), stage.rate, steps, stage.cool_down)
     start, averages = _resume(file, student, optimiser)

@@ -31,6 +31,7 @@ class Stage:
     learns: prefixes of the parameters that it changes. rate: highest learning rate. cool_down: share of the steps, at
     the end, over which the rate falls to zero. steps: its usual length.
     draw: a batch, given dice and the share of the stage that is done. loss: what it minimises.
+    holds_named: keep the embeddings of words that name features where the vision encoder is being taught to point.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Stage:
     steps: int
     draw: Callable[[random.Random, float], Lesson]
     loss: Step
+    holds_named: bool = False
 
     def parameters(self, student: Student) -> list[tuple[str, nn.Parameter]]:
         every = (
@@ -64,28 +66,29 @@ def _draw_pictures(dice: random.Random, done: float) -> Lesson:
 def _draw_symbols(dice: random.Random, done: float) -> Lesson:
     """Small pictures first; then pairs and larger ones too."""
     turn = dice.random() if done > 0.3 else 1.0
-    if turn < 0.1:
-        return lesson(dice, 6, LARGE, pictures=2, questions=10, drawn=False)
-    if turn < 0.25:
-        return lesson(dice, 20, SMALL, pictures=2, questions=QUESTIONS, drawn=False)
-    if turn < 0.4:
-        return lesson(dice, 16, MIDDLE, pictures=1, questions=QUESTIONS + 4, drawn=False)
-    if turn < 0.55:
-        return lesson(dice, 10, LARGE, pictures=1, questions=QUESTIONS + 6, drawn=False)
-    return lesson(dice, 24, SMALL, pictures=1, questions=QUESTIONS, drawn=False)
+    return _symbols(dice, turn, (0.1, 0.25, 0.4, 0.55), QUESTIONS + 6)
 
 
 def _draw_harder_symbols(dice: random.Random, done: float) -> Lesson:
     """Mostly as large as what the model is for."""
-    turn = dice.random()
-    if turn < 0.12:
+    return _symbols(dice, dice.random(), (0.12, 0.22, 0.4, 0.8), QUESTIONS + 10)
+
+
+def _symbols(dice: random.Random, turn: float, upto: tuple[float, float, float, float], most: int) -> Lesson:
+    """Scenes of one kind, nothing drawn.
+
+    Args:
+        turn: in [0, 1], says which kind. upto: where those of large pairs, small pairs, middle and large scenes end;
+            small scenes have the rest. most: questions about a large scene.
+    """
+    if turn < upto[0]:
         return lesson(dice, 6, LARGE, pictures=2, questions=10, drawn=False)
-    if turn < 0.22:
+    if turn < upto[1]:
         return lesson(dice, 20, SMALL, pictures=2, questions=QUESTIONS, drawn=False)
-    if turn < 0.4:
+    if turn < upto[2]:
         return lesson(dice, 16, MIDDLE, pictures=1, questions=QUESTIONS + 4, drawn=False)
-    if turn < 0.8:
-        return lesson(dice, 10, LARGE, pictures=1, questions=QUESTIONS + 10, drawn=False)
+    if turn < upto[3]:
+        return lesson(dice, 10, LARGE, pictures=1, questions=most, drawn=False)
     return lesson(dice, 24, SMALL, pictures=1, questions=QUESTIONS, drawn=False)
 
 
@@ -117,7 +120,7 @@ def _together(student: Student, batch: Lesson) -> tuple[Tensor, dict[str, float]
 
 
 def hold_named_directions(student: Student) -> None:
-    """Keep the embeddings of words that name features where the vision encoder is being taught to point."""
+    """Let training leave the embeddings of words that name features as they are."""
     table = student.model.get_input_embeddings().weight
     tokens = [token for token, _ in named_features()]
     table.register_hook(lambda gradient: gradient.index_fill(0, gradient.new_tensor(tokens).long(), 0.0))
@@ -125,9 +128,11 @@ def hold_named_directions(student: Student) -> None:
 
 SEE: Final = Stage("see", (), ("model.model.visual", "reader"), 2e-3, 0.3, 4800, _draw_pictures, _seeing)
 _LANGUAGE: Final = ("model.model.language", "model.lm_head", "probes")
-READ: Final = Stage("read", (), _LANGUAGE, 2e-3, 0.3, 2600, _draw_symbols, _reading)
+READ: Final = Stage("read", (), _LANGUAGE, 2e-3, 0.3, 2600, _draw_symbols, _reading, holds_named=True)
 _ALL: Final = ("model", "reader", "probes")
 TOGETHER: Final = Stage("together", ("see", "read"), _ALL, 3e-4, 1.0, 1200, _draw_all, _together)
-REREAD: Final = Stage("reread", ("together",), _LANGUAGE, 8e-4, 0.9, 2000, _draw_harder_symbols, _reading)
+REREAD: Final = Stage(
+    "reread", ("together",), _LANGUAGE, 8e-4, 0.9, 2000, _draw_harder_symbols, _reading, holds_named=True
+)
 FINISH: Final = Stage("finish", ("together", "reread"), _ALL, 2e-4, 1.0, 1000, _draw_all, _together)
 STAGES: Final = {stage.name: stage for stage in (SEE, READ, TOGETHER, REREAD, FINISH)}

@@ -30,9 +30,8 @@ def content(layout: Layout, grid: int, picture: np.ndarray | None = None) -> np.
         for feature in features(item):
             plane = shown[:, :, FEATURE_INDEX[feature]]
             np.maximum(plane, strength, out=plane)
-        x, y = item.centre
         if item.kind != "clutter":
-            shown[int(y / side), int(x / side), FEATURE_INDEX["centre"]] = 1
+            shown[(*centre_token(item, side), FEATURE_INDEX["centre"])] = 1
     unasked = 1 - shown[:, :, : len(OBJECTS)].max(axis=2, keepdims=True)
     shown[:, :, FEATURE_INDEX["nothing"]] = 1 - shown.max(axis=2)
     light = _imagined(layout.seed, grid) if picture is None else _measured(picture, grid)
@@ -73,9 +72,18 @@ def covered(item: Item, grid: int, side: float) -> np.ndarray:
         side: pixels of the layout along a token's side.
     """
     area: np.ndarray = np.outer(_shares(item, 1, grid, side), _shares(item, 0, grid, side)) > _SEEN[0]
-    x, y = item.centre
-    area[int(y / side), int(x / side)] = True
+    area[centre_token(item, side)] = True
     return area
+
+
+def centre_token(item: Item, side: float) -> tuple[int, int]:
+    """Row and column of the token that holds an item's centre.
+
+    Args:
+        side: pixels of the layout along a token's side.
+    """
+    x, y = item.centre
+    return int(y / side), int(x / side)
 
 
 def _shares(item: Item, axis: int, grid: int, side: float) -> np.ndarray:
