@@ -21,7 +21,7 @@ from .agreement import ABSOLUTE_MS, RELATIVE, Comparison, compare
 from .process import LoadFailed, run_locust
 from .report import Page
 from .tables import Table, number, percent
-from .target import NoServer, Target, machine, serving
+from .target import NoServer, Target, machine, parse, serving
 
 OUT: Final = Path(".cache/loadtest-agree")
 BENCH: Final = "vllm bench serve"
@@ -172,8 +172,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="python -m loadtest.agree", description=__doc__.partition("\n\n")[0], allow_abbrev=False
     )
     add = parser.add_argument
-    add("--url", help="a server that runs (default: one is started as `make serve` does)")
-    add("--model", help="folder or hub name for the server that is started (default: the demo model)")
     add("--runs", type=int, default=3, help="of each tool (default: %(default)s)")
     add("--requests", type=int, default=200, help="per run (default: %(default)s)")
     add("--users", type=int, default=4, help="requests at a time (default: %(default)s)")
@@ -182,13 +180,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--input-tokens", type=int, default=32, help="of the prompt's text (default: %(default)s)")
     add("--output-tokens", type=int, default=32, help="of every answer (default: %(default)s)")
     add("--seed", type=int, default=1, help="of the first run (default: %(default)s)")
-    add("--device", help="what the server runs on, for the report (default: this machine)")
     add("--out", type=Path, default=OUT, help="folder (default: %(default)s)")
-    options, flags = parser.parse_known_args(arguments)
-    options.flags = [flag for flag in flags if flag != "--"]
-    if options.flags and options.url:
-        parser.error(f"unrecognized arguments: {' '.join(options.flags)}")
-    return options
+    return parse(parser, arguments)
 
 
 if __name__ == "__main__":

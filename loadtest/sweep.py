@@ -21,7 +21,7 @@ from .mix import read_ratio, show_ratio
 from .process import LoadFailed, run_locust
 from .slo import Slo, parse_slo
 from .sweep_report import Sweep, write_sweep
-from .target import NoServer, Target, machine, serving
+from .target import NoServer, Target, machine, parse, serving
 
 OUT: Final = Path(".cache/loadtest")
 STOPPED: Final = 130
@@ -69,10 +69,9 @@ def _measure(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    missing = [
-        cell for cell in cells if kept(options.out / "cells" / cell.name, _settings(options, server, cell)) is None
-    ]
-    if missing:  # a cold server would be held against the first cell
+    settings = {cell: _settings(options, server, cell) for cell in cells}
+    results = {cell: kept(options.out / "cells" / cell.name, settings[cell]) for cell in cells}
+    if None in results.values():  # a cold server would be held against the first cell
         everything = {"keep_ratios": ",".join(map(show_ratio, ratios)), "users": max(users), "seed": options.seed}
         many = {"sessions": WARMUP_SESSIONS, "run_time": None, "max_error_ratio": 1.0, "model": server.model}
         run_locust(server.url, options.out / "warm-up", {**_load(options), **everything, **many})
@@ -82,12 +81,12 @@ def _measure(
         for cell in cells:
             bar.update(task, description=f"keep ratio {show_ratio(cell.ratio)}, {cell.users} users")
             folder = options.out / "cells" / cell.name
-            settings = _settings(options, server, cell)
-            result = kept(folder, settings)
+            result = results[cell]
             if result is None:
                 more = {"model": server.model, "warmup": WARMUP, "max_error_ratio": 1.0}
                 result = run_locust(server.url, folder, {**_cell_load(options, cell), **more})
-                keep(folder, settings)
+                keep(folder, settings[cell])
+                results[cell] = result
             measured.append(Measured(cell, result))
             bar.advance(task)
     return measured
@@ -134,8 +133,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="python -m loadtest.sweep", description=__doc__.partition("\n\n")[0], allow_abbrev=False
     )
     add = parser.add_argument
-    add("--url", help="a server that runs (default: one is started as `make serve` does)")
-    add("--model", help="folder or hub name for the server that is started (default: the demo model)")
     add("--ratios", default="1,0.5,0.222,0.111", help="keep ratios (default: %(default)s)")
     add("--users", default="1,2,4,8,16", help="concurrencies (default: %(default)s)")
     add("--seconds", type=int, default=20, help="length of a cell (default: %(default)s)")
@@ -146,13 +143,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--slo", default="ttft:1000,tpot:100", help="limits per request in ms (default: %(default)s)")
     add("--slo-share", type=float, default=0.99, help="share of requests that must keep them (default: %(default)s)")
     add("--seed", type=int, default=1, help="default: %(default)s")
-    add("--device", help="what the server runs on, for the report (default: this machine)")
     add("--out", type=Path, default=OUT, help="folder (default: %(default)s)")
-    options, flags = parser.parse_known_args(arguments)
-    options.flags = [flag for flag in flags if flag != "--"]
-    if options.flags and options.url:
-        parser.error(f"unrecognized arguments: {' '.join(options.flags)}")
-    return options
+    return parse(parser, arguments)
 
 
 if __name__ == "__main__":

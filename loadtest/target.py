@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import signal
@@ -71,6 +72,23 @@ def serving(
             yield target(own)
         finally:
             _stop(process)
+
+
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line that may name the server. What no option takes is vLLM's and comes as `flags`.
+
+    Args:
+        parser: with the command's own options; abbreviations off, so that vLLM's flags are not taken for them.
+    """
+    add = parser.add_argument
+    add("--url", help="a server that runs (default: one is started as `make serve` does)")
+    add("--model", help="folder or hub name for the server that is started (default: the demo model)")
+    add("--device", help="what the server runs on, for the report (default: this machine)")
+    options, flags = parser.parse_known_args(arguments)
+    options.flags = [flag for flag in flags if flag != "--"]
+    if options.flags and options.url:
+        parser.error(f"unrecognized arguments: {' '.join(options.flags)}")
+    return options
 
 
 def target(url: str) -> Target:
