@@ -8,6 +8,11 @@ ARGS ?=
 URL ?=
 DATASET ?=
 OUT ?=
+TOOL ?=
+TARGET ?= cpu
+BASE_IMAGE ?=
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 VENV := .venv/bin
 SOURCES := sppruner_vllm server deploy loadtest tests
@@ -17,7 +22,7 @@ export HF_HUB_OFFLINE ?= $(if $(MODEL),,1)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test lint format eval ablation train-demo bench-smoke bench-overhead loadtest loadtest-agree clean
+.PHONY: help setup serve demo test lint format eval ablation train-demo bench-smoke bench-overhead loadtest loadtest-agree image image-test release clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -68,6 +73,12 @@ loadtest: setup ## Sweep keep ratios by concurrency on a server it starts, or UR
 loadtest-agree: setup ## Compare the load test's figures with `vllm bench serve` on one server; URL, MODEL, OUT, ARGS
 	@$(VENV)/python -m loadtest.agree $(if $(URL),--url $(URL)) $(if $(MODEL),--model $(MODEL)) \
 		$(if $(OUT),--out $(OUT)) $(ARGS)
+
+image: ## Build the image TARGET (cpu or gpu) with TOOL (docker)
+	$(or $(TOOL),docker) build --target $(TARGET) --build-arg REVISION=$$(git rev-parse HEAD) --tag sppruner-vllm:$(VERSION)-$(TARGET) .
+
+image-test: setup ## Build the CPU image and run the API's tests against it in a container; TOOL: docker or podman
+	@TOOL=$(TOOL) BASE_IMAGE=$(BASE_IMAGE) sh deploy/image_test.sh
 
 clean: ## Remove .venv and everything built
 	rm -rf .venv .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -17,6 +18,8 @@ from .errors import UnsupportedSetup
 
 OLDEST: Final = Version("0.32")
 FIRST_UNKNOWN: Final = Version("0.34")
+
+QUEUE_CHUNK: Final = "VLLM_MQ_MAX_CHUNK_BYTES_MB"
 
 _SHIM: Final = "_sppruner_shim"
 
@@ -48,6 +51,31 @@ def register() -> None:
 
     for architecture, path in ARCHITECTURES.items():
         ModelRegistry.register_model(architecture, path)
+    fit_response_queues()
+
+
+def fit_response_queues() -> None:
+    """Give the queues of worker answers the chunk size that VLLM_MQ_MAX_CHUNK_BYTES_MB sets; without it, nothing.
+
+    vLLM 0.32 heeds it for the executor's own queue alone, and wants 240 MiB of /dev/shm for each of the others, where a
+    container has 64 by default. A message larger than a chunk goes by socket. Expiry: vLLM heeding it for all queues.
+    """
+    if (chunk := os.environ.get(QUEUE_CHUNK)) is None:
+        return
+    from vllm.distributed.device_communicators.shm_broadcast import MessageQueue
+
+    original = MessageQueue.__init__
+    if hasattr(original, _SHIM):
+        return
+
+    @functools.wraps(original)
+    def fitted(self: Any, n_reader: int, n_local_reader: int, *args: Any, **kwargs: Any) -> None:
+        if len(args) < 2:  # the second is max_chunk_bytes
+            kwargs.setdefault("max_chunk_bytes", int(chunk) * 2**20)
+        original(self, n_reader, n_local_reader, *args, **kwargs)
+
+    setattr(fitted, _SHIM, True)
+    MessageQueue.__init__ = fitted
 
 
 def serve_parser() -> Any:

@@ -5,31 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from . import places
+from .flags import DEMO_ENVIRONMENT, DEMO_NAME, KV_SPACE, demo_arguments
 from .picture import QUESTIONS, picture_url
 from .server_process import Server, ServerFailed, running_server, server_command, server_url
 
-DEMO_NAME: Final = "sppruner-demo"
 EXAMPLE_RATIO: Final = 0.222
-
-KV_SPACE: Final = "VLLM_CPU_KVCACHE_SPACE"  # GiB
-DEMO_ENVIRONMENT: Final[Mapping[str, str]] = {
-    "HF_HUB_OFFLINE": "1",
-    KV_SPACE: "1",
-    "VLLM_NO_USAGE_STATS": "1",
-}
-
-
-def demo_arguments() -> list[str]:
-    """The command line that serves the demo model on a CPU.
-
-    Blocks of 32 tokens instead of the CPU's 128 let short prompts hit the prefix cache.
-    """
-    options = ["--dtype", "float32", "--max-model-len", "8192", "--block-size", "32", "--enforce-eager"]
-    return ["--model", str(places.MODEL), "--served-model-name", DEMO_NAME, *options]
 
 
 def serve(model: str | None, port: int, keep_ratio: float | None, extra: Sequence[str]) -> int:
@@ -47,7 +31,6 @@ def serve(model: str | None, port: int, keep_ratio: float | None, extra: Sequenc
     arguments = demo_arguments() if model is None else ["--model", model]
     if keep_ratio is not None:
         arguments += ["--keep-ratio", str(keep_ratio)]
-    # Without it the CPU build wants nearly all of the machine's memory for its KV cache.
     environment = DEMO_ENVIRONMENT if model is None else {KV_SPACE: os.environ.get(KV_SPACE, "4")}
     print("Starting the server; on two CPU cores that takes about a minute.", flush=True)
     command = server_command([*arguments, *extra], port)

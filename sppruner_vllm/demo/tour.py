@@ -7,10 +7,10 @@ from typing import Final
 from rich.console import Console
 
 from . import places
+from .flags import DEMO_ENVIRONMENT, DEMO_NAME, demo_arguments
 from .measure import measure
 from .picture import QUESTIONS
 from .report import answers, notes, table
-from .serve import DEMO_ENVIRONMENT, DEMO_NAME, demo_arguments
 from .server_process import ServerFailed, free_port, running_server, server_command, server_url
 
 RATIOS: Final = (1.0, 0.5, 0.222)

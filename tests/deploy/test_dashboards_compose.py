@@ -8,9 +8,13 @@ from pathlib import Path, PurePosixPath
 import pytest
 import yaml
 from panels import DEPLOY, GRAFANA, dashboards
+from sppruner_server.container import DRAIN_SECONDS
+
+from sppruner_vllm import __version__
 
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
+SERVERS = ("sppruner", "sppruner-gpu")
 PROMETHEUS = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
 each_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
 
@@ -21,18 +25,20 @@ def mounts(service) -> dict[PurePosixPath, Path]:
     return {PurePosixPath(inside): DEPLOY / outside for outside, inside, *_ in split}
 
 
-def base_images(service) -> list[str]:
-    """The images that are pulled for a service: its own, or what its own is built on."""
-    if "build" in service:
-        return re.findall(r"^FROM (\S+)", service["build"]["dockerfile_inline"], re.MULTILINE)
-    return [service["image"]]
+@pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if "build" not in service])
+def test_images_of_others_are_pinned_by_version_and_digest(name):
+    assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+[\w.-]*@sha256:[0-9a-f]{64}", SERVICES[name]["image"])
 
 
-@each_service
-def test_images_are_pinned_by_version_and_digest(service):
-    assert base_images(service)
-    for image in base_images(service):
-        assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+[\w.-]*@sha256:[0-9a-f]{64}", image)
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_is_built_from_a_target_of_the_dockerfile(name):
+    service = SERVICES[name]
+    root = (DEPLOY / service["build"]["context"]).resolve()
+    stages = re.findall(r"^FROM \S+ AS (\w+)$", (root / "Dockerfile").read_text(), re.MULTILINE)
+    (target,) = service["profiles"]
+    assert service["build"]["target"] == target
+    assert target in stages
+    assert service["image"] == f"sppruner-vllm:{__version__}-{target}"
 
 
 @each_service
@@ -56,35 +62,14 @@ def test_a_service_is_hardened_checked_and_seen_on_this_machine_alone(service):
 
 def test_services_start_in_order_each_when_the_one_before_is_healthy():
     waits = {name: service.get("depends_on", {}) for name, service in SERVICES.items()}
-    healthy = {"condition": "service_healthy"}
-    assert waits == {"sppruner": {}, "prometheus": {"sppruner": healthy}, "grafana": {"prometheus": healthy}}
+    either = {name: {"condition": "service_healthy", "required": False} for name in SERVERS}
+    grafana = {"prometheus": {"condition": "service_healthy"}}
+    assert waits == {**{name: {} for name in SERVERS}, "prometheus": either, "grafana": grafana}
 
 
-def test_what_the_image_copies_exists():
-    dockerfile = SERVICES["sppruner"]["build"]["dockerfile_inline"]
-    sources = [word for line in re.findall(r"^COPY (.*)$", dockerfile, re.MULTILINE) for word in line.split()[:-1]]
-    root = (DEPLOY / SERVICES["sppruner"]["build"]["context"]).resolve()
-    assert sources
-    assert all(list(root.glob(source)) for source in sources)
-    assert (root / "sppruner_vllm" / "demo" / "model" / "config.json").is_file()
-
-
-def test_the_servers_command_line_is_one_that_it_takes():
-    from sppruner_server.cli import add_flags
-
-    from sppruner_vllm.compat import serve_parser
-    from sppruner_vllm.demo.serve import demo_arguments
-
-    parser = serve_parser()
-    add_flags(parser)
-    service = SERVICES["sppruner"]
-    given, demo = parser.parse_args(service["command"]), parser.parse_args(demo_arguments())
-    assert {name for name, value in vars(given).items() if value != getattr(demo, name)} == {
-        "model",
-        "host",
-        "shutdown_timeout",
-    }
-    assert given.shutdown_timeout < int(service["stop_grace_period"].removesuffix("s"))
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_that_is_stopped_has_the_time_it_gives_to_requests_in_flight(name):
+    assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > DRAIN_SECONDS
 
 
 def test_prometheus_finds_its_configuration_and_the_server():
@@ -97,8 +82,10 @@ def test_prometheus_finds_its_configuration_and_the_server():
         place = PurePosixPath("/etc/prometheus") / name
         assert place in inside or place.parent in inside
     found = yaml.safe_load((DEPLOY / "prometheus" / "targets.yml").read_text())
-    port = next(flag for flag in SERVICES["sppruner"]["command"] if flag.startswith("--port="))
-    assert [target for group in found for target in group["targets"]] == [f"sppruner:{port.removeprefix('--port=')}"]
+    assert [target for group in found for target in group["targets"]] == ["sppruner:8000"]
+    assert "sppruner" in SERVICES["sppruner-gpu"]["networks"]["default"]["aliases"]
+    for name in SERVERS:
+        assert [port.rpartition(":")[2] for port in SERVICES[name]["ports"]] == ["8000"]
 
 
 def test_grafana_gets_its_data_source_with_prometheus_own_interval():

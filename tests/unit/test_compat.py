@@ -62,3 +62,26 @@ def test_the_hooks_we_override_exist_upstream() -> None:
     for hook in hooks:
         assert hook in vars(ReductionProcessorMixin)
         assert hasattr(Processor, hook)
+
+
+def test_the_queues_of_worker_answers_still_need_their_chunk_size_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once vLLM sizes them by VLLM_MQ_MAX_CHUNK_BYTES_MB itself, the shim can go."""
+    from vllm.distributed.device_communicators.shm_broadcast import MessageQueue
+    from vllm.v1.executor import multiproc_executor
+
+    assert "self.worker_response_mq = MessageQueue(1, 1)" in inspect.getsource(multiproc_executor)
+    seen = []
+
+    def init(self, n_reader, n_local_reader, local_reader_ranks=None, max_chunk_bytes=None):
+        seen.append(max_chunk_bytes)
+
+    monkeypatch.setattr(MessageQueue, "__init__", init)
+    compat.fit_response_queues()
+    MessageQueue(1, 1)
+    monkeypatch.setenv(compat.QUEUE_CHUNK, "2")
+    compat.fit_response_queues()
+    compat.fit_response_queues()
+    MessageQueue(1, 1)
+    MessageQueue(1, 1, None, 5)
+    MessageQueue(1, 1, max_chunk_bytes=7)
+    assert seen == [None, 2 * 2**20, 5, 7]

@@ -1,0 +1,54 @@
+#!/bin/sh
+# Builds the CPU image and tests it in a container: make image-test.
+#
+# TOOL is docker or podman; where neither is there, Debian's podman, buildah and debootstrap are installed (as root).
+# BASE_IMAGE is what to build on; without one, and without docker, a base is made of Debian's packages, so that no
+# container registry is needed.
+set -eu
+cd "$(dirname "$0")/.."
+
+image=localhost/sppruner-vllm:test
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+if [ -z "${TOOL:-}" ]; then
+  if command -v docker > /dev/null && docker info > /dev/null 2>&1; then TOOL=docker; else TOOL=podman; fi
+fi
+
+if [ "$TOOL" = docker ]; then
+  docker build --target cpu ${BASE_IMAGE:+--build-arg "BASE_IMAGE=$BASE_IMAGE"} --tag "$image" .
+else
+  for program in podman buildah runc debootstrap iptables; do
+    command -v "$program" > /dev/null && continue
+    apt-get update
+    apt-get install --yes --no-install-recommends \
+      podman buildah runc debootstrap iptables netavark aardvark-dns
+    break
+  done
+  # A storage and limits that need no rights beyond root in a container of its own; a real host has better ones.
+  export STORAGE_DRIVER="${STORAGE_DRIVER:-vfs}"
+  if [ -z "${CONTAINERS_CONF:-}" ]; then
+    export CONTAINERS_CONF="$scratch/containers.conf"
+    cat > "$CONTAINERS_CONF" << EOF
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+runtime = "runc"
+[network]
+network_backend = "netavark"
+EOF
+  fi
+  if [ -z "${BASE_IMAGE:-}" ]; then
+    BASE_IMAGE=localhost/sppruner-base:bookworm
+    mirror=$(sed -n 's/^URIs: *\([^ ]*\/debian\/*\)$/\1/p' /etc/apt/sources.list.d/debian.sources 2> /dev/null | head -n 1)
+    buildah inspect --type image "$BASE_IMAGE" > /dev/null 2>&1 || sh deploy/image_base.sh "$BASE_IMAGE" "$mirror"
+  fi
+  # pip's settings of this machine, and the local folders they name, are lent to the build; nothing of them stays in it.
+  set --
+  for place in $(python3 deploy/pip_places.py); do set -- "$@" --volume "$place:$place:ro"; done
+  buildah build --isolation chroot --format docker --target cpu --build-arg "BASE_IMAGE=$BASE_IMAGE" "$@" --tag "$image" .
+fi
+
+SPPRUNER_TEST_IMAGE=$image SPPRUNER_TEST_TOOL=$TOOL .venv/bin/python -m pytest -q tests/image
