@@ -73,7 +73,7 @@ LABEL org.opencontainers.image.title="sppruner-vllm" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-USER root
+USER 0
 RUN install -d -o 2000 -g 0 -m 0775 /cache /cache/tmp
 COPY --from=wheel /wheels /tmp/wheels
 # What our wheel needs beyond vLLM's own packages is resolved here; vLLM itself must stay what the image has.
