@@ -12,7 +12,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY server server
 COPY sppruner_vllm sppruner_vllm
 RUN /pip/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
- && /pip/bin/pip install --no-cache-dir --no-deps --no-compile --target /app /wheels/*.whl \
+ && /pip/bin/pip install --no-cache-dir --no-deps --target /app /wheels/*.whl \
  && rm -rf /app/bin
 
 # Everything the CPU server needs of others, as locked. torch is the CPU build: from the configured index where it has
@@ -21,7 +21,7 @@ FROM ${BASE_IMAGE} AS packages
 RUN python3 -m venv /pip && python3 -m venv --without-pip /opt/sppruner
 COPY deploy/requirements-serve-cpu.lock /tmp/lock
 RUN torch="$(grep '^torch==' /tmp/lock)+cpu" \
- && pip() { /pip/bin/pip --python /opt/sppruner/bin/python install --no-cache-dir --no-compile --no-deps "$@"; } \
+ && pip() { /pip/bin/pip --python /opt/sppruner/bin/python install --no-cache-dir --no-deps "$@"; } \
  && { pip "$torch" || pip --extra-index-url https://download.pytorch.org/whl/cpu "$torch"; } \
  && pip -r /tmp/lock
 COPY deploy/_sppruner_torchvision_shim.py /tmp/

@@ -15,9 +15,9 @@ if [ -z "${TOOL:-}" ]; then
   if command -v docker > /dev/null && docker info > /dev/null 2>&1; then TOOL=docker; else TOOL=podman; fi
 fi
 
-if [ "$TOOL" = docker ]; then
-  docker build --target cpu ${BASE_IMAGE:+--build-arg "BASE_IMAGE=$BASE_IMAGE"} --tag "$image" .
-else
+# What a build needs on top of the README's command: settings of this machine, of which empty mount points alone stay.
+set --
+if [ "$TOOL" != docker ]; then
   for program in podman buildah runc debootstrap iptables; do
     command -v "$program" > /dev/null && continue
     apt-get update
@@ -26,7 +26,7 @@ else
     break
   done
   # A storage and limits that need no rights beyond root in a container of its own; a real host has better ones.
-  export STORAGE_DRIVER="${STORAGE_DRIVER:-vfs}"
+  export STORAGE_DRIVER="${STORAGE_DRIVER:-vfs}" BUILDAH_ISOLATION=chroot BUILDAH_FORMAT=docker
   if [ -z "${CONTAINERS_CONF:-}" ]; then
     export CONTAINERS_CONF="$scratch/containers.conf"
     cat > "$CONTAINERS_CONF" << EOF
@@ -43,12 +43,12 @@ EOF
   if [ -z "${BASE_IMAGE:-}" ]; then
     BASE_IMAGE=localhost/sppruner-base:bookworm
     mirror=$(sed -n 's/^URIs: *\([^ ]*\/debian\/*\)$/\1/p' /etc/apt/sources.list.d/debian.sources 2> /dev/null | head -n 1)
-    buildah inspect --type image "$BASE_IMAGE" > /dev/null 2>&1 || sh deploy/image_base.sh "$BASE_IMAGE" "$mirror"
+    "$TOOL" image exists "$BASE_IMAGE" || sh deploy/image_base.sh "$BASE_IMAGE" "$mirror"
   fi
-  # pip's settings of this machine, and the local folders they name, are lent to the build; nothing of them stays in it.
-  set --
   for place in $(python3 deploy/pip_places.py); do set -- "$@" --volume "$place:$place:ro"; done
-  buildah build --isolation chroot --format docker --target cpu --build-arg "BASE_IMAGE=$BASE_IMAGE" "$@" --tag "$image" .
 fi
+if [ -n "${BASE_IMAGE:-}" ]; then set -- "$@" --build-arg "BASE_IMAGE=$BASE_IMAGE"; fi
+
+"$TOOL" build --target cpu --tag "$image" "$@" .
 
 SPPRUNER_TEST_IMAGE=$image SPPRUNER_TEST_TOOL=$TOOL .venv/bin/python -m pytest -q tests/image
