@@ -16,6 +16,7 @@ from sppruner_vllm import __version__, metrics
 from sppruner_vllm.config import settings
 from sppruner_vllm.errors import InvalidField
 
+from .drain import DrainMiddleware, Gate, install_drain
 from .engine_watch import install_watch
 from .errors import refuse
 from .renderer import install_gate
@@ -34,6 +35,8 @@ class EndpointPlugin:
     def attach_router(self, app: FastAPI) -> None:
         """Add our routes and the answer to refused fields; vLLM drops its routes of the same path."""
         app.include_router(router)
+        app.state.sppruner_gate = Gate()
+        app.add_middleware(DrainMiddleware, gate=app.state.sppruner_gate)
         app.add_exception_handler(InvalidField, refuse)
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
@@ -42,3 +45,4 @@ class EndpointPlugin:
         install_gate(state.online_renderer)
         install_withdrawal(state.online_renderer.renderer)
         install_watch(engine_client)
+        install_drain(engine_client, state.sppruner_gate)
