@@ -6,7 +6,6 @@ import asyncio
 import threading
 
 import httpx
-
 from sppruner_server.drain import DrainMiddleware, Gate, install_drain
 
 

@@ -1,0 +1,27 @@
+{{- define "sppruner.name" -}}
+{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 53 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 53 | trimSuffix "-" }}{{ end }}
+{{- end }}
+
+{{- define "sppruner.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "sppruner.labels" -}}
+{{ include "sppruner.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "sppruner.secret" -}}
+{{- if .Values.apiKey.existingSecret }}{{ .Values.apiKey.existingSecret }}{{ else if .Values.apiKey.value }}{{ include "sppruner.name" . }}-key{{ end }}
+{{- end }}
+
+{{- define "sppruner.grace" -}}
+{{- $needed := add .Values.shutdown.preStopSeconds .Values.shutdown.drainSeconds }}
+{{- if le (int .Values.shutdown.gracePeriodSeconds) (int $needed) }}
+{{- fail (printf "shutdown.gracePeriodSeconds is %v, but preStopSeconds and drainSeconds make %v already: pods would be killed while they drain" .Values.shutdown.gracePeriodSeconds $needed) }}
+{{- end }}
+{{- .Values.shutdown.gracePeriodSeconds }}
+{{- end }}
