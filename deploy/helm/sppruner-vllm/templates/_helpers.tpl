@@ -18,6 +18,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if .Values.apiKey.existingSecret }}{{ .Values.apiKey.existingSecret }}{{ else if .Values.apiKey.value }}{{ include "sppruner.name" . }}-key{{ end }}
 {{- end }}
 
+{{- define "sppruner.series" -}}
+{{ printf "{namespace=%q,service=%q}" .Release.Namespace (include "sppruner.name" .) }}
+{{- end }}
+
 {{- define "sppruner.grace" -}}
 {{- $needed := add .Values.shutdown.preStopSeconds .Values.shutdown.drainSeconds }}
 {{- if le (int .Values.shutdown.gracePeriodSeconds) (int $needed) }}
