@@ -1,0 +1,176 @@
+"""`python -m sppruner_vllm.evaluation.capacity`: GPUs for a traffic, from what one replica was measured to do.
+
+    python -m sppruner_vllm.evaluation.capacity .cache/loadtest --model MODEL --kv-gib 30 --peak 100
+
+Reads result files of the load test, computes, and asks no server. Formulas and examples: docs/scaling.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from sppruner_vllm.config import validate_keep_ratio
+from sppruner_vllm.demo import places
+from sppruner_vllm.errors import InvalidField
+
+from .capacity_fleet import Layout, Traffic
+from .capacity_memory import DTYPE_BYTES, pool, read_kv_shape
+from .capacity_plan import Plan, Question, make_plan
+from .capacity_rate import Measurement
+from .capacity_report import read_reports
+from .capacity_tokens import Request, read_patches, visual_tokens
+from .capacity_view import document, facts, markdown, table
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the plan. Returns the exit status: 1 when a file or a figure cannot be used."""
+    options = _parser().parse_args(arguments)
+    try:
+        plan = _plan(options)
+        if options.json:
+            options.json.write_text(json.dumps(document(plan), indent=2) + "\n")
+        if options.plot:
+            from .capacity_plot import draw  # imported late: only plots need matplotlib
+
+            draw(plan).savefig(options.plot, dpi=150)
+    except (ValueError, OSError, InvalidField) as problem:
+        Console(stderr=True).print(str(problem), style="red", markup=False, highlight=False, soft_wrap=True)
+        return 1
+    _show(plan, options.markdown)
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    reports = [one for path in options.reports for one in read_reports(path)]
+    request = _request(options, reports)
+    assumed = [_assumed(text, request) for text in options.assume]
+    if both := {one.keep_ratio for one in reports} & {one.keep_ratio for one in assumed}:
+        raise ValueError(f"keep ratio {min(both):g} was measured: it cannot be assumed as well")
+    measured = [*reports, *assumed]
+    ratios = options.ratios or tuple(sorted({one.keep_ratio for one in measured}, reverse=True))
+    if not ratios:
+        raise ValueError("give reports of a load test, --assume, or --ratios for tokens and memory alone")
+    question = Question(
+        request=request,
+        pool=pool(options.kv_gib * 2**30, options.block_size, read_kv_shape(options.model, options.dtype)),
+        traffic=Traffic(options.peak, options.headroom, options.peak_to_mean),
+        layout=Layout(options.gpus, options.spares, options.per_cell, options.regions),
+        ratios=ratios,
+        users=options.users,
+    )
+    return make_plan(question, measured)
+
+
+def _request(options: argparse.Namespace, reports: Sequence[Measurement]) -> Request:
+    """What the flags say; what they leave open is that of the first report."""
+    typical = reports[0].request if reports else None
+    if options.image_size:
+        width, height = options.image_size
+        visual = (visual_tokens(width, height, read_patches(options.model)),) * options.images
+    elif typical is not None:
+        visual = typical.visual
+    else:
+        raise ValueError("without a report, --image-size says what a request shows")
+    text, output = options.text_tokens, options.output_tokens
+    if typical is not None:
+        return Request(visual, typical.text if text is None else text, typical.output if output is None else output)
+    if text is None or output is None:
+        raise ValueError("without a report, --text-tokens and --output-tokens say how long a request is")
+    return Request(visual, text, output)
+
+
+def _assumed(text: str, request: Request) -> Measurement:
+    try:
+        ratio, users, ttft_ms, tpot_ms, rate = map(float, text.split(":"))
+    except ValueError as error:
+        raise ValueError(f"--assume is RATIO:USERS:TTFT_MS:TPOT_MS:TOKENS_PER_S, got {text!r}") from error
+    keep_ratio = validate_keep_ratio(ratio)
+    if not min(users, ttft_ms, tpot_ms, rate) > 0:
+        raise ValueError(f"--assume takes figures above 0, got {text!r}")
+    return Measurement(keep_ratio, users, ttft_ms / 1000, tpot_ms / 1000, rate, request, basis="assumed")
+
+
+def _show(plan: Plan, as_markdown: bool) -> None:
+    if as_markdown:
+        sys.stdout.write(markdown(plan))
+        return
+    console = Console()
+    for fact in facts(plan):
+        console.print(fact, highlight=False)
+    console.print(table(plan))
+    for warning in plan.warnings:
+        console.print(warning, style="yellow", highlight=False, markup=False)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sppruner_vllm.evaluation.capacity", description=__doc__.partition("\n\n")[0]
+    )
+    add = parser.add_argument
+    add("reports", type=Path, nargs="*", help="result.json of a load test, or a folder of them, such as a sweep's")
+    add("--assume", action="append", default=[], metavar="RATIO:USERS:TTFT_MS:TPOT_MS:TOKENS_PER_S")
+    add("--model", type=Path, default=places.MODEL, help="checkpoint folder; its JSON files are read, no weights")
+    add("--ratios", type=_ratios, help="keep ratios, with commas between (default: those measured)")
+    add("--users", type=float, help="concurrency of a replica (default: the most that kept the SLO)")
+    replica = parser.add_argument_group("a replica")
+    add = replica.add_argument
+    add("--kv-gib", type=_positive, required=True, help="GiB of KV cache; vLLM's log says it when it starts")
+    add("--block-size", type=_count, default=16, help="tokens of a KV block (default: %(default)s)")
+    add("--dtype", choices=DTYPE_BYTES, help="of the KV cache (default: the checkpoint's)")
+    add("--gpus", type=_count, default=1, help="GPUs of a replica (default: %(default)s)")
+    asked = parser.add_argument_group("a request (default: as measured)")
+    add = asked.add_argument
+    add("--image-size", type=_size, help="WIDTHxHEIGHT in pixels")
+    add("--images", type=_count, default=1, help="images of that size (default: %(default)s)")
+    add("--text-tokens", type=_positive, help="prompt tokens that are not visual")
+    add("--output-tokens", type=_positive, help="tokens of an answer")
+    fleet = parser.add_argument_group("the fleet")
+    add = fleet.add_argument
+    add("--peak", type=_positive, default=1.0, help="requests per second at the peak (default: %(default)s)")
+    add("--headroom", type=float, default=0.3, help="share of a replica left free then (default: %(default)s)")
+    add("--peak-to-mean", type=float, default=3.0, help="peak over a month's mean (default: %(default)s)")
+    add("--spares", type=int, default=1, help="replicas of a cell that may be down (default: %(default)s)")
+    add("--per-cell", type=_count, help="most replicas behind one balancer (default: all)")
+    add("--regions", type=_count, default=1, help="of which one may be lost when there are several (default: 1)")
+    shown = parser.add_argument_group("output")
+    add = shown.add_argument
+    add("--markdown", action="store_true", help="print Markdown")
+    add("--json", type=Path, help="write all figures to a file")
+    add("--plot", type=Path, help="write a picture")
+    return parser
+
+
+def _ratios(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(validate_keep_ratio(float(part)) for part in text.split(","))
+    except InvalidField as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, height = (_count(side) for side in text.split("x"))
+    return width, height
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("must be above 0")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

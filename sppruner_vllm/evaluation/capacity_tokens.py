@@ -1,0 +1,94 @@
+"""Capacity, tokens: how long a prompt is when its images keep a part of their visual tokens.
+
+Images are resized by transformers' own function for Qwen2.5-VL; the rest is arithmetic. docs/scaling.md, "Tokens".
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from sppruner_vllm.config import retained_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Patches:
+    """How a model's image processor cuts an image, by the names of preprocessor_config.json.
+
+    patch_size: pixels along a patch. merge_size: patches along a visual token. min_pixels, max_pixels: an image is
+    enlarged or made smaller until it lies between them.
+    """
+
+    patch_size: int
+    merge_size: int
+    min_pixels: int
+    max_pixels: int
+
+    @property
+    def cell(self) -> int:
+        """Pixels along one visual token: patch_size x merge_size, 28 on Qwen2.5-VL."""
+        return self.patch_size * self.merge_size
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a typical request holds.
+
+    visual: visual tokens of each of its images, before reduction; empty for text alone.
+    text: all other prompt tokens: the question, the template, marks around images. May be a mean, as output may.
+    output: tokens of the answer.
+    """
+
+    visual: tuple[int, ...]
+    text: float
+    output: float
+
+    @property
+    def original(self) -> int:
+        return sum(self.visual)
+
+
+def read_patches(folder: Path) -> Patches:
+    """The image processor's settings of a checkpoint folder.
+
+    Raises:
+        ValueError: the file misses one of them.
+    """
+    path = folder / "preprocessor_config.json"
+    config = json.loads(path.read_text())
+    size = config.get("size") or {}
+    try:
+        return Patches(
+            config["patch_size"],
+            config["merge_size"],
+            config["min_pixels"] if "min_pixels" in config else size["shortest_edge"],
+            config["max_pixels"] if "max_pixels" in config else size["longest_edge"],
+        )
+    except KeyError as missing:
+        raise ValueError(f"{path} names no {missing.args[0]}") from missing
+
+
+def visual_tokens(width: int, height: int, patches: Patches) -> int:
+    """Visual tokens of an image: (height' / cell) x (width' / cell).
+
+    height' and width' are the sides after the image processor rounded them to whole cells, within its pixel bounds.
+
+    Raises:
+        ValueError: one side is more than 200 times the other, which the image processor refuses.
+    """
+    # Imported late: it loads torch, which nothing else here needs.
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+    rows, columns = smart_resize(height, width, patches.cell, patches.min_pixels, patches.max_pixels)
+    return int((rows // patches.cell) * (columns // patches.cell))
+
+
+def retained(request: Request, keep_ratio: float) -> int:
+    """Visual tokens that a request keeps: the sum over its images of ceil(tokens x keep_ratio), at least 2 each."""
+    return sum(retained_tokens(tokens, keep_ratio) for tokens in request.visual)
+
+
+def prompt_tokens(request: Request, keep_ratio: float) -> float:
+    """Prompt length as `usage.prompt_tokens` tells it: text + retained visual tokens."""
+    return request.text + retained(request, keep_ratio)
