@@ -22,7 +22,7 @@ export HF_HUB_OFFLINE ?= $(if $(MODEL),,1)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test lint format eval ablation train-demo bench-smoke bench-overhead loadtest loadtest-agree image image-test release clean
+.PHONY: help setup serve demo test lint format eval ablation train-demo bench-smoke bench-overhead loadtest loadtest-agree capacity image image-test release clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -73,6 +73,9 @@ loadtest: setup ## Sweep keep ratios by concurrency on a server it starts, or UR
 loadtest-agree: setup ## Compare the load test's figures with `vllm bench serve` on one server; URL, MODEL, OUT, ARGS
 	@$(VENV)/python -m loadtest.agree $(if $(URL),--url $(URL)) $(if $(MODEL),--model $(MODEL)) \
 		$(if $(OUT),--out $(OUT)) $(ARGS)
+
+capacity: setup ## Size a fleet from the load test's results in .cache/loadtest; ARGS, for instance --peak 100
+	@$(VENV)/python -m sppruner_vllm.evaluation.capacity .cache/loadtest $(ARGS)
 
 image: ## Build the image TARGET (cpu or gpu) with TOOL (docker)
 	$(or $(TOOL),docker) build --target $(TARGET) --build-arg REVISION=$$(git rev-parse HEAD) --tag sppruner-vllm:$(VERSION)-$(TARGET) .
