@@ -83,5 +83,8 @@ image: ## Build the image TARGET (cpu or gpu) with TOOL (docker)
 image-test: setup ## Build the CPU image and run the API's tests against it in a container; TOOL: docker or podman
 	@TOOL=$(TOOL) BASE_IMAGE=$(BASE_IMAGE) sh deploy/image_test.sh
 
+release: setup ## Make wheel, sdist, bill of materials and checksums in dist/
+	@$(VENV)/python deploy/release/release.py $(ARGS)
+
 clean: ## Remove .venv and everything built
-	rm -rf .venv .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
