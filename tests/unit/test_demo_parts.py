@@ -30,8 +30,10 @@ class Healthy(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Healthy).serve_forever()
 """
 
+# A suite that a shell runs in the background inherits a SIGINT that is ignored; a person's terminal does not.
 HOLD_UNTIL_TOLD = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from sppruner_vllm.demo.server_process import running_server, server_url
 port, pid_file = int(sys.argv[2]), sys.argv[3]
