@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -74,7 +73,6 @@ def main() -> None:
         os.environ.setdefault(name, value)
     if folder := os.environ.get("TMPDIR"):  # a volume mounted over its parent begins empty
         Path(folder).mkdir(parents=True, exist_ok=True)
-        tempfile.tempdir = None
     serve(command_line(given))
 
 

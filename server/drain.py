@@ -14,17 +14,16 @@ from typing import Any, Final
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .errors import ErrorBody, ErrorObject
+
 ALWAYS_OPEN: Final = frozenset({"/metrics"})
 """How a drain goes is worth watching. /health is not among them: 503 there takes the replica out of rotation."""
 
-REFUSAL: Final = {
-    "error": {
-        "message": "the server is stopping; send the request again",
-        "type": "server_error",
-        "param": None,
-        "code": "shutting_down",
-    }
-}
+REFUSAL: Final = ErrorBody(
+    error=ErrorObject(
+        message="the server is stopping; send the request again", type="server_error", code="shutting_down"
+    )
+).model_dump()
 
 HEADERS: Final = {
     "retry-after": "1",

@@ -12,7 +12,7 @@ import os
 import random
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +74,22 @@ def serving(model: Path, log: Path, *flags: str, env: Mapping[str, str] | None =
         raise RuntimeError(f"{failure}:\n{log_tail(log)}") from failure
 
 
+@contextmanager
+def program(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that runs as long as the block lasts, its output in a file."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
 def _group(pid: int) -> int | None:
     try:
         return os.getpgid(pid)
@@ -113,13 +129,13 @@ def responses_body(*urls: str, text: str = "what is this", **fields: object) -> 
     return {"model": MODEL_NAME, "input": [message], "max_output_tokens": 4, "temperature": 0, **fields}
 
 
-def eventually(condition: Callable[[], bool], within: float = WAIT_SECONDS) -> bool:
-    """Whether the condition comes true within some seconds."""
+def eventually(condition: Callable[[], bool], within: float = WAIT_SECONDS, every: float = 0.05) -> bool:
+    """Whether the condition comes true within some seconds, asked every so many."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         if condition():
             return True
-        time.sleep(0.05)
+        time.sleep(every)
     return False
 
 

@@ -55,8 +55,8 @@ def main(arguments: list[str]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         MANIFESTS.write_text(manifests())
-    elif old := [*stale(files), *stale({**files, MANIFESTS: manifests()})]:
-        sys.exit("not current: " + ", ".join(sorted({str(path.relative_to(DEPLOY)) for path in old})))
+    elif old := stale({**files, MANIFESTS: manifests()}):
+        sys.exit("not current: " + ", ".join(sorted(str(path.relative_to(DEPLOY)) for path in old)))
 
 
 if __name__ == "__main__":

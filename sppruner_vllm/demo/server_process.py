@@ -80,7 +80,7 @@ def running_server(
         ServerFailed: it never became ready, or another process has the port.
     """
     with _termination_as_exit(), _output(log) as output:
-        if _answers(url):  # its answers would pass for our server's
+        if answers(url):  # its answers would pass for our server's
             raise ServerFailed(f"another server already listens at {url}")
         process = subprocess.Popen(  # noqa: S603 (our own command)
             command, env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True
@@ -99,14 +99,15 @@ def _wait_until_ready(
     while (waited := time.monotonic() - start) < limit:
         if process.poll() is not None:
             raise ServerFailed(f"the server ended with status {process.returncode} before it was ready")
-        if _answers(url):
+        if answers(url):
             return
         on_wait(waited)
         time.sleep(0.5)
     raise ServerFailed(f"the server was not ready after {limit:.0f} s")
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a server at `url` says that it is healthy."""
     try:
         return httpx.get(f"{url}/health", timeout=5).is_success
     except httpx.TransportError:

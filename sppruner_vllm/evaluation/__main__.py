@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sppruner_vllm.demo import places
 
+from .arguments import count
 from .bootstrap import DEFAULT_RESAMPLES, FEWEST_RESAMPLES
 from .conditions import DEFAULT_METHODS, DEFAULT_RATIOS, FULL, conditions
 from .dataset import DEMO
@@ -65,12 +66,10 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("--dataset", default=DEMO, help="demo, or a JSONL file (default: %(default)s)")
     run.add_argument("--methods", type=_names, default=DEFAULT_METHODS, help="with commas between (default: all ten)")
     run.add_argument("--ratios", type=_ratios, default=DEFAULT_RATIOS, help="with commas between; 1 is always measured")
-    run.add_argument("--limit", type=_count, help="ask at most so many questions")
+    run.add_argument("--limit", type=count, help="ask at most so many questions")
     run.add_argument("--seed", type=int, default=0, help="of the demo's scenes, the sampler and the bootstrap")
-    run.add_argument(
-        "--concurrency", type=_count, default=4, help="requests under way at a time (default: %(default)s)"
-    )
-    run.add_argument("--max-tokens", type=_count, default=32, help="longest answer (default: %(default)s)")
+    run.add_argument("--concurrency", type=count, default=4, help="requests under way at a time (default: %(default)s)")
+    run.add_argument("--max-tokens", type=count, default=32, help="longest answer (default: %(default)s)")
     run.add_argument("--instruction", default="", help='text after each question, as in "Answer with one word."')
     run.add_argument("--focus-query", help="steer every selection by this text in place of the question")
     _add_report_options(run)
@@ -105,13 +104,6 @@ def _ratios(text: str) -> tuple[float, ...]:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return ratios
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
 
 
 def _resamples(text: str) -> int:

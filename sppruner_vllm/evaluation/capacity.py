@@ -19,6 +19,7 @@ from sppruner_vllm.config import validate_keep_ratio
 from sppruner_vllm.demo import places
 from sppruner_vllm.errors import InvalidField
 
+from .arguments import count
 from .capacity_fleet import Layout, Traffic
 from .capacity_memory import DTYPE_BYTES, pool, read_kv_shape
 from .capacity_plan import Plan, Question, make_plan
@@ -121,13 +122,13 @@ def _parser() -> argparse.ArgumentParser:
     replica = parser.add_argument_group("a replica")
     add = replica.add_argument
     add("--kv-gib", type=_positive, required=True, help="GiB of KV cache; vLLM's log says it when it starts")
-    add("--block-size", type=_count, default=16, help="tokens of a KV block (default: %(default)s)")
+    add("--block-size", type=count, default=16, help="tokens of a KV block (default: %(default)s)")
     add("--dtype", choices=DTYPE_BYTES, help="of the KV cache (default: the checkpoint's)")
-    add("--gpus", type=_count, default=1, help="GPUs of a replica (default: %(default)s)")
+    add("--gpus", type=count, default=1, help="GPUs of a replica (default: %(default)s)")
     asked = parser.add_argument_group("a request (default: as measured)")
     add = asked.add_argument
     add("--image-size", type=_size, help="WIDTHxHEIGHT in pixels")
-    add("--images", type=_count, default=1, help="images of that size (default: %(default)s)")
+    add("--images", type=count, default=1, help="images of that size (default: %(default)s)")
     add("--text-tokens", type=_positive, help="prompt tokens that are not visual")
     add("--output-tokens", type=_positive, help="tokens of an answer")
     fleet = parser.add_argument_group("the fleet")
@@ -136,8 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--headroom", type=float, default=0.3, help="share of a replica left free then (default: %(default)s)")
     add("--peak-to-mean", type=float, default=3.0, help="peak over a month's mean (default: %(default)s)")
     add("--spares", type=int, default=1, help="replicas of a cell that may be down (default: %(default)s)")
-    add("--per-cell", type=_count, help="most replicas behind one balancer (default: all)")
-    add("--regions", type=_count, default=1, help="of which one may be lost when there are several (default: 1)")
+    add("--per-cell", type=count, help="most replicas behind one balancer (default: all)")
+    add("--regions", type=count, default=1, help="of which one may be lost when there are several (default: 1)")
     shown = parser.add_argument_group("output")
     add = shown.add_argument
     add("--markdown", action="store_true", help="print Markdown")
@@ -154,15 +155,8 @@ def _ratios(text: str) -> tuple[float, ...]:
 
 
 def _size(text: str) -> tuple[int, int]:
-    width, height = (_count(side) for side in text.split("x"))
+    width, height = (count(side) for side in text.split("x"))
     return width, height
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
 
 
 def _positive(text: str) -> float:

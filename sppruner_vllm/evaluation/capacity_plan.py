@@ -77,17 +77,19 @@ def make_plan(question: Question, measured: Sequence[Measurement]) -> Plan:
             warnings.append(f"Keep ratio {ratio:g} was not measured with {question.users:g} users.")
         else:
             warnings.append(f"Keep ratio {ratio:g} kept the SLO with no number of users that was measured.")
-    rows = [_row(ratio, question, loads) for ratio in question.ratios]
-    for row in rows:
-        warnings += _warnings(row, question, loads)
+    rows = []
+    for ratio in question.ratios:
+        load = at_ratio(ratio, loads)
+        row = _row(ratio, question, load)
+        rows.append(row)
+        warnings += _warnings(row, question, load)
     return Plan(question, tuple(rows), tuple(warnings))
 
 
-def _row(ratio: float, question: Question, loads: Sequence[Measurement]) -> Row:
+def _row(ratio: float, question: Question, load: Measurement | None) -> Row:
     request = question.request
     prompt = prompt_tokens(request, ratio)
     fit = concurrent_requests(prompt, request.output, question.pool)
-    load = at_ratio(ratio, loads)
     rate = replica_rate(load, request.output, fit) if load is not None and fit else None
     return Row(
         keep_ratio=ratio,
@@ -101,7 +103,7 @@ def _row(ratio: float, question: Question, loads: Sequence[Measurement]) -> Row:
     )
 
 
-def _warnings(row: Row, question: Question, loads: Sequence[Measurement]) -> list[str]:
+def _warnings(row: Row, question: Question, load: Measurement | None) -> list[str]:
     name = f"Keep ratio {row.keep_ratio:g}"
     if row.fit == 0:
         return [f"{name}: not one request fits the KV cache."]
@@ -111,7 +113,6 @@ def _warnings(row: Row, question: Question, loads: Sequence[Measurement]) -> lis
         return [f"{name}: the rate was given, not measured by this load test."]
     if row.rate.basis == "measured":
         return []
-    load = at_ratio(row.keep_ratio, loads)
     why = []
     if load is None or load.basis == "scaled":
         why.append("the ratio was not measured; its rate is a straight line between its neighbours")

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from .capacity_memory import usage
 from .capacity_plan import Plan, Row
+from .markdown import markdown_table
 
 _NONE: Final = "—"
 
@@ -67,9 +68,7 @@ def facts(plan: Plan) -> tuple[str, ...]:
 def markdown(plan: Plan) -> str:
     """Facts, table and warnings."""
     head, *body = lines(plan)
-    rule = ("---", *("---:" for _ in plan.rows))
-    cells = "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *body))
-    parts = ["\n".join(f"- {fact}" for fact in facts(plan)), cells]
+    parts = ["\n".join(f"- {fact}" for fact in facts(plan)), markdown_table(head, body)]
     if plan.warnings:
         parts.append("\n".join(f"- {warning}" for warning in plan.warnings))
     return "\n\n".join(parts) + "\n"

@@ -29,7 +29,7 @@ def markdown(header: Header, summary: Summary, plots: Sequence[str]) -> str:
         f"# {header.model}: answers against keep ratio",
         _scope(header, summary),
         "## Accuracy and cost",
-        _table(
+        markdown_table(
             ["method", "keep ratio", "visual tokens", "accuracy, %", "of full, %", "TTFT, ms", "questions/s"],
             (_figures_row(row) for row in summary.rows),
         ),
@@ -41,7 +41,7 @@ def markdown(header: Header, summary: Summary, plots: Sequence[str]) -> str:
             "Difference in percentage points at equal keep ratio, question by question. A win's interval lies above 0, "
             f"a loss's below; anything else is a tie. Families: wins / ties / losses over {len(summary.families)}. "
             "The intervals are not corrected for the number of comparisons.",
-            _table(
+            markdown_table(
                 ["method", "keep ratio", "difference", "overall", "families", "lost families"],
                 map(_verdict_row, compared),
             ),
@@ -49,7 +49,7 @@ def markdown(header: Header, summary: Summary, plots: Sequence[str]) -> str:
     if len(summary.families) > 1:
         parts += [
             "## Accuracy by family, %",
-            _table(
+            markdown_table(
                 [
                     "method",
                     "keep ratio",
@@ -122,7 +122,8 @@ def _percent(interval: Interval | None, sign: str = "") -> str:
     return f"{value} [{interval.low * 100:{sign}.1f}, {interval.high * 100:{sign}.1f}]"
 
 
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose first column is text and whose others are figures."""
     numeric = ["---" if index == 0 else "---:" for index in range(len(titles))]
     lines = [titles, numeric, *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,13 +17,11 @@ import httpx
 import yaml
 from rulebook import SHIPPED
 
-from serving import Server, eventually, log_tail
+from serving import Server, eventually, log_tail, program
 from sppruner_vllm.demo.server_process import HOST, free_port, server_url
 
 INTERVAL = "2s"
 """Of scrapes and of rules: a busy machine takes up to a second to render /metrics."""
-
-STOP_SECONDS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +82,11 @@ def scraped(server: Server, prometheus: Path, folder: Path) -> Iterator[Stack]:
         f"--web.listen-address={HOST}:{port}",
         "--log.level=warn",
     ]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
     stack = Stack(server_url(port), server)
-    try:
+    with program(command, log) as process:
         if not eventually(lambda: process.poll() is not None or _has_scraped(stack)) or process.poll() is not None:
             raise RuntimeError(f"Prometheus has nothing of the server:\n{log_tail(log)}")
         yield stack
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def configuration(server: Server, folder: Path) -> Path:

@@ -7,20 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from sppruner_release.packages import sources
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent
 
 
-def tracked() -> list[Path]:
-    """The files of the checkout, without what git ignores."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return [ROOT / name for name in listed.splitlines() if (ROOT / name).is_file()]
-
-
 def is_shell(file: Path) -> bool:
-    with file.open("rb") as opened:
+    with (ROOT / file).open("rb") as opened:
         return opened.readline().rstrip() in {b"#!/bin/sh", b"#!/usr/bin/env bash", b"#!/bin/bash"}
 
 
@@ -34,14 +28,13 @@ def test_the_dockerfile():
 
 
 def test_shell_scripts():
-    scripts = [file for file in tracked() if is_shell(file)]
+    scripts = [file for file in sources(ROOT) if is_shell(file)]
     assert {"run", "image_test.sh"} <= {file.name for file in scripts}
     lint("shellcheck", "--enable=all", "--exclude=SC2250,SC2312", *scripts)
 
 
 def test_yaml():
-    # Relative, for so are the paths that .yamllint.yaml leaves out.
-    files = [file.relative_to(ROOT) for file in tracked() if file.suffix in {".yaml", ".yml"}]
+    files = [file for file in sources(ROOT) if file.suffix in {".yaml", ".yml"}]
     assert len(files) >= 8
     lint("yamllint", "--strict", *files)
 

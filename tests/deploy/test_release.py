@@ -15,11 +15,8 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from fresh import ROOT, Fresh, fresh_environment
-
-sys.path.insert(0, str(ROOT / "deploy" / "release"))
-
-from sppruner_release import licences, locks, packages, versions  # isort: skip
-from sppruner_release.sbom import sbom  # isort: skip
+from sppruner_release import licences, locks, packages, versions
+from sppruner_release.sbom import sbom
 
 VERSION = versions.project_version(ROOT)
 FOLDERS = {"sppruner_vllm": "sppruner_vllm", "server": "sppruner_server"}
@@ -116,6 +113,12 @@ def test_another_version_is_found_wherever_it_stands(tmp_path: Path, name: str, 
 
 def test_the_release_starts_with_a_comparison_of_versions() -> None:
     program = ROOT / "deploy" / "release" / "release.py"
+    done = subprocess.run([sys.executable, program, "--check"], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_serving_lock_is_current() -> None:
+    program = ROOT / "deploy" / "release" / "serving_lock.py"
     done = subprocess.run([sys.executable, program, "--check"], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -8,18 +8,15 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from sppruner_vllm.demo.server_process import free_port
+from serving import eventually
+from sppruner_vllm.demo.server_process import Server, free_port, running_server, server_url
 
 IMAGE = os.environ.get("SPPRUNER_TEST_IMAGE", "")
 TOOL = os.environ.get("SPPRUNER_TEST_TOOL", "docker")
@@ -65,17 +62,10 @@ class Container:
 class Process:
     """The image's entry point without the image."""
 
-    def __init__(self, log: Path) -> None:
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, server: Server, log: Path) -> None:
+        self.url = server.url
+        self._process = server.process
         self._log = log
-        command = [sys.executable, "-m", "sppruner_server.container", "--port", str(port)]
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
-
-    def healthy(self) -> bool:
-        assert self._process.poll() is None, self.log()
-        return httpx.get(f"{self.url}/health", timeout=10).is_success
 
     def terminate(self) -> None:
         self._process.terminate()
@@ -85,11 +75,6 @@ class Process:
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
-
-    def remove(self) -> None:
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
 
 
 def tool(*arguments: str) -> str:
@@ -109,21 +94,16 @@ def started(log: Path, user: str = "2000:0") -> Iterator[Container | Process]:
         log: where a process's output goes; a container's tool keeps it.
         user: UID and GID of a container's processes.
     """
-    endpoint = Container(user) if IMAGE else Process(log)
+    if not IMAGE:
+        port = free_port()
+        command = [sys.executable, "-m", "sppruner_server.container", "--port", str(port)]
+        with running_server(command, server_url(port), {}, log=log, limit=START_SECONDS) as server:
+            yield Process(server, log)
+        return
+    container = Container(user)
     try:
-        _wait(endpoint)
-        yield endpoint
+        if not eventually(container.healthy, START_SECONDS, every=1):
+            raise RuntimeError(f"not healthy after {START_SECONDS} s:\n{container.log()}")
+        yield container
     finally:
-        endpoint.remove()
-
-
-def _wait(endpoint: Container | Process) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if endpoint.healthy():
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(1)
-    raise RuntimeError(f"not healthy after {START_SECONDS} s:\n{endpoint.log()}")
+        container.remove()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,13 +13,12 @@ import httpx
 import yaml
 from replicas import Replica
 
-from serving import eventually, log_tail
+from serving import eventually, log_tail, program
 from sppruner_vllm.demo.server_process import HOST, free_port, server_url
 
 ENVOY = Path(sys.executable).parent / "envoy"
 SHIPPED = Path(__file__).parents[2] / "deploy" / "envoy" / "envoy.yaml"
 AFFINITY_HEADER = "x-sppruner-affinity"
-STOP_SECONDS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +57,12 @@ def balanced(several: Sequence[Replica], folder: Path) -> Iterator[Balancer]:
     config, log = folder / "envoy.yaml", folder / "envoy.log"
     config.write_text(rendered(several, port, admin))
     command = [str(ENVOY), "-c", str(config), "--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
     balancer = Balancer(server_url(port), server_url(admin))
-    try:
+    with program(command, log) as process:
         eventually(lambda: process.poll() is not None or _ready(balancer, several))
         if process.poll() is not None or not _ready(balancer, several):
             raise RuntimeError(f"Envoy is not ready:\n{log_tail(log)}")
         yield balancer
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def rendered(several: Sequence[Replica], port: int, admin: int) -> str:

