@@ -13,9 +13,9 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from sppruner_vllm.compat import serve_parser
-from sppruner_vllm.config import Settings, settings
-from sppruner_vllm.methods import request_methods
+from sppruner_vllm.recipes import request_methods
 from sppruner_vllm.reduction import BrokenMethod
+from sppruner_vllm.settings import Settings, settings
 
 FLAGS: Final = {
     "keep_ratio": "--keep-ratio",

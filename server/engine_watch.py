@@ -14,8 +14,8 @@ from typing import Any
 
 from vllm.sampling_params import RequestOutputKind
 
-from sppruner_vllm.accounting import VisualTokens, visual_tokens_of
-from sppruner_vllm.metrics import count_output, count_prefill, observe_first_token
+from sppruner_vllm.metrics.events import count_output, count_prefill, observe_first_token
+from sppruner_vllm.planning.accounting import VisualTokens, visual_tokens_of
 
 from .record import RequestRecord, current_record
 from .tracing import engine_trace_headers

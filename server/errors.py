@@ -1,6 +1,6 @@
 """How a refused request is answered: OpenAI's error object, with a string code from a closed vocabulary.
 
-The codes of our own are those of `sppruner_vllm.metric_families.RejectedReason`. All are HTTP 400.
+The codes of our own are those of `sppruner_vllm.metrics.families.RejectedReason`. All are HTTP 400.
 """
 
 from __future__ import annotations

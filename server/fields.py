@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sppruner_vllm.config import REQUEST_FIELDS, settings, validate_request
 from sppruner_vllm.errors import InvalidField
-from sppruner_vllm.methods import request_methods
+from sppruner_vllm.recipes import request_methods
+from sppruner_vllm.request import REQUEST_FIELDS, validate_request
+from sppruner_vllm.settings import settings
 
 
 def reduction_fields(request: Any) -> dict[str, object]:

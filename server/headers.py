@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sppruner_vllm.accounting import VisualTokens
+from sppruner_vllm.planning.accounting import VisualTokens
 
 ORIGINAL: Final = "x-sppruner-visual-tokens-original"
 RETAINED: Final = "x-sppruner-visual-tokens-retained"

@@ -13,8 +13,8 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from sppruner_vllm.metric_families import Outcome
-from sppruner_vllm.metrics import count_rejection, count_request, count_visual_tokens, in_flight
+from sppruner_vllm.metrics.events import count_rejection, count_request, count_visual_tokens, in_flight
+from sppruner_vllm.metrics.families import Outcome
 
 from .record import RequestRecord, recording
 from .tracing import note_outcome, request_span

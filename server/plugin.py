@@ -12,9 +12,10 @@ import vllm
 from fastapi import FastAPI
 from starlette.datastructures import State
 
-from sppruner_vllm import __version__, metrics
-from sppruner_vllm.config import settings
+from sppruner_vllm import __version__
 from sppruner_vllm.errors import InvalidField
+from sppruner_vllm.metrics import events
+from sppruner_vllm.settings import settings
 
 from .drain import DrainMiddleware, Gate, install_drain
 from .engine_watch import install_watch
@@ -41,7 +42,7 @@ class EndpointPlugin:
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
         """Put the gate before the one renderer that all endpoints share, and watch the engine behind it."""
-        metrics.start(__version__, vllm.__version__, settings())
+        events.start(__version__, vllm.__version__, settings())
         install_gate(state.online_renderer)
         install_withdrawal(state.online_renderer.renderer)
         install_watch(engine_client)

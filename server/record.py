@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
-from sppruner_vllm.accounting import VisualTokens
-from sppruner_vllm.metric_families import Outcome
+from sppruner_vllm.metrics.families import Outcome
+from sppruner_vllm.planning.accounting import VisualTokens
 
 
 @dataclass(slots=True)

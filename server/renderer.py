@@ -14,7 +14,7 @@ from typing import Any
 from vllm.entrypoints.generate.base.protocol import validate_request_mm_kwargs
 from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 
-from sppruner_vllm.accounting import visual_tokens_of
+from sppruner_vllm.planning.accounting import visual_tokens_of
 
 from .errors import image_refusal, truncation_refusal
 from .fields import check, foreign_kwargs, reduction_fields

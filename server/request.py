@@ -13,7 +13,7 @@ from vllm.entrypoints.anthropic.protocol import AnthropicCountTokensRequest, Ant
 from vllm.entrypoints.openai.chat_completion.protocol import BatchChatCompletionRequest, ChatCompletionRequest
 from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 
-from sppruner_vllm.config import MAX_FOCUS_QUERY_CHARS
+from sppruner_vllm.request import MAX_FOCUS_QUERY_CHARS
 
 
 def _documented(**schema: object) -> Any:

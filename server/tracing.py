@@ -16,8 +16,8 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 from vllm.tracing import extract_trace_context
 
-from sppruner_vllm.accounting import VisualTokens
-from sppruner_vllm.metric_families import Outcome
+from sppruner_vllm.metrics.families import Outcome
+from sppruner_vllm.planning.accounting import VisualTokens
 
 REQUEST: Final = "sppruner.request"
 VALIDATE: Final = "sppruner.validate"

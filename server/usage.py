@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from sppruner_vllm.accounting import VisualTokens
+from sppruner_vllm.planning.accounting import VisualTokens
 
 FIELD: Final = "visual_tokens"
 

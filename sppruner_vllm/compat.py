@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from packaging.version import Version
 
-from .errors import UnsupportedSetup
+from sppruner_vllm.errors import UnsupportedSetup
 
 OLDEST: Final = Version("0.32")
 FIRST_UNKNOWN: Final = Version("0.34")
@@ -24,7 +24,7 @@ QUEUE_CHUNK: Final = "VLLM_MQ_MAX_CHUNK_BYTES_MB"
 _SHIM: Final = "_sppruner_shim"
 
 ARCHITECTURES: Final = {
-    "Qwen2_5_VLForConditionalGeneration": "sppruner_vllm.models.qwen_vl:Qwen2_5_VLForConditionalGeneration",
+    "Qwen2_5_VLForConditionalGeneration": "sppruner_vllm.families.qwen2_5_vl:Qwen2_5_VLForConditionalGeneration",
 }
 
 

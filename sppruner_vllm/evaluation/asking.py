@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sppruner_vllm.config import FOCUS_QUERY, KEEP_RATIO, REDUCTION_METHOD
+from sppruner_vllm.request import FOCUS_QUERY, KEEP_RATIO, REDUCTION_METHOD
 
 from .conditions import FULL, Condition
 from .dataset import Question

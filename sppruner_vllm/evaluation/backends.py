@@ -11,10 +11,10 @@ from typing import Final
 
 from rich.console import Console
 
-from sppruner_vllm.config import Settings
 from sppruner_vllm.demo import places
 from sppruner_vllm.demo.flags import DEMO_ENVIRONMENT, KV_SPACE, demo_arguments
 from sppruner_vllm.demo.server_process import ServerFailed, free_port, running_server, server_command, server_url
+from sppruner_vllm.settings import Settings
 
 from .asking import Asker, AskingFailed, Manner
 from .over_http import HttpAsker

@@ -14,9 +14,9 @@ from typing import Final
 from PIL import Image
 from torch import Tensor
 
-from sppruner_vllm.config import retained_tokens
-from sppruner_vllm.downscale import Grid, resize, smaller_grid
-from sppruner_vllm.methods import Recipe, get_recipe
+from sppruner_vllm.planning.plan import retained_tokens
+from sppruner_vllm.planning.smaller import Grid, resize, smaller_grid
+from sppruner_vllm.recipes import Recipe, get_recipe
 from sppruner_vllm.reduction import FocusContextParams, ImageTokens, Selection, reduce
 
 from .asking import Answer, AskingFailed, Manner, Usable

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sppruner_vllm.config import validate_keep_ratio
 from sppruner_vllm.demo import places
 from sppruner_vllm.errors import InvalidField
+from sppruner_vllm.request import validate_keep_ratio
 
 from .arguments import count
 from .capacity_fleet import Layout, Traffic

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from sppruner_vllm.config import retained_tokens
+from sppruner_vllm.planning.plan import retained_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
-from sppruner_vllm.config import retained_tokens, settings, validate_keep_ratio
 from sppruner_vllm.errors import InvalidField
-from sppruner_vllm.methods import get_recipe, request_methods
+from sppruner_vllm.planning.plan import retained_tokens
+from sppruner_vllm.recipes import get_recipe, request_methods
 from sppruner_vllm.reduction import ImageTokens, Selection, reduce
+from sppruner_vllm.request import validate_keep_ratio
+from sppruner_vllm.settings import settings
 
 from .drawing import caption, draw
 from .vision import VisionModel

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from sppruner_vllm.methods import request_methods
+from sppruner_vllm.recipes import request_methods
 
 from .asking import Answer, AskingFailed, Manner, Usable
 from .conditions import FULL, Condition

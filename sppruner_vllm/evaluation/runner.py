@@ -13,7 +13,7 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from sppruner_vllm.config import ALGORITHM_VERSION
+from sppruner_vllm.planning.plan import ALGORITHM_VERSION
 
 from .asking import Answer, Asker, Manner
 from .conditions import Condition

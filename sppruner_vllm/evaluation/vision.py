@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-from sppruner_vllm.config import settings
-from sppruner_vllm.downscale import Grid, resize, smaller_grid
-from sppruner_vllm.query import TurnMarkers, turn_queries
+from sppruner_vllm.planning.query import TurnMarkers, turn_queries
+from sppruner_vllm.planning.smaller import Grid, resize, smaller_grid
+from sppruner_vllm.settings import settings
 
 
 class VisionModel:

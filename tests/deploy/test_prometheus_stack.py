@@ -9,7 +9,7 @@ from rulebook import rules, run
 from traffic import one_of_each, random_requests, send
 
 from serving import eventually
-from sppruner_vllm.metric_families import FAMILIES
+from sppruner_vllm.metrics.families import FAMILIES
 
 RULES = rules()
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cases import PORTRAIT, SQUARE, Case, picture
-from sppruner_vllm.config import settings
+from sppruner_vllm.settings import settings
 
 TOKENS = 8
 
@@ -126,7 +126,7 @@ def _answer(output: Any) -> Answer:
 @contextmanager
 def recorded_selections() -> Iterator[list[list[int]]]:
     """The kept indices of every image that any engine of this process reduces inside the block, in order."""
-    from sppruner_vllm.models import mrope
+    from sppruner_vllm.worker import mrope
 
     kept: list[list[int]] = []
     pack = mrope.positions.pack

@@ -13,13 +13,14 @@ from transformers.vision_utils import get_vision_window_index
 
 from cases import LANDSCAPE, PORTRAIT, SQUARE, STRIP, picture
 from reference import Reference
-from sppruner_vllm.config import Settings
+from sppruner_vllm.api.processor import METHOD, NUM_KEEP, QUERY_IDS
 from sppruner_vllm.errors import UnsupportedSetup
-from sppruner_vllm.models import attention, gate, mrope
-from sppruner_vllm.models.attention import visual_tokens_attention
-from sppruner_vllm.models.gate import check_setup
-from sppruner_vllm.processor import METHOD, NUM_KEEP, QUERY_IDS
 from sppruner_vllm.reduction import ImageTokens
+from sppruner_vllm.settings import Settings
+from sppruner_vllm.worker import attention, mrope
+from sppruner_vllm.worker import startup as gate
+from sppruner_vllm.worker.attention import visual_tokens_attention
+from sppruner_vllm.worker.startup import check_setup
 
 SIZES = (SQUARE, PORTRAIT, LANDSCAPE, STRIP)
 TOKENS = (144, 128, 162, 60)

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from cases import picture
-from sppruner_vllm.config import Settings
+from sppruner_vllm.api.processor import METHOD, NUM_KEEP, QUERY_IDS
 from sppruner_vllm.errors import RowCountError, UnsupportedSetup
-from sppruner_vllm.models import gate
-from sppruner_vllm.models.encode import micro_batches
-from sppruner_vllm.models.gate import check_setup
-from sppruner_vllm.processor import METHOD, NUM_KEEP, QUERY_IDS
+from sppruner_vllm.settings import Settings
+from sppruner_vllm.worker import startup as gate
+from sppruner_vllm.worker.micro_batches import micro_batches
+from sppruner_vllm.worker.startup import check_setup
 
 
 @pytest.fixture(scope="module")

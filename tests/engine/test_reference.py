@@ -10,7 +10,7 @@ import torch
 from cases import RATIOS, REDUCED
 from engines import TOKENS, Reduced, ask
 from reference import Reference
-from sppruner_vllm.config import retained_tokens
+from sppruner_vllm.planning.plan import retained_tokens
 
 TOLERANCE = 2e-3
 """Largest difference of a logit, float32 on both sides, different kernels; the logits span some units."""

@@ -18,8 +18,8 @@ from vllm.multimodal.inputs import PlaceholderRange
 from vllm.v1.worker.gpu.model_states import resolve_model_state_cls
 from vllm.v1.worker.gpu.model_states.mm_pruning import MultiModalPruner, maybe_create_mm_pruner
 
-from sppruner_vllm.models.runner_v2 import ReducedRowsPlacer, ReducingModelState
-from sppruner_vllm.positions import COLUMNS, pack
+from sppruner_vllm.worker.positions import COLUMNS, pack
+from sppruner_vllm.worker.runner_v2 import ReducedRowsPlacer, ReducingModelState
 
 IMAGE, VISION_START, VISION_END, TEXT = 5, 6, 7, 8
 GRIDS = ((8, 4), (3, 9), (5, 5))

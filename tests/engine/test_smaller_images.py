@@ -18,9 +18,9 @@ from vllm.exceptions import VLLMValidationError
 from cases import LANDSCAPE, PORTRAIT, SQUARE, STRIP, Case, Size
 from engines import TOKENS, ask, recorded_selections
 from reference import Reference
-from sppruner_vllm import processor
-from sppruner_vllm.accounting import VisualTokens
-from sppruner_vllm.downscale import Grid, halfway, resize, smaller_grid
+from sppruner_vllm.api import processor
+from sppruner_vllm.planning.accounting import VisualTokens
+from sppruner_vllm.planning.smaller import Grid, halfway, resize, smaller_grid
 from test_caches import generate, raw_prompt
 
 LEAST = 4

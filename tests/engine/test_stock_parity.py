@@ -50,4 +50,4 @@ def test_a_video_is_left_whole_beside_reduced_pictures(llm: Any, stock: list[dic
 
 
 def test_the_plugins_model_ran_on_our_side(llm: Any) -> None:
-    assert llm.apply_model(lambda model: type(model).__module__) == ["sppruner_vllm.models.qwen_vl"]
+    assert llm.apply_model(lambda model: type(model).__module__) == ["sppruner_vllm.families.qwen2_5_vl"]

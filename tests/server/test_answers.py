@@ -8,7 +8,7 @@ from sppruner_server import headers
 from sppruner_server.answers import CHAT, complete
 from sppruner_server.record import RequestRecord
 
-from sppruner_vllm.accounting import VisualTokens
+from sppruner_vllm.planning.accounting import VisualTokens
 
 TOKENS = VisualTokens(64, 32, 0.5, "uniform", None)
 USAGE = {"prompt_tokens": 40, "prompt_tokens_details": None}

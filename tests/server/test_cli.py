@@ -4,8 +4,8 @@ import pytest
 from sppruner_server.cli import parse
 from vllm import envs
 
-from sppruner_vllm.config import Settings, settings
 from sppruner_vllm.reduction import BrokenMethod
+from sppruner_vllm.settings import Settings, settings
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.v1.metrics.stats import RequestStateStats
 
-from sppruner_vllm.accounting import ENGINE_INPUT_KEY, VisualTokens
+from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, VisualTokens
 
 ARRIVED = 1000.0
 TOKENS = VisualTokens(64, 16, 0.25, "uniform", None)

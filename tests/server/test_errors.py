@@ -13,7 +13,7 @@ from vllm.exceptions import VLLMUnprocessableEntityError, VLLMValidationError
 from vllm.multimodal.media.image import ImageMediaIO
 
 from sppruner_vllm.errors import InvalidField
-from sppruner_vllm.metric_families import RejectedReason
+from sppruner_vllm.metrics.families import RejectedReason
 
 
 def test_a_refusal_is_an_openai_error_object():

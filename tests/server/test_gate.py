@@ -9,8 +9,8 @@ from sppruner_server.renderer import install_gate
 from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 from vllm.exceptions import VLLMValidationError
 
-from sppruner_vllm.accounting import ENGINE_INPUT_KEY, VisualTokens
 from sppruner_vllm.errors import InvalidField
+from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, VisualTokens
 
 TOKENS = VisualTokens(64, 32, 0.5, "uniform", None)
 

@@ -2,7 +2,7 @@
 
 from sppruner_server import headers
 
-from sppruner_vllm.accounting import VisualTokens
+from sppruner_vllm.planning.accounting import VisualTokens
 
 
 def test_a_reduced_request_has_four_headers_that_read_back_as_its_usage():

@@ -12,7 +12,7 @@ from prometheus_client.samples import Sample
 
 from serving import chat_body, data_url, eventually, metric, png, responses_body
 from sppruner_vllm import __version__
-from sppruner_vllm.metric_families import FAMILIES
+from sppruner_vllm.metrics.families import FAMILIES
 
 TOKENS = "sppruner_visual_tokens_original_total", "sppruner_visual_tokens_retained_total"
 LONG = {"max_tokens": 3000, "ignore_eos": True}

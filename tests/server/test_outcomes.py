@@ -8,7 +8,7 @@ from sppruner_server import outcomes
 from sppruner_server.outcomes import RecordedRoute, outcome_of, outcome_of_event
 from sppruner_server.record import current_record
 
-from sppruner_vllm.accounting import VisualTokens
+from sppruner_vllm.planning.accounting import VisualTokens
 
 TOKENS = VisualTokens(64, 32, 0.5, "uniform", None)
 

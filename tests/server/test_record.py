@@ -2,7 +2,7 @@
 
 from sppruner_server.record import RequestRecord
 
-from sppruner_vllm.accounting import VisualTokens
+from sppruner_vllm.planning.accounting import VisualTokens
 
 
 def test_a_batch_is_the_sum_of_its_conversations():

@@ -12,7 +12,7 @@ from sppruner_server import tracing
 from sppruner_server.outcomes import RecordedRoute
 from sppruner_server.tracing import RENDER, VALIDATE, engine_trace_headers, note_visual_tokens, stage
 
-from sppruner_vllm.accounting import VisualTokens
+from sppruner_vllm.planning.accounting import VisualTokens
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 

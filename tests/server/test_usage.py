@@ -11,7 +11,7 @@ from sppruner_server.usage import (
     annotate_sse,
 )
 
-from sppruner_vllm.accounting import VisualTokens
+from sppruner_vllm.planning.accounting import VisualTokens
 
 TOKENS = VisualTokens(original=1296, retained=288, keep_ratio=0.222, method="focus_context", skipped_reason=None)
 ACCOUNT = {

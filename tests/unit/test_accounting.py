@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from sppruner_vllm.accounting import VisualTokens, account, visual_tokens_of
-from sppruner_vllm.config import Settings, plan_image, validate_request
+from sppruner_vllm.planning.accounting import VisualTokens, account, visual_tokens_of
+from sppruner_vllm.planning.plan import plan_image
+from sppruner_vllm.request import validate_request
+from sppruner_vllm.settings import Settings
 
 LIMITS = Settings()
 

@@ -52,8 +52,8 @@ def test_the_hooks_we_override_exist_upstream() -> None:
     from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGeneration as Model
     from vllm.multimodal.processing import BaseMultiModalProcessor as Processor
 
-    from sppruner_vllm.models.mrope import ReducedMRopeMixin
-    from sppruner_vllm.processor import ReductionProcessorMixin
+    from sppruner_vllm.api.processor import ReductionProcessorMixin
+    from sppruner_vllm.worker.mrope import ReducedMRopeMixin
 
     model_hooks = {name for name, value in vars(ReducedMRopeMixin).items() if callable(value) and name[0] != "_"}
     assert model_hooks - {"get_model_state_cls"} <= set(dir(Model))

@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from sppruner_vllm.config import Settings, plan_image, retained_tokens, validate_request
 from sppruner_vllm.errors import InvalidField
+from sppruner_vllm.planning.plan import plan_image, retained_tokens
+from sppruner_vllm.request import validate_request
+from sppruner_vllm.settings import Settings
 
 DEFAULTS = Settings()
 METHODS = frozenset({"uniform"})

@@ -10,12 +10,14 @@ from typing import get_args
 import pytest
 from prometheus_client import REGISTRY
 
-from sppruner_vllm import metrics
-from sppruner_vllm.accounting import VisualTokens
-from sppruner_vllm.config import ALGORITHM_VERSION, REQUEST_FIELDS, Settings, SkippedReason
 from sppruner_vllm.errors import InvalidField
-from sppruner_vllm.metric_families import FAMILIES, CounterFamily, HistogramFamily, Outcome, RejectedReason
-from sppruner_vllm.ratio_bands import RATIO_BANDS, ratio_band
+from sppruner_vllm.metrics import events as metrics
+from sppruner_vllm.metrics.bands import RATIO_BANDS, ratio_band
+from sppruner_vllm.metrics.families import FAMILIES, CounterFamily, HistogramFamily, Outcome, RejectedReason
+from sppruner_vllm.planning.accounting import VisualTokens
+from sppruner_vllm.planning.plan import ALGORITHM_VERSION, SkippedReason
+from sppruner_vllm.request import REQUEST_FIELDS
+from sppruner_vllm.settings import Settings
 
 Growth = Callable[..., float]
 BOUNDS = ("min", "default", "max")

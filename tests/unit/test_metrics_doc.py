@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sppruner_vllm.metric_families import FAMILIES
-from sppruner_vllm.metrics_doc import BEGIN, END, current, main
+from sppruner_vllm.metrics.doc import BEGIN, END, current, main
+from sppruner_vllm.metrics.families import FAMILIES
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 

@@ -13,9 +13,9 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 PROCESS = """
 import os
-from sppruner_vllm import metrics
-from sppruner_vllm.accounting import VisualTokens
-from sppruner_vllm.config import Settings
+from sppruner_vllm.metrics import events as metrics
+from sppruner_vllm.planning.accounting import VisualTokens
+from sppruner_vllm.settings import Settings
 
 metrics.start("1", "2", Settings(keep_ratio=0.5))
 tokens = VisualTokens(64, 16, 0.25, "uniform", None)

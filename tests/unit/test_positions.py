@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sppruner_vllm.errors import RowCountError
-from sppruner_vllm.positions import COLUMNS, MediaSpan, initial_positions, pack, place_rows, unpack
+from sppruner_vllm.worker.positions import COLUMNS, MediaSpan, initial_positions, pack, place_rows, unpack
 
 WIDTH = 8
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sppruner_vllm.query import TurnMarkers, turn_queries
+from sppruner_vllm.planning.query import TurnMarkers, turn_queries
 
 START, END, NEWLINE, USER, IMAGE, VISION = 1, 2, 3, 4, 5, 6
 MARKERS = TurnMarkers(START, END, NEWLINE, frozenset({START, END, IMAGE, VISION}))

@@ -9,8 +9,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import REGISTRY
 
-from sppruner_vllm import timing
-from sppruner_vllm.timing import SELECT_SPAN, SelectionTimer
+from sppruner_vllm.worker import timing
+from sppruner_vllm.worker.timing import SELECT_SPAN, SelectionTimer
 
 CPU = torch.device("cpu")
 

@@ -33,7 +33,7 @@ def defined() -> dict[str, str]:
 
 def of_ours() -> dict[str, str]:
     """Name and kind of our families."""
-    from sppruner_vllm.metric_families import FAMILIES  # here: making the JSON needs no environment
+    from sppruner_vllm.metrics.families import FAMILIES  # here: making the JSON needs no environment
 
     return {family.scraped_name: family.kind for family in FAMILIES}
 

@@ -24,22 +24,15 @@ from vllm.multimodal.parse import DictEmbeddingItems, ImageProcessorItems, Multi
 from vllm.multimodal.processing import BaseMultiModalProcessor, PromptReplacement, PromptUpdate
 from vllm.multimodal.processing.inputs import ProcessorInputs
 
-from .accounting import ENGINE_INPUT_KEY, account
-from .config import (
-    ALGORITHM_VERSION,
-    REQUEST_FIELDS,
-    ReductionPlan,
-    ReductionRequest,
-    plan_image,
-    settings,
-    unreduced,
-    validate_request,
-)
-from .downscale import Grid, resize, smaller_grid
-from .errors import InvalidField, RowCountError
-from .methods import get_recipe, request_methods
-from .positions import MOST_TOKENS
-from .query import TurnMarkers, turn_queries
+from sppruner_vllm.errors import InvalidField, RowCountError
+from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, account
+from sppruner_vllm.planning.plan import ALGORITHM_VERSION, ReductionPlan, plan_image, unreduced
+from sppruner_vllm.planning.query import TurnMarkers, turn_queries
+from sppruner_vllm.planning.smaller import Grid, resize, smaller_grid
+from sppruner_vllm.recipes import get_recipe, request_methods
+from sppruner_vllm.request import REQUEST_FIELDS, ReductionRequest, validate_request
+from sppruner_vllm.settings import settings
+from sppruner_vllm.worker.positions import MOST_TOKENS
 
 NUM_KEEP: Final = "sppruner_num_keep"
 QUERY_IDS: Final = "sppruner_query_ids"

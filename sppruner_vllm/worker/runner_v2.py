@@ -12,7 +12,7 @@ from torch import Tensor
 from vllm.v1.worker.gpu.model_states.default import DefaultModelState
 from vllm.v1.worker.gpu.model_states.mm_pruning import MultiModalPruner
 
-from sppruner_vllm.positions import is_packed
+from sppruner_vllm.worker.positions import is_packed
 
 
 class ReducedRowsPlacer(MultiModalPruner):

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from .downscale import halfway
-from .reduction import get_method, method_names
+from sppruner_vllm.planning.smaller import halfway
+from sppruner_vllm.reduction import get_method, method_names
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from vllm.config import VllmConfig
 from vllm.config.multimodal import MultiModalConfig
 
-from sppruner_vllm.config import settings
 from sppruner_vllm.errors import UnsupportedSetup
-from sppruner_vllm.methods import request_methods
+from sppruner_vllm.recipes import request_methods
+from sppruner_vllm.settings import settings
 
 
 class ReducingMultiModalConfig(MultiModalConfig):

@@ -19,17 +19,17 @@ from vllm.distributed import get_tensor_model_parallel_rank
 from vllm.platforms import current_platform
 from vllm.utils.gpu_sync_debug import gpu_sync_allowed
 
-from sppruner_vllm import compat, positions
-from sppruner_vllm.config import settings
+from sppruner_vllm import compat
+from sppruner_vllm.api.processor import METHOD, NUM_KEEP, QUERY_IDS, REHEARSAL
 from sppruner_vllm.errors import RowCountError
-from sppruner_vllm.methods import DEFAULT_SELECTION, get_recipe
-from sppruner_vllm.processor import METHOD, NUM_KEEP, QUERY_IDS, REHEARSAL
+from sppruner_vllm.recipes import DEFAULT_SELECTION, get_recipe
 from sppruner_vllm.reduction import ImageTokens, get_method, reduce
-from sppruner_vllm.timing import SelectionTimer
-
-from .attention import ColumnAttention
-from .encode import cut, micro_batches
-from .gate import ReducingMultiModalConfig, check_setup
+from sppruner_vllm.settings import settings
+from sppruner_vllm.worker import positions
+from sppruner_vllm.worker.attention import ColumnAttention
+from sppruner_vllm.worker.micro_batches import cut, micro_batches
+from sppruner_vllm.worker.startup import ReducingMultiModalConfig, check_setup
+from sppruner_vllm.worker.timing import SelectionTimer
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +232,7 @@ class ReducedMRopeMixin:
 
     def get_model_state_cls(self) -> Any:
         """Runner V2's state, imported by the worker that runs it."""
-        from .runner_v2 import ReducingModelState
+        from sppruner_vllm.worker.runner_v2 import ReducingModelState
 
         return ReducingModelState
 

@@ -9,12 +9,13 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from . import metric_families as families
-from .accounting import VisualTokens
-from .config import ALGORITHM_VERSION, Settings
-from .methods import get_recipe, request_methods
-from .metric_families import FAMILIES, OTHER, CounterFamily, HistogramFamily, Outcome
-from .ratio_bands import ratio_band
+from sppruner_vllm.metrics import families
+from sppruner_vllm.metrics.bands import ratio_band
+from sppruner_vllm.metrics.families import FAMILIES, OTHER, CounterFamily, HistogramFamily, Outcome
+from sppruner_vllm.planning.accounting import VisualTokens
+from sppruner_vllm.planning.plan import ALGORITHM_VERSION
+from sppruner_vllm.recipes import get_recipe, request_methods
+from sppruner_vllm.settings import Settings
 
 
 def start(version: str, vllm_version: str, chosen: Settings) -> None:

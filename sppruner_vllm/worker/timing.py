@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import torch
 from opentelemetry import trace
 
-from . import metrics
+from sppruner_vllm.metrics import events
 
 SELECT_SPAN = "sppruner.select"
 
@@ -50,6 +50,6 @@ class SelectionTimer:
 
     def _observe(self, method: str, queued: int, seconds: float) -> None:
         """Args: queued: when the host asked for the work, nanoseconds since the epoch; the span starts there."""
-        metrics.observe_selection(method, seconds)
+        events.observe_selection(method, seconds)
         span = self._tracer.start_span(SELECT_SPAN, start_time=queued, attributes={"sppruner.method": method})
         span.end(queued + int(seconds * 1e9))

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, cast
 
-from .config import ReductionPlan, ReductionRequest
+from sppruner_vllm.planning.plan import ReductionPlan
+from sppruner_vllm.request import ReductionRequest
 
 ENGINE_INPUT_KEY: Final = "sppruner"
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 from vllm.model_executor.models import qwen2_5_vl as upstream
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
-from sppruner_vllm.processor import ReductionProcessorMixin
-
-from .mrope import ReducedMRopeMixin
+from sppruner_vllm.api.processor import ReductionProcessorMixin
+from sppruner_vllm.worker.mrope import ReducedMRopeMixin
 
 
 class Qwen2_5_VLReductionProcessor(ReductionProcessorMixin, upstream.Qwen2_5_VLMultiModalProcessor):

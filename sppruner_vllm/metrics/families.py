@@ -12,8 +12,8 @@ from typing import ClassVar, Final, Literal, get_args
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from .config import SkippedReason
-from .ratio_bands import RATIO_BANDS
+from sppruner_vllm.metrics.bands import RATIO_BANDS
+from sppruner_vllm.planning.plan import SkippedReason
 
 Outcome = Literal["success", "client_error", "server_error", "client_disconnect"]
 

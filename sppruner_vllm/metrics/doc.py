@@ -1,6 +1,6 @@
 """Writes the table of families in docs/metrics.md from the families themselves.
 
-`python -m sppruner_vllm.metrics_doc [--check] [FILE]`. With --check nothing is written, and the status is 1 when the
+`python -m sppruner_vllm.metrics.doc [--check] [FILE]`. With --check nothing is written, and the status is 1 when the
 table is not what would be written.
 """
 
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from .metric_families import FAMILIES, Family, HistogramFamily, Label
+from sppruner_vllm.metrics.families import FAMILIES, Family, HistogramFamily, Label
 
-COMMAND: Final = "python -m sppruner_vllm.metrics_doc"
+COMMAND: Final = "python -m sppruner_vllm.metrics.doc"
 DEFAULT_FILE: Final = Path("docs/metrics.md")
-BEGIN: Final = f"<!-- families: written by `{COMMAND}` from sppruner_vllm/metric_families.py -->\n"
+BEGIN: Final = f"<!-- families: written by `{COMMAND}` from sppruner_vllm/metrics/families.py -->\n"
 END: Final = "<!-- end of families -->\n"
 
 

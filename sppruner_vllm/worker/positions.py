@@ -14,7 +14,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from .errors import RowCountError
+from sppruner_vllm.errors import RowCountError
 
 COLUMNS: Final = 6
 """Extra columns of a packed row: height, width and ordinal, two base-256 digits each, exact in bfloat16."""

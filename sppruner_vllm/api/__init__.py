@@ -1,0 +1,1 @@
+"""What runs in an API process of vLLM: the multimodal processor and its plan per image."""

@@ -1,1 +1,0 @@
-"""vLLM model classes that reduce, one small module per architecture family."""

@@ -1,0 +1,90 @@
+"""The plan for one image: how many visual tokens it keeps, and why not fewer.
+
+No vLLM and no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sppruner_vllm.request import ReductionRequest
+from sppruner_vllm.settings import Settings
+
+ALGORITHM_VERSION: Final = 3
+"""Part of every reduced image's identity: raise it when the same plan would select other tokens."""
+
+SkippedReason = Literal["keep_ratio_is_1", "image_too_small", "unsupported_input"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReductionPlan:
+    """The decision for one image, taken before it is encoded.
+
+    original, retained: visual tokens as sent and in the prompt, 1 <= retained <= original.
+    query_ids: token ids of the query, empty when the selection does not look at one.
+    skipped_reason: why nothing is reduced, None when something is.
+    resized: (height, width) in visual tokens of the smaller image that is encoded instead; None when there is none.
+    """
+
+    original: int
+    retained: int
+    method: str
+    query_ids: tuple[int, ...]
+    skipped_reason: SkippedReason | None
+    resized: tuple[int, int] | None = None
+
+    @property
+    def reduces(self) -> bool:
+        return self.retained < self.original
+
+    @property
+    def encoded(self) -> int:
+        """Visual tokens that the encoder gives, before the worker drops any."""
+        return self.original if self.resized is None else math.prod(self.resized)
+
+
+def retained_tokens(total: int, keep_ratio: float, *, floor: int = 2) -> int:
+    """Number of visual tokens an image keeps.
+
+    Rounds up, so that a ratio never keeps less than it says, and never goes below `floor`: position recovery needs two
+    tokens to tell neighbouring images apart (docs/algorithm.md, "Positions").
+
+    Args:
+        total: visual tokens after the encoder's spatial merge, at least 1.
+        keep_ratio: fraction in (0, 1]; already validated.
+        floor: fewest tokens any image keeps.
+
+    Returns:
+        Count in [min(floor, total), total].
+    """
+    return min(total, max(floor, math.ceil(total * keep_ratio - 1e-9)))
+
+
+def plan_image(original: int, request: ReductionRequest, query_ids: tuple[int, ...], limits: Settings) -> ReductionPlan:
+    """The plan for an image of `original` visual tokens.
+
+    An absolute budget is held within the operator's ratio bounds, so that it opens no way around them.
+
+    Args:
+        original: visual tokens of the unreduced image, at least 1.
+        request: validated request fields.
+        query_ids: query tokens of this image; dropped when nothing is reduced.
+        limits: the operator's settings.
+    """
+    floor = limits.min_tokens
+    if request.keep_tokens is None:
+        retained = retained_tokens(original, request.keep_ratio, floor=floor)
+    else:
+        least = retained_tokens(original, limits.min_keep_ratio, floor=floor)
+        most = retained_tokens(original, limits.max_keep_ratio, floor=floor)
+        retained = min(most, max(least, request.keep_tokens))
+    if retained < original:
+        return ReductionPlan(original, retained, request.method, query_ids, None)
+    return unreduced(original, request, "keep_ratio_is_1" if request.keeps_all else "image_too_small")
+
+
+def unreduced(original: int, request: ReductionRequest, reason: SkippedReason) -> ReductionPlan:
+    """The plan that keeps every token, and why."""
+    return ReductionPlan(original, original, request.method, (), reason)

@@ -1,0 +1,110 @@
+"""What a request says about reduction, checked against the operator's limits.
+
+Checked here, for the server, for `LLM.chat` and for any other way into the engine. No vLLM and no torch.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from .errors import InvalidField
+from .settings import Settings
+
+KEEP_RATIO: Final = "keep_ratio"
+KEEP_TOKENS: Final = "keep_tokens"
+FOCUS_QUERY: Final = "focus_query"
+REDUCTION_METHOD: Final = "reduction_method"
+REQUEST_FIELDS: Final = (KEEP_RATIO, KEEP_TOKENS, FOCUS_QUERY, REDUCTION_METHOD)
+
+MAX_FOCUS_QUERY_CHARS: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ReductionRequest:
+    """What one request asks for, validated; the same for all its images.
+
+    keep_ratio: fraction in (0, 1]. keep_tokens: absolute budget per image, which wins over the ratio when set.
+    focus_query: text that replaces the user turn as the query; None leaves the turn in force.
+    """
+
+    keep_ratio: float
+    keep_tokens: int | None
+    focus_query: str | None
+    method: str
+
+    @property
+    def keeps_all(self) -> bool:
+        return self.keep_tokens is None and self.keep_ratio == 1
+
+
+def validate_keep_ratio(value: object) -> float:
+    """A keep ratio as a float in (0, 1].
+
+    Raises:
+        InvalidField: not a number (bool counts as none), not finite, or out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidField(KEEP_RATIO, f"keep_ratio must be a number in (0, 1], got {type(value).__name__}")
+    if not 0 < value <= 1:
+        raise InvalidField(KEEP_RATIO, f"keep_ratio must be in (0, 1], got {reprlib.repr(value)}")
+    return float(value)
+
+
+def validate_request(fields: Mapping[str, object], limits: Settings, methods: frozenset[str]) -> ReductionRequest:
+    """The request's reduction fields, checked against the operator's limits.
+
+    Args:
+        fields: any of REQUEST_FIELDS; a missing or None entry means "the operator's default".
+        limits: the operator's settings.
+        methods: names that `reduction_method` may take.
+
+    Raises:
+        InvalidField: names the field that must change.
+    """
+    ratio, tokens = fields.get(KEEP_RATIO), fields.get(KEEP_TOKENS)
+    if ratio is not None and tokens is not None:
+        raise InvalidField(KEEP_TOKENS, "keep_tokens and keep_ratio exclude each other", code="unsupported_parameter")
+    keep_ratio = limits.keep_ratio if ratio is None else validate_keep_ratio(ratio)
+    if not limits.min_keep_ratio <= keep_ratio <= limits.max_keep_ratio:
+        raise InvalidField(
+            KEEP_RATIO,
+            f"keep_ratio must be between {limits.min_keep_ratio} and {limits.max_keep_ratio} on this server, "
+            f"got {keep_ratio}",
+        )
+    return ReductionRequest(
+        keep_ratio=keep_ratio,
+        keep_tokens=None if tokens is None else _validate_keep_tokens(tokens, limits),
+        focus_query=_validate_focus_query(fields.get(FOCUS_QUERY)),
+        method=_validate_method(fields.get(REDUCTION_METHOD), limits, methods),
+    )
+
+
+def _validate_keep_tokens(value: object, limits: Settings) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < limits.min_tokens:
+        raise InvalidField(KEEP_TOKENS, f"keep_tokens must be an integer of at least {limits.min_tokens}")
+    return value
+
+
+def _validate_focus_query(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > MAX_FOCUS_QUERY_CHARS:
+        raise InvalidField(FOCUS_QUERY, f"focus_query must be a string of at most {MAX_FOCUS_QUERY_CHARS} characters")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise InvalidField(FOCUS_QUERY, "focus_query must be valid Unicode text")
+    return value
+
+
+def _validate_method(value: object, limits: Settings, methods: frozenset[str]) -> str:
+    if value is None:
+        return limits.method
+    if not limits.allow_method:
+        raise InvalidField(
+            REDUCTION_METHOD, "reduction_method is not open to requests on this server", code="unsupported_parameter"
+        )
+    if not isinstance(value, str) or value not in methods:
+        raise InvalidField(REDUCTION_METHOD, f"reduction_method must name a method, one of {sorted(methods)}")
+    return value

@@ -1,0 +1,44 @@
+"""Settings of the operator, read from the environment, which reaches every process vLLM starts.
+
+No vLLM and no torch: the server and the tests import it freely.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What the operator decides. Each field is read from the environment as SPPRUNER_<NAME>.
+
+    The environment reaches every process vLLM starts; flags of the server only set these variables.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SPPRUNER_", frozen=True)
+
+    keep_ratio: float = Field(1.0, gt=0, le=1, description="Fraction of visual tokens kept when a request names none.")
+    # vLLM's scheduler budgets encoder work by retained tokens, so this bounds the pixels that one step brings along.
+    min_keep_ratio: float = Field(0.05, ge=0, le=1, description="Smallest keep ratio a request may ask for.")
+    max_keep_ratio: float = Field(1.0, gt=0, le=1, description="Largest keep ratio a request may ask for.")
+    min_tokens: int = Field(2, ge=2, description="Fewest visual tokens an image keeps.")
+    method: str = Field("focus_context", description="Reduction method when a request names none.")
+    saliency_attention: bool = Field(
+        False, description="Let methods see which patches the encoder's last full-attention block looks at."
+    )
+    allow_method: bool = Field(False, description="Let requests choose `reduction_method`.")
+    max_query_tokens: int = Field(128, ge=1, description="Longest query, in tokens, that steers the selection.")
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> Settings:
+        if not self.min_keep_ratio <= self.keep_ratio <= self.max_keep_ratio:
+            raise ValueError("settings must satisfy min_keep_ratio <= keep_ratio <= max_keep_ratio")
+        return self
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()
