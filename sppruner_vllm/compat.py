@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from typing import Any, Final
 from packaging.version import Version
 
 from sppruner_vllm.errors import UnsupportedSetup
+from sppruner_vllm.families import ARCHITECTURES, PREPARED
 
 OLDEST: Final = Version("0.32")
 FIRST_UNKNOWN: Final = Version("0.34")
@@ -22,10 +24,6 @@ FIRST_UNKNOWN: Final = Version("0.34")
 QUEUE_CHUNK: Final = "VLLM_MQ_MAX_CHUNK_BYTES_MB"
 
 _SHIM: Final = "_sppruner_shim"
-
-ARCHITECTURES: Final = {
-    "Qwen2_5_VLForConditionalGeneration": "sppruner_vllm.families.qwen2_5_vl:Qwen2_5_VLForConditionalGeneration",
-}
 
 
 def check_version(version: str) -> None:
@@ -48,10 +46,26 @@ def register() -> None:
 
     check_version(vllm.__version__)
     from vllm import ModelRegistry
+    from vllm.model_executor.models.config import MODELS_CONFIG_MAP
 
-    for architecture, path in ARCHITECTURES.items():
-        ModelRegistry.register_model(architecture, path)
+    for architecture, module in ARCHITECTURES.items():
+        ModelRegistry.register_model(architecture, f"{module}:{architecture}")
+    for architecture in PREPARED:
+        MODELS_CONFIG_MAP[architecture] = _preparing(architecture)
     fit_response_queues()
+
+
+def _preparing(architecture: str) -> Any:
+    """What vLLM asks about a configuration before it looks at it; our class is imported no earlier than that."""
+    from vllm.model_executor.models.config import VerifyAndUpdateConfig
+
+    class Prepared(VerifyAndUpdateConfig):  # type: ignore[misc]
+        @staticmethod
+        def verify_and_update_model_config(model_config: Any) -> None:
+            module = importlib.import_module(ARCHITECTURES[architecture])
+            getattr(module, architecture).prepare_config(model_config.hf_config)
+
+    return Prepared
 
 
 def fit_response_queues() -> None:

@@ -1,48 +1,84 @@
-"""Every name that `reduction_method` may take, and the steps behind it.
+"""Every name that `reduction_method` may take, and the stages behind it.
 
-Selection methods run in the worker, on encoder output; a smaller image is made before the encoder. Both go by one list
-of names, so that requests, settings and reports need not care.
+A stage makes the image smaller before the encoder, drops tokens inside the encoder, or selects among its rows. All go
+by one list of names, so that requests, settings and reports need not care.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
-from sppruner_vllm.planning.smaller import halfway
-from sppruner_vllm.reduction import get_method, method_names
+from .reduction import get_method, method_names
+
+Where = Literal["image", "encoder", "rows"]
+"""Before the encoder, inside it, behind it: the order in which stages run."""
+
+DEFAULT_SELECTION: Final = "focus_context"
+
+
+def _budget(_: int, budget: int) -> int:
+    return budget
+
+
+def halfway(original: int, retained: int) -> int:
+    """Tokens of an image that is first made smaller and then reduced: both steps shrink by the same factor."""
+    return math.isqrt(original * retained)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of a recipe.
+
+    where: its place on the way of a picture.
+    tokens: most tokens after it, from the image's own and the budget. Only the last stage comes to the budget itself.
+    method: the selection method of a stage in the worker; None for a smaller image.
+    """
+
+    where: Where
+    tokens: Callable[[int, int], int] = _budget
+    method: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The steps of one method.
+    """The stages of one method, in the order they run."""
 
-    shrinks_to: most tokens of the smaller image, from the image's own and the budget; None sends the image as it is.
-    selects: the selection method that brings the rows to the budget; None when the smaller image is all.
-    """
+    stages: tuple[Stage, ...]
 
-    shrinks_to: Callable[[int, int], int] | None
-    selects: str | None
+    @property
+    def in_worker(self) -> tuple[Stage, ...]:
+        """The stages behind the processor."""
+        return tuple(stage for stage in self.stages if stage.where != "image")
+
+    @property
+    def shrinks_to(self) -> Callable[[int, int], int] | None:
+        """Most tokens of the smaller image; None sends the image as it is."""
+        return next((stage.tokens for stage in self.stages if stage.where == "image"), None)
+
+    @property
+    def selects(self) -> str | None:
+        """The method that brings the rows to the budget; None when the smaller image is all."""
+        return next((stage.method for stage in self.stages if stage.where == "rows"), None)
 
     @property
     def uses_query(self) -> bool:
-        return self.selects is not None and get_method(self.selects).uses_query
+        return any(get_method(stage.method).uses_query for stage in self.stages if stage.method is not None)
 
 
-DEFAULT_SELECTION: Final = "focus_context"
-
-_WITH_SMALLER_IMAGE: Final = {
-    "downscale": Recipe(shrinks_to=lambda _, budget: budget, selects=None),
-    "hybrid": Recipe(shrinks_to=halfway, selects=DEFAULT_SELECTION),
+_OF_SEVERAL_STAGES: Final = {
+    "downscale": Recipe((Stage("image"),)),
+    "hybrid": Recipe((Stage("image", halfway), Stage("rows", method=DEFAULT_SELECTION))),
 }
 
 
 def request_methods() -> frozenset[str]:
     """Names that a request, or the operator's default, may give."""
-    return method_names() | _WITH_SMALLER_IMAGE.keys()
+    return method_names() | _OF_SEVERAL_STAGES.keys()
 
 
 def get_recipe(name: str) -> Recipe:
-    """The steps of a method; any name that is not one of ours above is a selection method's."""
-    return _WITH_SMALLER_IMAGE.get(name, Recipe(shrinks_to=None, selects=name))
+    """The stages of a method; any name that is not one of ours above is a selection method's."""
+    return _OF_SEVERAL_STAGES.get(name, Recipe((Stage("rows", method=name),)))

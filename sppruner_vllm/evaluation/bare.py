@@ -6,7 +6,7 @@ For small models on a CPU, above all the demo's: a table of all methods and rati
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
@@ -14,13 +14,14 @@ from typing import Final
 from PIL import Image
 from torch import Tensor
 
-from sppruner_vllm.planning.plan import retained_tokens
-from sppruner_vllm.planning.smaller import Grid, resize, smaller_grid
-from sppruner_vllm.recipes import Recipe, get_recipe
+from sppruner_vllm.planning.plan import ReductionPlan
+from sppruner_vllm.planning.smaller import Grid, resize
+from sppruner_vllm.recipes import DEFAULT_SELECTION, get_recipe
 from sppruner_vllm.reduction import FocusContextParams, ImageTokens, Selection, reduce
+from sppruner_vllm.request import ReductionRequest
 
 from .asking import Answer, AskingFailed, Manner, Usable
-from .bare_model import CELL, BareModel, Prompt, Seen
+from .bare_model import BareModel, Prompt, Seen
 from .conditions import FULL, Condition
 from .dataset import Picture, Question
 from .merging import merged
@@ -30,8 +31,6 @@ _PREPARED: Final = 256
 """Prompts made at once, so that those answered together have about the same length."""
 
 _BATCH: Final = 32
-_FEWEST: Final = 4
-"""Visual tokens of the smallest picture that Qwen2.5-VL's image processor leaves at its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,67 +86,64 @@ class BareAsker:
                 indices, alike = zip(*by_length[first : first + _BATCH], strict=True)
                 texts = self._bare.answer(alike, self._manner.max_tokens)
                 for index, text, prompt in zip(indices, texts, alike, strict=True):
-                    original = sum(self._full(picture).rows.shape[0] for picture in questions[index].images)
+                    original = sum(len(self._look(picture, None).rows) for picture in questions[index].images)
                     answers[index] = Answer(text, original, prompt.visual, len(prompt.embedded), None, None)
         return [answers[index] for index in range(len(questions))]
 
     def _prompts(self, questions: Sequence[Question], condition: Condition, variant: Variant) -> list[Prompt]:
-        recipe = get_recipe(condition.method) if condition != FULL else Recipe(shrinks_to=None, selects=None)
-        pictures = [[self._shown(picture, condition, recipe) for picture in question.images] for question in questions]
+        plans = [self._plans(question, condition, variant) for question in questions]
+        pictures = [
+            [self._look(picture, plan.resized) for picture, plan in zip(question.images, planned, strict=True)]
+            for question, planned in zip(questions, plans, strict=True)
+        ]
         kept: list[list[Tensor | None]] = [[None] * len(shown) for shown in pictures]
-        if recipe.selects is not None:
-            images = self._images(questions, pictures, condition, variant)
-            mean = self._bare.text_mean if variant.centred else None
-            chosen = iter(reduce(images, recipe.selects, text_mean=mean, params=variant.params))
-            selections = [[next(chosen) for _ in shown] for shown in pictures]
-            kept = [[one.kept for one in shown] for shown in selections]
+        selects = get_recipe(_method(condition)).selects
+        for number, index, selection in self._selections(plans, pictures, selects, variant) if selects else ():
+            kept[number][index] = selection.kept
             if variant.merge:
-                pictures = [
-                    [_merged(seen, one, variant.merge) for seen, one in zip(shown, those, strict=True)]
-                    for shown, those in zip(pictures, selections, strict=True)
-                ]
+                pictures[number][index] = _merged(pictures[number][index], selection, variant.merge)
         return [
             self._bare.prompt(self._manner.prompt(question), shown, stays)
             for question, shown, stays in zip(questions, pictures, kept, strict=True)
         ]
 
-    def _images(
-        self, questions: Sequence[Question], pictures: Sequence[Sequence[Seen]], condition: Condition, variant: Variant
-    ) -> list[ImageTokens]:
-        return [
-            ImageTokens(
-                seen.rows,
-                seen.grid,
-                query,
-                self._budget(picture, condition),
-                seen.attention if variant.attention else None,
-            )
-            for question, shown in zip(questions, pictures, strict=True)
-            for query in [self._bare.embed(variant.query or self._manner.prompt(question))]
-            for picture, seen in zip(question.images, shown, strict=True)
-        ]
+    def _plans(self, question: Question, condition: Condition, variant: Variant) -> tuple[ReductionPlan, ...]:
+        """The server's plans. Pictures are encoded at the size they have, so that only the smallest would grow."""
+        request = ReductionRequest(condition.ratio, None, variant.query, _method(condition))
+        grids = [self._look(picture, None).grid for picture in question.images]
+        return self._bare.chat.plans(self._manner.prompt(question), grids, request, self._bare.chat.regrid)
 
-    def _budget(self, picture: Picture, condition: Condition) -> int:
-        return retained_tokens(len(self._full(picture).rows), condition.ratio)
-
-    def _full(self, picture: Picture) -> Seen:
-        return self._look(picture, None)
-
-    def _shown(self, picture: Picture, condition: Condition, recipe: Recipe) -> Seen:
-        """The picture as the method wants it encoded."""
-        full = self._full(picture)
-        if recipe.shrinks_to is None:
-            return full
-        budget = self._budget(picture, condition)
-        least = _FEWEST if recipe.selects is None else max(_FEWEST, budget)
-        return self._look(picture, smaller_grid(full.grid, recipe.shrinks_to(len(full.rows), budget), least))
+    def _selections(
+        self,
+        plans: Sequence[Sequence[ReductionPlan]],
+        pictures: Sequence[Sequence[Seen]],
+        method: str,
+        variant: Variant,
+    ) -> Iterator[tuple[int, int, Selection]]:
+        """Each selection that the plans ask for, with the numbers of its question and of its picture."""
+        places: list[tuple[int, int]] = []
+        images: list[ImageTokens] = []
+        for number, (planned, shown) in enumerate(zip(plans, pictures, strict=True)):
+            for index, (plan, seen) in enumerate(zip(planned, shown, strict=True)):
+                if plan.stages:
+                    attention = seen.attention if variant.attention else None
+                    query = self._bare.embed(plan.query_ids)
+                    images.append(ImageTokens(seen.rows, seen.grid, query, plan.retained, attention))
+                    places.append((number, index))
+        mean = self._bare.text_mean if variant.centred else None
+        chosen = reduce(images, method, text_mean=mean, params=variant.params)
+        yield from ((*place, selection) for place, selection in zip(places, chosen, strict=True))
 
     def _look(self, picture: Picture, grid: Grid | None) -> Seen:
         key = picture, grid
         if key not in self._seen:
             image = self._open(picture)
-            (self._seen[key],) = self._bare.see([image if grid is None else resize(image, grid, CELL)])
+            (self._seen[key],) = self._bare.see([image if grid is None else resize(image, grid, self._bare.cell)])
         return self._seen[key]
+
+
+def _method(condition: Condition) -> str:
+    return DEFAULT_SELECTION if condition == FULL else condition.method
 
 
 def _merged(seen: Seen, selection: Selection, share: float) -> Seen:

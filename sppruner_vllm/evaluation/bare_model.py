@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,8 +21,7 @@ from sppruner_vllm.demo.training.forward import Cache, decode, encode
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.worker.positions import MediaSpan, initial_positions
 
-CELL: Final = 28
-"""Pixels along a side of a visual token."""
+from .chat import Chat
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,8 @@ class BareModel:
         self._model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(model, dtype=torch.float32).eval()
         self._table = cast("Tensor", self._model.get_input_embeddings().weight.detach())
         self.text_mean = self._table.mean(0)
-        self._image_token: int = self._model.config.image_token_id
+        self.chat = Chat(self._processor, self._model.config)
+        self.cell = self.chat.family.cell
         self._ends = frozenset(self._model.generation_config.eos_token_id)
 
     @torch.no_grad()
@@ -63,16 +63,16 @@ class BareModel:
             ValueError: a side is not.
         """
         pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).permute(0, 3, 1, 2)
-        if pixels.shape[2] % CELL or pixels.shape[3] % CELL:
-            raise ValueError(f"the sides of a picture must be multiples of {CELL}, got {tuple(pixels.shape[2:])}")
-        grid = pixels.shape[2] // CELL, pixels.shape[3] // CELL
+        if pixels.shape[2] % self.cell or pixels.shape[3] % self.cell:
+            raise ValueError(f"the sides of a picture must be multiples of {self.cell}, got {tuple(pixels.shape[2:])}")
+        grid = pixels.shape[2] // self.cell, pixels.shape[3] // self.cell
         attention: list[Tensor] = []
         rows = encode(self._model.model.visual, pixels, attention)
         return [Seen(image, grid, mass) for image, mass in zip(rows, attention[0], strict=True)]
 
-    def embed(self, text: str) -> Tensor:
-        """(T, D) embeddings of a text."""
-        return self._table[torch.tensor(self._ids(text))]
+    def embed(self, ids: Sequence[int]) -> Tensor | None:
+        """(T, D) embeddings of token ids; None for none."""
+        return self._table[torch.tensor(ids)] if ids else None
 
     def prompt(self, question: str, pictures: Sequence[Seen], kept: Sequence[Tensor | None]) -> Prompt:
         """The chat prompt of a question about pictures.
@@ -80,13 +80,10 @@ class BareModel:
         Args:
             kept: per picture, indices of the rows that stay; None keeps all.
         """
-        content = [*({"type": "image"} for _ in pictures), {"type": "text", "text": question}]
-        chat = [{"role": "user", "content": content}]
-        text = self._processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         parts, stays, spans, length = [], [], [], 0
         left = iter(zip(pictures, kept, strict=True))
-        for token in self._ids(text):
-            if token != self._image_token:
+        for token in self.chat.ids(question, len(pictures)):
+            if token != self.chat.family.image_token:
                 parts.append(self._table[token : token + 1])
                 stays.append(torch.tensor([length]))
                 length += 1
@@ -134,7 +131,3 @@ class BareModel:
             embedded, positions = self._table[chosen].unsqueeze(1), place.expand(3, -1).unsqueeze(-1)
             mask = torch.cat((mask[:, -1:], torch.ones(len(prompts), 1, 1, dtype=torch.bool)), dim=2)
         return [self._processor.tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in written]
-
-    def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self._processor.tokenizer.encode(text, add_special_tokens=False)
-        return ids

@@ -6,10 +6,12 @@ Images are resized by transformers' own function for Qwen2.5-VL; the rest is ari
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from sppruner_vllm.planning.plan import retained_tokens
+from sppruner_vllm.planning.smaller import Grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,8 @@ def read_patches(folder: Path) -> Patches:
         raise ValueError(f"{path} names no {missing.args[0]}") from missing
 
 
-def visual_tokens(width: int, height: int, patches: Patches) -> int:
-    """Visual tokens of an image: (height' / cell) x (width' / cell).
+def token_grid(width: int, height: int, patches: Patches) -> Grid:
+    """(height' / cell, width' / cell) of an image.
 
     height' and width' are the sides after the image processor rounded them to whole cells, within its pixel bounds.
 
@@ -81,7 +83,16 @@ def visual_tokens(width: int, height: int, patches: Patches) -> int:
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
     rows, columns = smart_resize(height, width, patches.cell, patches.min_pixels, patches.max_pixels)
-    return int((rows // patches.cell) * (columns // patches.cell))
+    return int(rows // patches.cell), int(columns // patches.cell)
+
+
+def visual_tokens(width: int, height: int, patches: Patches) -> int:
+    """Visual tokens of an image: those of its `token_grid`.
+
+    Raises:
+        ValueError: one side is more than 200 times the other, which the image processor refuses.
+    """
+    return math.prod(token_grid(width, height, patches))
 
 
 def retained(request: Request, keep_ratio: float) -> int:

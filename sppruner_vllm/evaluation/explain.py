@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from PIL import Image, UnidentifiedImageError
 
 from sppruner_vllm.errors import InvalidField
-from sppruner_vllm.planning.plan import retained_tokens
 from sppruner_vllm.recipes import get_recipe, request_methods
 from sppruner_vllm.reduction import ImageTokens, Selection, reduce
 from sppruner_vllm.request import validate_keep_ratio
-from sppruner_vllm.settings import settings
 
 from .drawing import caption, draw
 from .vision import VisionModel
@@ -58,18 +56,15 @@ def explain(
     ratio = validate_keep_ratio(keep_ratio)
     if method not in request_methods():
         raise ValueError(f"there is no method {method}; choose of {', '.join(sorted(request_methods()))}")
-    recipe = get_recipe(method)
-    if recipe.selects is None:
+    selects = get_recipe(method).selects
+    if selects is None:
         raise ValueError(f"{method} sends a smaller image and keeps all its tokens: there is no selection to draw")
-    grid = model.grid(image)
-    budget = retained_tokens(grid[0] * grid[1], ratio, floor=settings().min_tokens)
-    if recipe.shrinks_to is not None:
-        image = model.shrunk(image, recipe.shrinks_to(grid[0] * grid[1], budget), budget)
+    plan = model.plan(image, question, ratio, method)
+    image = model.shown(image, plan)
     rows, grid = model.encode(image)
-    query = model.query(question) if recipe.uses_query else None
-    tokens = ImageTokens(rows, grid, query, min(budget, rows.shape[0]))
+    query = model.embed(plan.query_ids)
     mean = None if query is None else model.text_mean
-    (selection,) = reduce([tokens], recipe.selects, text_mean=mean)
+    (selection,) = reduce([ImageTokens(rows, grid, query, plan.retained)], selects, text_mean=mean)
     return Explanation(image, question, grid, selection)
 
 

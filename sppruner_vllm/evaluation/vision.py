@@ -1,10 +1,8 @@
-"""A checkpoint's vision tower and text embeddings through transformers: what a selection looks at, without vLLM.
-
-Query and text mean are those of processor.py and models/mrope.py, so that what is explained is what is served.
-"""
+"""A checkpoint's vision tower and text embeddings through transformers: what a selection looks at."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -13,9 +11,12 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-from sppruner_vllm.planning.query import TurnMarkers, turn_queries
-from sppruner_vllm.planning.smaller import Grid, resize, smaller_grid
-from sppruner_vllm.settings import settings
+from sppruner_vllm.planning.plan import ReductionPlan
+from sppruner_vllm.planning.smaller import Grid, resize
+from sppruner_vllm.recipes import DEFAULT_SELECTION
+from sppruner_vllm.request import ReductionRequest
+
+from .chat import Chat
 
 
 class VisionModel:
@@ -33,36 +34,35 @@ class VisionModel:
         """
         self._processor: Any = AutoProcessor.from_pretrained(model)
         self._model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(model, dtype="auto").eval()
-        vision = self._model.config.vision_config
-        self._merge: int = vision.spatial_merge_size
-        self._cell: int = vision.patch_size * vision.spatial_merge_size
+        self._chat = Chat(self._processor, self._model.config)
 
-    def grid(self, image: Image.Image) -> Grid:
-        """(height, width) in visual tokens."""
-        _, height, width = self._pixels(image)["image_grid_thw"][0].tolist()
-        return height // self._merge, width // self._merge
+    def plan(self, image: Image.Image, question: str, keep_ratio: float, method: str) -> ReductionPlan:
+        """The server's plan for one picture and a question."""
+        grid = self._chat.grid(*image.size)
+        request = ReductionRequest(keep_ratio, None, None, method)
+        (plan,) = self._chat.plans(question, [grid], request, self._chat.regrid)
+        return plan
 
-    def shrunk(self, image: Image.Image, most: int, least: int) -> Image.Image:
-        """The image at a size of at most `most` tokens, and at least `least`."""
-        return resize(image, smaller_grid(self.grid(image), most, least), self._cell)
+    def shown(self, image: Image.Image, plan: ReductionPlan) -> Image.Image:
+        """The picture that is encoded under a plan."""
+        return image if plan.resized is None else resize(image, plan.resized, self._chat.family.cell)
 
     @torch.no_grad()
     def encode(self, image: Image.Image) -> tuple[Tensor, Grid]:
         """(N, D) rows in raster order, and their grid."""
-        pixels = self._pixels(image)
-        output = self._model.model.get_image_features(pixels["pixel_values"], pixels["image_grid_thw"])
-        _, height, width = pixels["image_grid_thw"][0].tolist()
-        return output.pooler_output[0], (height // self._merge, width // self._merge)
+        pixels = self._processor.image_processor(images=[image.convert("RGB")], return_tensors="pt")
+        (grid,) = self._chat.family.grids(pixels)
+        output = self._model.model.get_image_features(**pixels)
+        return output.pooler_output[0], grid
 
-    @torch.no_grad()
     def query(self, question: str) -> Tensor | None:
         """(T, D) embeddings of the question's tokens as the server finds them in the prompt; None without any."""
-        content: list[dict[str, str]] = [{"type": "image"}, {"type": "text", "text": question}]
-        chat = [{"role": "user", "content": content}]
-        text = self._processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-        prompt: list[int] = self._processor.tokenizer.encode(text, add_special_tokens=False)
-        place = prompt.index(self._model.config.image_token_id)
-        (ids,) = turn_queries(prompt, [place], self._markers, settings().max_query_tokens)
+        plan = self.plan(Image.new("RGB", (self._chat.family.cell * 4,) * 2), question, 0.5, DEFAULT_SELECTION)
+        return self.embed(plan.query_ids)
+
+    @torch.no_grad()
+    def embed(self, ids: Sequence[int]) -> Tensor | None:
+        """(T, D) embeddings of token ids; None for none."""
         return self._embeddings(torch.tensor(ids)) if ids else None
 
     @cached_property
@@ -76,23 +76,3 @@ class VisionModel:
     @property
     def _embeddings(self) -> Any:
         return self._model.get_input_embeddings()
-
-    @property
-    def _markers(self) -> TurnMarkers:
-        tokenizer, config = self._processor.tokenizer, self._model.config
-        vocabulary = tokenizer.get_vocab()
-        vision = (
-            config.image_token_id,
-            config.video_token_id,
-            config.vision_start_token_id,
-            config.vision_end_token_id,
-        )
-        return TurnMarkers(
-            start=vocabulary["<|im_start|>"],
-            end=vocabulary["<|im_end|>"],
-            newline=tokenizer.encode("\n", add_special_tokens=False)[-1],
-            silent=frozenset((*tokenizer.all_special_ids, *vision)),
-        )
-
-    def _pixels(self, image: Image.Image) -> Any:
-        return self._processor.image_processor(images=[image.convert("RGB")], return_tensors="pt")

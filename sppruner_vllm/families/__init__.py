@@ -1,1 +1,15 @@
-"""One file per model family: all that is known of it, and nowhere else."""
+"""One file per model family: all that is known of it, and nowhere else. A line here makes vLLM use it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ARCHITECTURES: Final = {
+    "LlavaForConditionalGeneration": f"{__name__}.llava",
+    "Qwen2VLForConditionalGeneration": f"{__name__}.qwen2_vl",
+    "Qwen2_5_VLForConditionalGeneration": f"{__name__}.qwen2_5_vl",
+}
+"""Architecture, as a checkpoint's config.json names it, to the module with a class of that name."""
+
+PREPARED: Final = frozenset({"LlavaForConditionalGeneration"})
+"""Architectures whose class has to look at the configuration before vLLM does (`prepare_config`)."""

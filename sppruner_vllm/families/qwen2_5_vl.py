@@ -6,15 +6,36 @@ caches by file stand in this file. Version of the package when the flags last ch
 
 from __future__ import annotations
 
+from typing import Any
+
+from torch import Tensor
 from vllm.model_executor.models import qwen2_5_vl as upstream
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from sppruner_vllm.api.processor import ReductionProcessorMixin
-from sppruner_vllm.worker.mrope import ReducedMRopeMixin
+from sppruner_vllm.family import TapPoints
+from sppruner_vllm.planning.smaller import Grid
+
+from .qwen import QwenFamily, QwenModelMixin
+
+
+class Qwen2_5_VL(QwenFamily):
+    """Most blocks look at windows only, and the patches are ordered by window."""
+
+    def tap_points(self, model: Any) -> TapPoints:
+        tower = model.visual
+
+        def order(grid: Grid) -> Tensor:
+            window_index: Tensor = tower.get_rope_by_thw(1, grid[0] * self._merge, grid[1] * self._merge)[2]
+            return window_index
+
+        return self._tap_points(model, max(tower.fullatt_block_indexes), order)
 
 
 class Qwen2_5_VLReductionProcessor(ReductionProcessorMixin, upstream.Qwen2_5_VLMultiModalProcessor):
     """Qwen2.5-VL's processor with a plan per image."""
+
+    family_of = Qwen2_5_VL
 
 
 @MULTIMODAL_REGISTRY.register_processor(
@@ -22,8 +43,9 @@ class Qwen2_5_VLReductionProcessor(ReductionProcessorMixin, upstream.Qwen2_5_VLM
     info=upstream.Qwen2_5_VLProcessingInfo,
     dummy_inputs=upstream.Qwen2_5_VLDummyInputsBuilder,
 )
-class Qwen2_5_VLForConditionalGeneration(ReducedMRopeMixin, upstream.Qwen2_5_VLForConditionalGeneration):
+class Qwen2_5_VLForConditionalGeneration(QwenModelMixin, upstream.Qwen2_5_VLForConditionalGeneration):
     """Qwen2.5-VL whose encoder output is reduced as each request asks."""
 
+    family_of = Qwen2_5_VL
     supports_multimodal_pruning = True
     supports_encoder_tp_data = True

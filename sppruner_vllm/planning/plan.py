@@ -1,7 +1,4 @@
-"""The plan for one image: how many visual tokens it keeps, and why not fewer.
-
-No vLLM and no torch.
-"""
+"""The plan for one image: how many visual tokens it keeps after each stage, and why not fewer."""
 
 from __future__ import annotations
 
@@ -11,6 +8,9 @@ from typing import Final, Literal
 
 from sppruner_vllm.request import ReductionRequest
 from sppruner_vllm.settings import Settings
+from sppruner_vllm.wire import StageOrder
+
+from .smaller import Grid
 
 ALGORITHM_VERSION: Final = 3
 """Part of every reduced image's identity: raise it when the same plan would select other tokens."""
@@ -26,6 +26,7 @@ class ReductionPlan:
     query_ids: token ids of the query, empty when the selection does not look at one.
     skipped_reason: why nothing is reduced, None when something is.
     resized: (height, width) in visual tokens of the smaller image that is encoded instead; None when there is none.
+    stages: what the worker does, in order.
     """
 
     original: int
@@ -33,7 +34,8 @@ class ReductionPlan:
     method: str
     query_ids: tuple[int, ...]
     skipped_reason: SkippedReason | None
-    resized: tuple[int, int] | None = None
+    resized: Grid | None = None
+    stages: tuple[StageOrder, ...] = ()
 
     @property
     def reduces(self) -> bool:

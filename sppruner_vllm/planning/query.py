@@ -6,18 +6,33 @@ token ids alone, because that is all a multimodal processor sees.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, Protocol
 
 _LONGEST_HEADER: Final = 8
 """Tokens a role header may take, its newline included; a later newline belongs to the text."""
 
 
+class TurnFinder(Protocol):
+    """How a chat template cuts a prompt into turns."""
+
+    @property
+    def silent(self) -> frozenset[int]:
+        """Ids that are never part of a query: special and vision tokens."""
+
+    def spans(self, prompt: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+        """(begin, text, end) of each turn in order, from the first id to the last without a gap.
+
+        The turn holds prompt[begin:end]; what is said in it starts at `text`, behind the role's header.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class TurnMarkers:
-    """Token ids that structure a ChatML prompt.
+    """Turns opened and closed by a token of their own, as in ChatML.
 
     start, end: ids that open and close a turn. newline: id that ends the role header.
     silent: ids that are never part of a query (special and vision tokens).
@@ -28,45 +43,67 @@ class TurnMarkers:
     newline: int
     silent: frozenset[int]
 
+    def spans(self, prompt: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+        bounds = [index for index, token in enumerate(prompt) if token in (self.start, self.end)]
+        for before, after in pairwise([-1, *bounds, len(prompt)]):
+            text = before + 1
+            if before >= 0 and prompt[before] == self.start:
+                header = prompt[text : text + _LONGEST_HEADER]
+                if self.newline in header:
+                    text += header.index(self.newline) + 1
+            yield max(before, 0), min(text, after), after
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenTurns:
+    """Turns that plain words open, such as "USER:", which a tokenizer cuts differently from place to place.
+
+    words: what opens a turn. piece: the text of one id, with the blanks around it as they stand in the prompt.
+    silent: ids that are never part of a query.
+    """
+
+    words: tuple[str, ...]
+    piece: Callable[[int], str]
+    silent: frozenset[int]
+
+    def spans(self, prompt: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+        pieces = [self.piece(token) for token in prompt]
+        owner = [index for index, piece in enumerate(pieces) for _ in piece]
+        text = "".join(pieces)
+        opened = [(0, 0)]
+        for match in re.finditer("|".join(map(re.escape, self.words)), text):
+            opened.append((owner[match.start()], owner[match.end() - 1] + 1))
+        ends = [begin for begin, _ in opened[1:]] + [len(prompt)]
+        for (begin, said), end in zip(opened, ends, strict=True):
+            yield begin, min(max(begin, said), end), end
+
 
 def turn_queries(
-    prompt: Sequence[int], places: Sequence[int], markers: TurnMarkers, longest: int
+    prompt: Sequence[int], places: Sequence[int], turns: TurnFinder, longest: int
 ) -> list[tuple[int, ...]]:
     """Text tokens of the turn around each placeholder, in one pass over the prompt.
 
-    A prompt without turn markers counts as one turn. The last tokens are kept when there are too many: questions
-    follow their context more often than not.
+    A prompt without turns counts as one. The last tokens are kept when there are too many: questions follow their
+    context more often than not.
 
     Args:
         prompt: token ids before placeholder expansion.
         places: ascending positions of image placeholders in `prompt`.
-        markers: the template's markers.
+        turns: the template's turns.
         longest: most tokens of a query, at least 1.
 
     Returns:
         Per placeholder, token ids in prompt order, possibly none.
     """
-    bounds = [index for index, token in enumerate(prompt) if token in (markers.start, markers.end)]
-    edges = [-1, *bounds, len(prompt)]
     queries: list[tuple[int, ...]] = []
     left = iter(places)
     place = next(left, None)
-    for before, after in pairwise(edges):
+    for _, text, end in turns.spans(prompt):
         query: tuple[int, ...] | None = None
-        while place is not None and place < after:
+        while place is not None and place < end:
             if query is None:
-                query = _text(prompt, before, after, markers, longest)
+                said = [token for token in prompt[text:end] if token not in turns.silent]
+                query = tuple(said[-longest:])
             queries.append(query)
             place = next(left, None)
     return queries
-
-
-def _text(prompt: Sequence[int], before: int, after: int, markers: TurnMarkers, longest: int) -> tuple[int, ...]:
-    """The query of the turn between two edges, both exclusive."""
-    begin = before + 1
-    if before >= 0 and prompt[before] == markers.start:
-        header = prompt[begin : begin + _LONGEST_HEADER]
-        if markers.newline in header:
-            begin += header.index(markers.newline) + 1
-    text = [token for token in prompt[begin:after] if token not in markers.silent]
-    return tuple(text[-longest:])

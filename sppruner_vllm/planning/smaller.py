@@ -62,11 +62,6 @@ def _merit(smaller: Grid, grid: Grid) -> tuple[float, bool, int]:
     return finest, other <= MOST_STRETCH * finest, math.prod(smaller)
 
 
-def halfway(original: int, retained: int) -> int:
-    """Tokens of an image that is first made smaller and then reduced: both steps shrink by the same factor."""
-    return math.isqrt(original * retained)
-
-
 def resize(image: Image.Image, grid: Grid, cell: int) -> Image.Image:
     """The image at exactly the size of a token grid, in RGB.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final
+from typing import Final, Literal
 
 from torch import Tensor
 
@@ -20,6 +20,9 @@ ENTRY_POINT_GROUP: Final = "sppruner.reduction_methods"
 """Each entry point of this group is called like its method and names a `Method`."""
 
 SelectFunction = Callable[[Sequence[ImageTokens], Tensor | None, FocusContextParams], list[Selection]]
+
+
+Need = Literal["query", "attention", "merger_input"]
 
 
 class UnknownMethod(ValueError):
@@ -43,6 +46,10 @@ class Method:
     name: str
     uses_query: bool
     select: SelectFunction
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({"attention"}) if self.name in ("focus_context", "saliency") else frozenset()
 
 
 _methods: dict[str, Method] = {}

@@ -29,6 +29,7 @@ class ImageTokens:
     query: Tensor | None
     budget: int
     attention: Tensor | None = None
+    merger_input: Tensor | None = None
 
     @property
     def words(self) -> int:

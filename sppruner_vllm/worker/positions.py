@@ -1,12 +1,14 @@
-"""M-RoPE positions of a prompt whose images lost tokens.
+"""Positions of a prompt whose images lost tokens.
 
 Kept tokens keep the (t, h, w) they had in the unreduced prompt, and later text continues where it would have. The
 prompt alone fixes everything but the rows of reduced images; those learn their offsets from columns that travel with
-the embeddings through vLLM's encoder cache. Pure torch, no vLLM. docs/algorithm.md, "Positions".
+the embeddings through vLLM's encoder cache. A model with positions on a line is the case of a picture one token wide.
+Pure torch, no vLLM. docs/algorithm.md, "Positions".
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,14 +17,13 @@ import torch
 from torch import Tensor
 
 from sppruner_vllm.errors import RowCountError
+from sppruner_vllm.wire import MOST_TOKENS
 
 COLUMNS: Final = 6
 """Extra columns of a packed row: height, width and ordinal, two base-256 digits each, exact in bfloat16."""
 
-_BASE: Final = 256
-
-MOST_TOKENS: Final = _BASE * _BASE
-"""Visual tokens of the largest image whose ordinals two digits hold."""
+_BASE: Final = math.isqrt(MOST_TOKENS)
+"""Two digits hold the ordinals of the largest image."""
 
 _NO_PLACE: Final = "embedding rows fit no image of the prompt"
 
@@ -105,19 +106,22 @@ def is_packed(rows: Tensor, width: int) -> bool:
     return rows.shape[1] == width + COLUMNS
 
 
-def place_rows(positions: Tensor, embeddings: Sequence[Tensor], width: int, num_computed: int) -> Tensor:
+def place_rows(
+    positions: Tensor, embeddings: Sequence[Tensor], width: int, num_computed: int, still: int = 0
+) -> Tensor:
     """Positions with the reduced images of this step's window at their original grid places.
 
     Rows are matched to prompt indices by rank among media rows and by ordinal inside their image, so any cut of an
     image into chunks works, and a window that a drafter shifted by one is recognised. Media rows are told from text by
-    the time row: it stands still inside an image and always moves between texts. Runs on the device of `positions`
-    without reading anything back.
+    the `still` row of positions, in M-RoPE that of time: it stands still inside an image and always moves between
+    texts. Runs on the device of `positions` without reading anything back.
 
     Args:
         positions: (3, N) int64 as `initial_positions` or an earlier call left them.
         embeddings: the window's rows, in prompt order; packed rows are wider than `width`.
         width: columns of an unpacked row.
         num_computed: prompt tokens before the window.
+        still: the row that never moves; the two others take the grid row and the grid column, in this order.
 
     Returns:
         `positions` itself when nothing in the window was reduced, else a changed copy.
@@ -130,12 +134,12 @@ def place_rows(positions: Tensor, embeddings: Sequence[Tensor], width: int, num_
     device = positions.device
     packed, height, column, ordinal = _read_columns(embeddings, width, device)
 
-    time = positions[0]
-    still = time[1:] == time[:-1]
+    anchor = positions[still]
+    same = anchor[1:] == anchor[:-1]
     edge = torch.zeros(1, dtype=torch.bool, device=device)
-    follows = torch.cat([edge, still])
-    media = follows | torch.cat([still, edge])
-    index = torch.arange(time.numel(), device=device)
+    follows = torch.cat([edge, same])
+    media = follows | torch.cat([same, edge])
+    index = torch.arange(anchor.numel(), device=device)
     run_start = torch.where(follows, 0, index).cummax(0).values
     rank = media.cumsum(0)
     before = rank[num_computed - 1] if num_computed else rank.new_zeros(())
@@ -144,7 +148,7 @@ def place_rows(positions: Tensor, embeddings: Sequence[Tensor], width: int, num_
     found = torch.zeros((), dtype=torch.bool, device=device)
     for shift in (1, 0):
         wanted = before + 1 + shift + torch.arange(ordinal.numel(), device=device)
-        place = torch.searchsorted(rank, wanted).clamp(max=time.numel() - 1)
+        place = torch.searchsorted(rank, wanted).clamp(max=anchor.numel() - 1)
         fits = ((place - run_start[place] == ordinal) | ~packed).all() & (wanted[-1] <= rank[-1])
         target, found = torch.where(fits, place, target), found | fits
     if device.type == "cuda":
@@ -155,8 +159,9 @@ def place_rows(positions: Tensor, embeddings: Sequence[Tensor], width: int, num_
 
     move = packed & found
     placed = positions.clone()
-    placed[1, target] = torch.where(move, time[target] + height, positions[1, target])
-    placed[2, target] = torch.where(move, time[target] + column, positions[2, target])
+    moved = [row for row in range(3) if row != still]
+    for row, offset in zip(moved, (height, column), strict=True):
+        placed[row, target] = torch.where(move, anchor[target] + offset, positions[row, target])
     return placed
 
 

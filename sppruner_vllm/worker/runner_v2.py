@@ -12,14 +12,14 @@ from torch import Tensor
 from vllm.v1.worker.gpu.model_states.default import DefaultModelState
 from vllm.v1.worker.gpu.model_states.mm_pruning import MultiModalPruner
 
-from sppruner_vllm.worker.positions import is_packed
+from .positions import is_packed
 
 
 class ReducedRowsPlacer(MultiModalPruner):
     """Upstream's pruner for steps that hold reduced rows."""
 
     def recompute(self, mm_embeds: list[Tensor], input_batch: Any, req_states: Any) -> list[Tensor]:
-        if not any(is_packed(rows, self.inputs_embeds_size) for rows in mm_embeds):
+        if not any(is_packed(rows, self.model.family.row_width) for rows in mm_embeds):
             return mm_embeds
         placed: list[Tensor] = super().recompute(mm_embeds, input_batch, req_states)
         return placed

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from vllm.config import VllmConfig
 from vllm.config.multimodal import MultiModalConfig
+from vllm.platforms import current_platform
 
+from sppruner_vllm import compat
 from sppruner_vllm.errors import UnsupportedSetup
-from sppruner_vllm.recipes import request_methods
+from sppruner_vllm.recipes import get_recipe, request_methods
+from sppruner_vllm.reduction import Need
 from sppruner_vllm.settings import settings
+
+from .taps import overheard
 
 
 class ReducingMultiModalConfig(MultiModalConfig):
@@ -33,8 +38,8 @@ def check_setup(config: VllmConfig) -> None:
         raise UnsupportedSetup("visual-token reduction and --enable-prompt-embeds exclude each other")
     if settings().method not in request_methods():
         raise UnsupportedSetup(f"SPPRUNER_METHOD={settings().method} is none of {', '.join(sorted(request_methods()))}")
-    if settings().saliency_attention:
-        _check_attention_is_seen(config)
+    if needs := overheard_by_requests():
+        _check_taps_hear(config, needs)
     lora = config.lora_config
     if lora is not None and lora.enable_tower_connector_lora and settings().min_keep_ratio == 0:
         raise UnsupportedSetup(
@@ -42,14 +47,25 @@ def check_setup(config: VllmConfig) -> None:
         )
 
 
-def _check_attention_is_seen(config: VllmConfig) -> None:
-    """Refuse what would leave SPPRUNER_SALIENCY_ATTENTION without effect."""
+def overheard_by_requests() -> frozenset[Need]:
+    """What requests to this server may want overheard in the encoder."""
+    names = request_methods() if settings().allow_method else {settings().method}
+    methods = [stage.method for name in names for stage in get_recipe(name).in_worker if stage.method is not None]
+    return frozenset[Need]().union(*(overheard(method, settings().saliency_attention) for method in methods))
+
+
+def _check_taps_hear(config: VllmConfig, needs: frozenset[Need]) -> None:
+    """Refuse what would leave a tap without effect."""
+    whose = "SPPRUNER_SALIENCY_ATTENTION" if "attention" in needs else "a reduction method that taps the encoder"
     tensor_parallel = config.parallel_config.tensor_parallel_size > 1
     if tensor_parallel and config.model_config.multimodal_config.mm_encoder_tp_mode == "data":
-        raise UnsupportedSetup(
-            "SPPRUNER_SALIENCY_ATTENTION and --mm-encoder-tp-mode data exclude each other: a rank sees only its images"
-        )
+        raise UnsupportedSetup(f"{whose} and --mm-encoder-tp-mode data exclude each other: a rank sees only its images")
     if config.compilation_config.compile_mm_encoder:
-        raise UnsupportedSetup(
-            "SPPRUNER_SALIENCY_ATTENTION and compile_mm_encoder exclude each other: a compiled encoder hides attention"
-        )
+        raise UnsupportedSetup(f"{whose} and compile_mm_encoder exclude each other: a compiled encoder fires no hook")
+
+
+def open_runner_gate(config: VllmConfig) -> None:
+    """Make this process's runner strip our columns and ask the model for positions; to be called before it is built."""
+    config.model_config.multimodal_config.__class__ = ReducingMultiModalConfig
+    if current_platform.is_cpu():
+        compat.open_cpu_runner_gate()

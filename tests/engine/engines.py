@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cases import PORTRAIT, SQUARE, Case, picture
 from sppruner_vllm.settings import settings
+from sppruner_vllm.wire import Order, StageOrder, encode
 
 TOKENS = 8
 
@@ -64,6 +65,7 @@ def start_engine(model: Path, **options: Any) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         patch.setenv("SPPRUNER_ALLOW_METHOD", "1")
+        settings.cache_clear()  # an earlier test may have read them
         settings()
         return keep_alive(LLM(model=str(model), **(usual | options)))
 
@@ -123,20 +125,26 @@ def _answer(output: Any) -> Answer:
     )
 
 
+def orders(keep: Sequence[int], queries: Sequence[Tensor], method: str = "focus_context") -> dict[str, Any]:
+    """The fields by which the worker keeps so many rows of each image."""
+    stage = [StageOrder("rows", method, budget) for budget in keep]
+    return dict(encode([Order(2**16, one.budget, (one,), query) for one, query in zip(stage, queries, strict=True)]))
+
+
 @contextmanager
 def recorded_selections() -> Iterator[list[list[int]]]:
     """The kept indices of every image that any engine of this process reduces inside the block, in order."""
-    from sppruner_vllm.worker import mrope
+    from sppruner_vllm.worker import positions
 
     kept: list[list[int]] = []
-    pack = mrope.positions.pack
+    pack = positions.pack
 
     def recording(rows: Tensor, indices: Tensor, width: int) -> Tensor:
         kept.append(indices.tolist())
         return pack(rows, indices, width)
 
-    mrope.positions.pack = recording
+    positions.pack = recording
     try:
         yield kept
     finally:
-        mrope.positions.pack = pack
+        positions.pack = pack

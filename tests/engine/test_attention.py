@@ -12,14 +12,15 @@ from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as modeling
 from transformers.vision_utils import get_vision_window_index
 
 from cases import LANDSCAPE, PORTRAIT, SQUARE, STRIP, picture
+from engines import orders
 from reference import Reference
-from sppruner_vllm.api.processor import METHOD, NUM_KEEP, QUERY_IDS
 from sppruner_vllm.errors import UnsupportedSetup
 from sppruner_vllm.reduction import ImageTokens
 from sppruner_vllm.settings import Settings
-from sppruner_vllm.worker import attention, mrope
+from sppruner_vllm.worker import column_attention as attention
+from sppruner_vllm.worker import reducing, selecting
 from sppruner_vllm.worker import startup as gate
-from sppruner_vllm.worker.attention import visual_tokens_attention
+from sppruner_vllm.worker.column_attention import visual_tokens_attention
 from sppruner_vllm.worker.startup import check_setup
 
 SIZES = (SQUARE, PORTRAIT, LANDSCAPE, STRIP)
@@ -61,30 +62,26 @@ def expected(reference: Reference) -> list[Tensor]:
 
 @pytest.fixture
 def switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mrope, "settings", lambda: Settings(saliency_attention=True))
+    monkeypatch.setattr(reducing, "settings", lambda: Settings(saliency_attention=True))
 
 
 @pytest.fixture
 def seen(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[ImageTokens]:
     """The images that reach the reduction, in the order given."""
     images: list[ImageTokens] = []
-    reduce = mrope.reduce
+    reduce = selecting.reduce
 
     def watching(given: list[ImageTokens], *args: Any, **kwargs: Any) -> Any:
         images.extend(given)
         return reduce(given, *args, **kwargs)
 
-    monkeypatch.setattr(mrope, "reduce", watching)
+    monkeypatch.setattr(selecting, "reduce", watching)
     return images
 
 
 def embed(model: Any, inputs: dict[str, Any], keep: tuple[int, ...], **more: Any) -> None:
     count = len(keep)
-    fields = {
-        NUM_KEEP: torch.tensor(keep),
-        QUERY_IDS: [torch.empty(0, dtype=torch.int64)] * count,
-        METHOD: [torch.frombuffer(bytearray(b"focus_context"), dtype=torch.uint8)] * count,
-    }
+    fields = orders(keep, [torch.empty(0, dtype=torch.int64)] * count)
     with torch.inference_mode():
         model.embed_multimodal(**inputs, **fields, **more)
 

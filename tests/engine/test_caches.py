@@ -151,14 +151,14 @@ def test_an_image_given_as_embeddings_is_reduced_like_its_picture(
     llm: Any, model: Any, asked: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[torch.Tensor] = []
-    encode = model._encode_batch
+    encode = model._encoder._upstream
 
-    def watching(inputs: dict[str, Any]) -> list[torch.Tensor]:
-        rows: list[torch.Tensor] = encode(inputs)
+    def watching(**inputs: Any) -> Any:
+        rows = encode(**inputs)
         encoded.append(rows[0].clone())
         return rows
 
-    monkeypatch.setattr(model, "_encode_batch", watching)
+    monkeypatch.setattr(model._encoder, "_upstream", watching)
     picture = generate(llm, raw_prompt(asked.images()[0], 0.25))
     embeddings = {"image_embeds": encoded[0], "image_grid_thw": torch.tensor([[1, 24, 24]])}
     given = generate(llm, raw_prompt(embeddings, 0.25))

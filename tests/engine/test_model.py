@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cases import picture
-from sppruner_vllm.api.processor import METHOD, NUM_KEEP, QUERY_IDS
+from engines import orders
 from sppruner_vllm.errors import RowCountError, UnsupportedSetup
 from sppruner_vllm.settings import Settings
 from sppruner_vllm.worker import startup as gate
@@ -27,9 +27,7 @@ def encoder_inputs(processor: Any, sizes: list[tuple[int, int]], keep: list[int]
     inputs = processor.info.get_hf_processor().image_processor(images, return_tensors="pt")
     return {
         **inputs,
-        NUM_KEEP: torch.tensor(keep),
-        QUERY_IDS: [torch.tensor([300, 301]), *(torch.empty(0, dtype=torch.int64) for _ in keep[1:])],
-        METHOD: [torch.frombuffer(bytearray(b"focus_context"), dtype=torch.uint8)] * len(keep),
+        **orders(keep, [torch.tensor([300, 301]), *(torch.empty(0, dtype=torch.int64) for _ in keep[1:])]),
     }
 
 

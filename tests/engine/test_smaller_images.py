@@ -20,7 +20,8 @@ from engines import TOKENS, ask, recorded_selections
 from reference import Reference
 from sppruner_vllm.api import processor
 from sppruner_vllm.planning.accounting import VisualTokens
-from sppruner_vllm.planning.smaller import Grid, halfway, resize, smaller_grid
+from sppruner_vllm.planning.smaller import Grid, resize, smaller_grid
+from sppruner_vllm.recipes import halfway
 from test_caches import generate, raw_prompt
 
 LEAST = 4
@@ -73,13 +74,13 @@ def records() -> Iterator[list[VisualTokens]]:
 def encoded(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The patch grid of every image that the encoder sees from here on."""
     grids: list[list[int]] = []
-    encode = model._encode_batch
+    encode = model._encoder._upstream
 
-    def watching(inputs: dict[str, Any]) -> Any:
+    def watching(**inputs: Any) -> Any:
         grids.extend(inputs["image_grid_thw"].tolist())
-        return encode(inputs)
+        return encode(**inputs)
 
-    monkeypatch.setattr(model, "_encode_batch", watching)
+    monkeypatch.setattr(model._encoder, "_upstream", watching)
     return grids
 
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
-from sppruner_vllm.planning.smaller import MOST_ASPECT, MOST_STRETCH, Grid, halfway, resize, smaller_grid
-from sppruner_vllm.recipes import get_recipe, request_methods
+from sppruner_vllm.planning.smaller import MOST_ASPECT, MOST_STRETCH, Grid, resize, smaller_grid
+from sppruner_vllm.recipes import get_recipe, halfway, request_methods
 from sppruner_vllm.reduction import get_method, method_names
 
 LEAST = 4

@@ -1,0 +1,60 @@
+"""A checkpoint's chat outside vLLM: prompts, and plans for the pictures in them, made as the server makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sppruner_vllm.families.qwen2_5_vl import Qwen2_5_VL
+from sppruner_vllm.planning.plan import ReductionPlan
+from sppruner_vllm.planning.planner import Prompt, Regrid, Sent, plan_images
+from sppruner_vllm.planning.smaller import Grid
+from sppruner_vllm.request import ReductionRequest
+from sppruner_vllm.settings import settings
+
+from .capacity_tokens import Patches, token_grid
+
+
+class Chat:
+    """Plans for one Qwen2.5-VL checkpoint."""
+
+    def __init__(self, processor: Any, config: Any) -> None:
+        """Args:
+        processor, config: the checkpoint's, of transformers.
+        """
+        self._processor = processor
+        self.family = Qwen2_5_VL(config)
+        self._turns = self.family.turns(processor.tokenizer)
+        images = processor.image_processor
+        size = images.size
+        self._patches = Patches(images.patch_size, images.merge_size, size["shortest_edge"], size["longest_edge"])
+
+    def grid(self, width: int, height: int) -> Grid:
+        """(height, width) in visual tokens of a picture of so many pixels."""
+        return token_grid(width, height, self._patches)
+
+    def regrid(self, grid: Grid) -> Grid:
+        """The grid that a picture of exactly a grid's pixels gets."""
+        return self.grid(grid[1] * self.family.cell, grid[0] * self.family.cell)
+
+    def ids(self, question: str, pictures: int) -> list[int]:
+        """The prompt of a question about pictures, one placeholder for each."""
+        content = [*({"type": "image"} for _ in range(pictures)), {"type": "text", "text": question}]
+        chat = [{"role": "user", "content": content}]
+        text = self._processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        return self._encode(text)
+
+    def plans(
+        self, question: str, grids: Sequence[Grid], request: ReductionRequest, regrid: Regrid
+    ) -> tuple[ReductionPlan, ...]:
+        """One plan per picture.
+
+        Args:
+            grids: of the pictures as they are. regrid: how a smaller form of them is sized.
+        """
+        prompt = Prompt(self.ids(question, len(grids)), self.family.image_token, self._turns, self._encode)
+        return plan_images([Sent(grid, regrid) for grid in grids], prompt, request, settings())
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self._processor.tokenizer.encode(text, add_special_tokens=False)
+        return ids

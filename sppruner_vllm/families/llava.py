@@ -1,0 +1,150 @@
+"""LLaVA-1.5 with visual-token reduction; kept tokens stay at the positions of the unreduced prompt.
+
+Its language model has positions on a line. Declared M-RoPE, the runner keeps three rows of them and asks for the kept
+tokens' own; the language model is handed the one row that is real, so that it is stock's in every kernel. The class is
+named like its parent because vLLM compares class names; it adds no weights. Version of the package when the flags last
+changed: 0.2.0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from torch import Tensor
+from vllm.model_executor.models import llava as upstream
+from vllm.multimodal import MULTIMODAL_REGISTRY
+
+from sppruner_vllm import wire
+from sppruner_vllm.api.processor import ReductionProcessorMixin
+from sppruner_vllm.family import TapPoints
+from sppruner_vllm.planning.query import SpokenTurns
+from sppruner_vllm.planning.smaller import Grid
+from sppruner_vllm.worker.mrope import OriginalPositionsMixin
+from sppruner_vllm.worker.positions import MediaSpan
+from sppruner_vllm.worker.reducing import ReducingMixin
+
+_TOWERS: Final = {"clip_vision_model": "default", "siglip_vision_model": "full"}
+"""Vision towers whose visual tokens are a square grid, and the feature selection that makes them so."""
+
+_BLANKS: Final = str.maketrans({"\u2581": " ", "\u0120": " ", "\u010a": "\n"})
+"""How tokenizers write blanks inside a token."""
+
+
+class Llava:
+    """A `Family` for LLaVA-1.5: every picture is one square of tokens, turns are opened by words."""
+
+    cell = None
+    still_row = 2
+
+    def __init__(self, config: Any) -> None:
+        """Args:
+        config: the checkpoint's transformers configuration.
+        """
+        vision, text = config.vision_config, config.get_text_config()
+        self.reduces = _TOWERS.get(vision.model_type) == config.vision_feature_select_strategy
+        self.image_token = int(config.image_token_index)
+        self.row_width = int(text.hidden_size)
+        self.most_positions = int(text.max_position_embeddings)
+        self._side = int(vision.image_size) // int(vision.patch_size)
+
+    def turns(self, tokenizer: Any) -> SpokenTurns:
+        def piece(token: int) -> str:
+            text: str = tokenizer.convert_ids_to_tokens(token)
+            return text.translate(_BLANKS)
+
+        return SpokenTurns(("USER:", "ASSISTANT:"), piece, frozenset((*tokenizer.all_special_ids, self.image_token)))
+
+    def token_grid(self, info: Any, width: int, height: int, kwargs: Mapping[str, object]) -> Grid:
+        if self.reduces:
+            return self._side, self._side
+        return 1, int(info.get_num_image_tokens(image_width=width, image_height=height))
+
+    def embedded_grid(self, item: Any) -> Grid:
+        return self._square(item.shape[-2])
+
+    def extent(self, grid: Grid) -> int:
+        return math.prod(grid)
+
+    def grids(self, inputs: Mapping[str, Any]) -> list[Grid]:
+        if "pixel_values" in inputs:
+            return [(self._side, self._side)] * len(inputs["pixel_values"])
+        return [self._square(rows.shape[0]) for rows in inputs["image_embeds"]]
+
+    def tokens_of(self, item: Mapping[str, Any], modality: str) -> int | None:
+        order = wire.decode_item(item)
+        return None if order is None else order.encoded
+
+    def flat_inputs(self, grids: Sequence[Grid]) -> Mapping[str, list[int]]:
+        return {}
+
+    def tap_points(self, model: Any) -> TapPoints:
+        return TapPoints(None, model.multi_modal_projector.linear_1, 1, 1, None)
+
+    def packing_width(self, grid: Grid) -> int:
+        return 1
+
+    def spans(self, model: Any, features: Sequence[Any]) -> list[MediaSpan]:
+        ordered = sorted(features, key=lambda feature: feature.mm_position.offset)
+        return [self._span(feature) for feature in ordered]
+
+    def _span(self, feature: Any) -> MediaSpan:
+        place = feature.mm_position
+        return MediaSpan(place.offset, place.length, (self.tokens_of(feature.data, "image") or place.length, 1, 1))
+
+    def _square(self, tokens: int) -> Grid:
+        """The grid of an image that came as embeddings; one of another count is a line."""
+        return (self._side, self._side) if tokens == self._side**2 else (1, tokens)
+
+
+class LlavaReductionProcessor(ReductionProcessorMixin, upstream.LlavaMultiModalProcessor):
+    """LLaVA-1.5's processor with a plan per image."""
+
+    family_of = Llava
+
+
+class PixtralReductionProcessor(ReductionProcessorMixin, upstream.PixtralHFMultiModalProcessor):
+    """The processor of Pixtral, which comes under the same name: it reduces nothing, and says so."""
+
+    family_of = Llava
+
+
+def _build_processor(info: Any, dummy_inputs: Any) -> Any:
+    if isinstance(info, upstream.PixtralHFProcessingInfo):
+        return PixtralReductionProcessor(info, dummy_inputs)
+    return LlavaReductionProcessor(info, dummy_inputs)
+
+
+@MULTIMODAL_REGISTRY.register_processor(
+    _build_processor,
+    info=upstream._build_llava_or_pixtral_hf_info,
+    dummy_inputs=upstream.LlavaDummyInputsBuilder,
+)
+class LlavaForConditionalGeneration(ReducingMixin, OriginalPositionsMixin, upstream.LlavaForConditionalGeneration):
+    """LLaVA-1.5 whose encoder output is reduced as each request asks."""
+
+    family_of = Llava
+    supports_multimodal_pruning = True
+    supports_mrope = True
+
+    @staticmethod
+    def prepare_config(config: Any) -> None:
+        """Let runners keep three rows of positions, whose first is the real one.
+
+        Said on the whole model's configuration: the language model's own stays stock's, and so does its rotary table.
+        """
+        if Llava(config).reduces:
+            text = config.get_text_config()
+            config.mrope_section = [text.hidden_size // text.num_attention_heads // 2, 0, 0]
+
+    def forward(
+        self,
+        input_ids: Tensor | None,
+        positions: Tensor,
+        intermediate_tensors: Any = None,
+        inputs_embeds: Tensor | None = None,
+        **kwargs: object,
+    ) -> Any:
+        line = positions[0] if positions.ndim == 2 else positions
+        return super().forward(input_ids, line, intermediate_tensors, inputs_embeds, **kwargs)

@@ -1,0 +1,115 @@
+"""What Qwen's vision-language models have in common: ChatML, square visual tokens, M-RoPE, flat pixel rows."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from sppruner_vllm.family import TapPoints
+from sppruner_vllm.planning.query import TurnMarkers
+from sppruner_vllm.planning.smaller import Grid
+from sppruner_vllm.worker.mrope import OriginalPositionsMixin
+from sppruner_vllm.worker.positions import MediaSpan
+from sppruner_vllm.worker.reducing import ReducingMixin
+
+
+class QwenFamily(ABC):
+    """A `Family` for checkpoints of the Qwen-VL line."""
+
+    reduces = True
+    still_row = 0
+
+    def __init__(self, config: Any) -> None:
+        """Args:
+        config: the checkpoint's transformers configuration.
+        """
+        self._config = config
+        self._merge = int(config.vision_config.spatial_merge_size)
+        text = config.get_text_config()
+        self.image_token = int(config.image_token_id)
+        self.cell = int(config.vision_config.patch_size) * self._merge
+        self.row_width = int(text.hidden_size)
+        # vLLM makes the rotary table four times as long as the context; decoding takes up to one context more.
+        self.most_positions = 3 * int(text.max_position_embeddings)
+
+    def turns(self, tokenizer: Any) -> TurnMarkers:
+        vocabulary = tokenizer.get_vocab()
+        vision = (
+            self._config.image_token_id,
+            self._config.video_token_id,
+            self._config.vision_start_token_id,
+            self._config.vision_end_token_id,
+        )
+        return TurnMarkers(
+            start=vocabulary["<|im_start|>"],
+            end=vocabulary["<|im_end|>"],
+            newline=tokenizer.encode("\n", add_special_tokens=False)[-1],
+            silent=frozenset((*tokenizer.all_special_ids, *vision)),
+        )
+
+    def token_grid(self, info: Any, width: int, height: int, kwargs: Mapping[str, object]) -> Grid:
+        size, _ = info._get_vision_info(
+            image_width=width,
+            image_height=height,
+            image_processor=info.get_image_processor(**kwargs),
+            mm_kwargs=kwargs,
+        )
+        return size.height // self.cell, size.width // self.cell
+
+    def embedded_grid(self, item: Any) -> Grid:
+        return self._merged(item["image_grid_thw"].flatten().tolist())
+
+    def extent(self, grid: Grid) -> int:
+        return max(grid)
+
+    def grids(self, inputs: Mapping[str, Any]) -> list[Grid]:
+        return [self._merged(grid) for grid in inputs["image_grid_thw"].tolist()]
+
+    def tokens_of(self, item: Mapping[str, Any], modality: str) -> int | None:
+        name = f"{modality}_grid_thw"
+        return int(item[name].data.prod()) // self._merge**2 if name in item else None
+
+    def flat_inputs(self, grids: Sequence[Grid]) -> Mapping[str, list[int]]:
+        tokens = [math.prod(grid) for grid in grids]
+        return {"pixel_values": [count * self._merge**2 for count in tokens], "image_embeds": tokens}
+
+    def packing_width(self, grid: Grid) -> int:
+        return grid[1]
+
+    def spans(self, model: Any, features: Sequence[Any]) -> list[MediaSpan]:
+        ordered = sorted(features, key=lambda feature: feature.mm_position.offset)
+        return [
+            MediaSpan(offset, feature.mm_position.length, (frames, height, width), step)
+            for feature, (offset, frames, height, width, step) in zip(
+                ordered, model.iter_mm_grid_thw(ordered), strict=True
+            )
+        ]
+
+    @abstractmethod
+    def tap_points(self, model: Any) -> TapPoints:
+        """Where the tower can be listened to; it is what the models of this line differ in."""
+
+    def _merged(self, grid: Sequence[int]) -> Grid:
+        """Token grid of (frames, height, width) in patches."""
+        frames, height, width = grid
+        return frames * (height // self._merge), width // self._merge
+
+    def _tap_points(self, model: Any, block: int, order: Callable[[Grid], Tensor] | None) -> TapPoints:
+        """The taps of a tower whose attention is listened to in one block."""
+        attention = model.visual.blocks[block].attn
+        merger: nn.Module = model.visual.merger
+        # The merger itself is compiled: its first norm is the first module inside that a hook can stand on.
+        return TapPoints(attention.attn, merger.ln_q, self._merge**2, attention.tp_size, order)  # type: ignore[arg-type]
+
+
+class QwenModelMixin(ReducingMixin, OriginalPositionsMixin):
+    """Put before upstream's model class in the base-class list."""
+
+    def get_encoder_cudagraph_config(self) -> Any:
+        """No modality: a captured graph would return the encoder's rows unreduced."""
+        return replace(super().get_encoder_cudagraph_config(), modalities=[])  # type: ignore[misc]

@@ -1,0 +1,108 @@
+"""What this package asks of a model family; each family answers in one file of `families/`.
+
+Both processes ask: the API process sizes pictures and finds the question, the worker encodes, taps and places. A family
+is made from a checkpoint's transformers configuration alone, so that the evaluation can ask it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from .planning.query import TurnFinder
+from .planning.smaller import Grid
+from .worker.positions import MediaSpan
+
+
+@dataclass(frozen=True, slots=True)
+class TapPoints:
+    """Where a vision tower can be listened to, for `worker/taps.py`; None where it cannot.
+
+    attention: the module that is called with rotated `query` and `key`, (1, P, heads, d) of the patches of a batch.
+    merger_input: the module whose input is what the merger, or projector, gets: P patches of one width.
+    merged: patches that become one visual token; those of a token are neighbours in the tower's order.
+    ranks: tensor-parallel ranks that share the heads of one attention.
+    order: (N,) int64, the raster index of each visual token of a grid in the order the tower works in; None where that
+        is raster order.
+    """
+
+    attention: nn.Module | None
+    merger_input: nn.Module | None
+    merged: int
+    ranks: int
+    order: Callable[[Grid], Tensor] | None
+
+
+class Family(Protocol):
+    """One line of models."""
+
+    def __init__(self, config: Any) -> None:
+        """Args:
+        config: the checkpoint's transformers configuration.
+        """
+
+    @property
+    def reduces(self) -> bool:
+        """Whether this checkpoint can be reduced; one that cannot is served as stock, and the answer says so."""
+
+    @property
+    def image_token(self) -> int:
+        """The id that stands for an image in a prompt, and for each of its visual tokens once that is expanded."""
+
+    @property
+    def cell(self) -> int | None:
+        """Pixels along a side of a visual token; None where every picture is brought to one size, of which no smaller
+        form can be sent."""
+
+    @property
+    def row_width(self) -> int:
+        """Columns of a row that the encoder gives."""
+
+    @property
+    def still_row(self) -> int:
+        """The row of positions that stands still inside an image; 0 in M-RoPE, where it is time's."""
+
+    @property
+    def most_positions(self) -> int:
+        """Positions that a prompt may take before reduction."""
+
+    # API process
+
+    def turns(self, tokenizer: Any) -> TurnFinder:
+        """The turns of this family's chat template."""
+
+    def token_grid(self, info: Any, width: int, height: int, kwargs: Mapping[str, object]) -> Grid:
+        """Visual tokens of a picture of that many pixels, after the resizing that the family does.
+
+        Args:
+            info: vLLM's processing info of this checkpoint. kwargs: processor kwargs of the request.
+        """
+
+    def embedded_grid(self, item: Any) -> Grid:
+        """Visual tokens of an image that was sent as embeddings, as vLLM's parser holds it."""
+
+    def extent(self, grid: Grid) -> int:
+        """Positions that an image takes in an unreduced prompt."""
+
+    # worker
+
+    def grids(self, inputs: Mapping[str, Any]) -> list[Grid]:
+        """Token grid of each image in a batch of encoder inputs."""
+
+    def tokens_of(self, item: Mapping[str, Any], modality: str) -> int | None:
+        """Visual tokens of one image or video as vLLM holds it, before reduction; None where it does not say."""
+
+    def flat_inputs(self, grids: Sequence[Grid]) -> Mapping[str, list[int]]:
+        """Inputs that are flat over the images of a batch, and how many of their rows each image has."""
+
+    def tap_points(self, model: Any) -> TapPoints:
+        """Where the vision tower of a model can be listened to."""
+
+    def packing_width(self, grid: Grid) -> int:
+        """Columns of the grid by which kept rows find their positions: the picture's own, or 1 on a line."""
+
+    def spans(self, model: Any, features: Sequence[Any]) -> list[MediaSpan]:
+        """The images and videos of a prompt by ascending offset, as vLLM holds them."""

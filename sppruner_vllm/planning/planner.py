@@ -1,0 +1,121 @@
+"""The plans of a request: images as they were sent, what is asked of them, what their family allows.
+
+The processor, `explain` and the evaluation all plan here, so that what is measured and drawn is what is served.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from sppruner_vllm.recipes import Recipe, get_recipe
+from sppruner_vllm.request import ReductionRequest
+from sppruner_vllm.settings import Settings
+from sppruner_vllm.wire import MOST_TOKENS, StageOrder
+
+from .plan import ReductionPlan, plan_image, unreduced
+from .query import TurnFinder, turn_queries
+from .smaller import Grid, smaller_grid
+
+Regrid = Callable[[Grid], Grid]
+"""The token grid that a picture of exactly a grid's pixels gets: another one where its family would resize it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An image as the client sent it.
+
+    grid: visual tokens that stock vLLM would give it. regrid: how a smaller form of it would be sized; None for what
+    cannot be made smaller: embeddings, arrays, and pictures of a family that knows one size only.
+    """
+
+    grid: Grid
+    regrid: Regrid | None
+
+    @property
+    def tokens(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt as its processor sees it.
+
+    ids: token ids before placeholder expansion. image_token: the id that stands for one image.
+    turns: finds the text that belongs to an image. encode: token ids of a plain text.
+    """
+
+    ids: Sequence[int]
+    image_token: int
+    turns: TurnFinder
+    encode: Callable[[str], Sequence[int]]
+
+    @property
+    def places(self) -> list[int]:
+        return [index for index, token in enumerate(self.ids) if token == self.image_token]
+
+
+def plan_images(
+    sent: Sequence[Sent], prompt: Prompt, request: ReductionRequest, limits: Settings
+) -> tuple[ReductionPlan, ...]:
+    """One plan per image.
+
+    Args:
+        sent: the images in the order of the prompt.
+        prompt: the prompt that holds them.
+        request: validated request fields.
+        limits: the operator's settings.
+    """
+    if request.keeps_all:
+        return tuple(unreduced(image.tokens, request, "keep_ratio_is_1") for image in sent)
+    recipe, places = get_recipe(request.method), prompt.places
+    if recipe.in_worker and not _rows_can_be_placed(prompt.ids, places, sent):
+        return tuple(unreduced(image.tokens, request, "unsupported_input") for image in sent)
+    queries = _queries(prompt, places, len(sent), request, recipe, limits)
+    return tuple(
+        _staged(plan_image(image.tokens, request, query, limits), recipe, request, image)
+        for image, query in zip(sent, queries, strict=True)
+    )
+
+
+def _queries(
+    prompt: Prompt, places: Sequence[int], images: int, request: ReductionRequest, recipe: Recipe, limits: Settings
+) -> list[tuple[int, ...]]:
+    if not recipe.uses_query:
+        return [()] * images
+    if request.focus_query is None:
+        return turn_queries(prompt.ids, places[:images], prompt.turns, limits.max_query_tokens)
+    spoken = tuple(token for token in prompt.encode(request.focus_query) if token not in prompt.turns.silent)
+    return [spoken[-limits.max_query_tokens :]] * images
+
+
+def _staged(plan: ReductionPlan, recipe: Recipe, request: ReductionRequest, sent: Sent) -> ReductionPlan:
+    """The plan with its stages; the smaller image is left out where the worker's stages can do without."""
+    if not plan.reduces:
+        return plan
+    stages = tuple(
+        StageOrder(stage.where, stage.method, stage.tokens(plan.original, plan.retained))
+        for stage in recipe.stages
+        if stage.where != "image" and stage.method is not None
+    )
+    plan = replace(plan, stages=stages)
+    if recipe.shrinks_to is None:
+        return plan
+    if sent.regrid is None:
+        return plan if stages else unreduced(plan.original, request, "unsupported_input")
+    least = math.prod(sent.regrid((1, 1)))
+    if stages:
+        least = max(least, plan.retained)
+    smaller = smaller_grid(sent.grid, recipe.shrinks_to(plan.original, plan.retained), least)
+    # An image far longer than wide, under a small pixel limit of the operator's, would be resized once more.
+    if math.prod(smaller) == plan.original or sent.regrid(smaller) != smaller:
+        return plan if stages else unreduced(plan.original, request, "image_too_small")
+    return replace(plan, retained=plan.retained if stages else math.prod(smaller), resized=smaller)
+
+
+def _rows_can_be_placed(ids: Sequence[int], places: Sequence[int], sent: Sequence[Sent]) -> bool:
+    """Whether positions can be recovered (worker/positions.py): text comes last, no image is one token or enormous."""
+    if len(places) < len(sent) or places[-1] == len(ids) - 1:
+        return False
+    return all(1 < image.tokens <= MOST_TOKENS for image in sent)
