@@ -2,7 +2,7 @@
 
 vLLM's attention kernels keep no weights, so they are computed once more from that block's own rotated queries and keys,
 seen by a hook. Where no hook fires (a compiled encoder, which start-up refuses; images given as embeddings) there is no
-attention. docs/architecture.md, "Column attention".
+attention. docs/develop/architecture.md, "Column attention".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Model mixin for M-RoPE families: reduces after the encoder, gives kept tokens their original positions.
 
 Runs in the worker. It overrides the hooks that vLLM's own video pruning goes through, so runners V1 and V2 serve it
-without being changed. docs/architecture.md, "vLLM's hooks".
+without being changed. docs/develop/architecture.md, "vLLM's hooks".
 """
 
 from __future__ import annotations

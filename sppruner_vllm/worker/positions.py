@@ -2,7 +2,7 @@
 
 Kept tokens keep the (t, h, w) they had in the unreduced prompt, and later text continues where it would have. The
 prompt alone fixes everything but the rows of reduced images; those learn their offsets from columns that travel with
-the embeddings through vLLM's encoder cache. Pure torch, no vLLM. docs/algorithm.md, "Positions".
+the embeddings through vLLM's encoder cache. Pure torch, no vLLM. docs/develop/algorithm.md, "Positions".
 """
 
 from __future__ import annotations
