@@ -1,6 +1,6 @@
 """The only place that knows which vLLM it runs under.
 
-Each shim says what it works around and when to delete it; tests/unit/test_compat.py fails once one is not needed.
+Each shim says what it works around and when to delete it; tests/plugin/test_compat.py fails once one is not needed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Makes a release into `dist/`: wheel, sdist, bill of materials, checksums. `python deploy/release/release.py`.
 
 Stops where two places state different versions, and where the checkout has changes, unless `--with-changes` says that
-it is a try. With --check it looks at the versions alone. Uploading is left to whoever holds the key: docs/release.md.
+it is a try. With --check it looks at the versions alone. Uploading is left to whoever holds the key:
+docs/develop/release.md.
 """
 
 from __future__ import annotations

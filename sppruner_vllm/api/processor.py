@@ -2,7 +2,7 @@
 
 Runs in the API process. One plan per image, made from the prompt's token ids, sets the size the image is brought to,
 its placeholder count and its identity in every vLLM cache, and the order that tells the worker what to select.
-docs/architecture.md, "How a request flows".
+docs/develop/architecture.md, "How a request flows".
 """
 
 from __future__ import annotations

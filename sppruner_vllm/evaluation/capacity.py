@@ -2,7 +2,7 @@
 
     python -m sppruner_vllm.evaluation.capacity .cache/loadtest --model MODEL --kv-gib 30 --peak 100
 
-Reads result files of the load test, computes, and asks no server. Formulas and examples: docs/scaling.md.
+Reads result files of the load test, computes, and asks no server. Formulas and examples: docs/operate/scaling.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Capacity, fleet: replicas and GPUs for a traffic, with room for peaks and for what fails.
 
-A region is what may fail as a whole; a cell is the replicas behind one balancer. docs/scaling.md, "Fleet".
+A region is what may fail as a whole; a cell is the replicas behind one balancer. docs/operate/scaling.md, "Fleet".
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Capacity, memory: what a request takes of the KV cache, and how many requests fit.
 
-Pure arithmetic of vLLM's paged cache for models whose layers all attend to everything. docs/scaling.md, "Memory".
+Pure arithmetic of vLLM's paged cache for models whose layers all attend to everything.
+docs/operate/scaling.md, "Memory".
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Capacity, rate: requests per second of one replica, from what was measured and from nothing else.
 
-A figure that was not measured as it is used says so: its basis is `scaled` or `assumed`. docs/scaling.md, "Rate".
+A figure that was not measured as it is used says so: its basis is `scaled` or `assumed`.
+docs/operate/scaling.md, "Rate".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Capacity, reports: measurements of one replica from result files of the load test.
 
-The files are read as JSON, with the keys of `vllm bench serve` and `sppruner` beside them: docs/loadtest.md.
+The files are read as JSON, with the keys of `vllm bench serve` and `sppruner` beside them: docs/operate/loadtest.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Capacity, tokens: how long a prompt is when its images keep a part of their visual tokens.
 
-Images are resized by transformers' own function for Qwen2.5-VL; the rest is arithmetic. docs/scaling.md, "Tokens".
+Images are resized by transformers' own function for Qwen2.5-VL; the rest is arithmetic.
+docs/operate/scaling.md, "Tokens".
 """
 
 from __future__ import annotations

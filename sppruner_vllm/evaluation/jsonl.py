@@ -1,7 +1,7 @@
 """A user's own questions: one JSON object a line, checked before anything is asked.
 
 Fields: image or images (path relative to the file, http(s) URL, data URL or base64), question, answer, and, if wanted,
-metric, tolerance, id, family, group. docs/evaluation.md shows an example.
+metric, tolerance, id, family, group. docs/use/evaluation.md shows an example.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A step that was tried and is not part of focus_context: merging dropped tokens into context anchors.
 
-Kept for the ablation table, so that leaving it out stays a measured decision. docs/algorithm.md, "Ablations".
+Kept for the ablation table, so that leaving it out stays a measured decision. docs/develop/algorithm.md, "Ablations".
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writes the table of families in docs/metrics.md from the families themselves.
+"""Writes the table of families in docs/operate/metrics.md from the families themselves.
 
 `python -m sppruner_vllm.metrics.doc [--check] [FILE]`. With --check nothing is written, and the status is 1 when the
 table is not what would be written.
@@ -15,7 +15,7 @@ from typing import Final
 from sppruner_vllm.metrics.families import FAMILIES, Family, HistogramFamily, Label
 
 COMMAND: Final = "python -m sppruner_vllm.metrics.doc"
-DEFAULT_FILE: Final = Path("docs/metrics.md")
+DEFAULT_FILE: Final = Path("docs/operate/metrics.md")
 BEGIN: Final = f"<!-- families: written by `{COMMAND}` from sppruner_vllm/metrics/families.py -->\n"
 END: Final = "<!-- end of families -->\n"
 
@@ -56,7 +56,7 @@ def current(page: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the table or check it; the exit status."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description="Write the families into docs/metrics.md.")
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Write the families into docs/operate/metrics.md.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail when the file is not current")
     parser.add_argument("file", nargs="?", type=Path, default=DEFAULT_FILE, help=f"default: {DEFAULT_FILE}")
     options = parser.parse_args(argv)

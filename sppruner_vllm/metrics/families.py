@@ -1,4 +1,4 @@
-"""Every metric family of the product, as it is built, scraped and documented (docs/metrics.md).
+"""Every metric family of the product, as it is built, scraped and documented (docs/operate/metrics.md).
 
 A family is built on first use, in the process that observes it: vLLM may switch prometheus_client to its multi-process
 mode before that. Counters and histograms add up over processes by themselves; a gauge says how it does.
@@ -29,7 +29,7 @@ RejectedReason = Literal[
     "image_url_forbidden",
     "image_cut_off",
 ]
-"""The error codes of our own refusals (docs/api.md, "Errors")."""
+"""The error codes of our own refusals (docs/use/api.md, "Errors")."""
 
 OTHER: Final = "other"
 """Stands for any value outside a label's closed set."""

@@ -51,7 +51,7 @@ def retained_tokens(total: int, keep_ratio: float, *, floor: int = 2) -> int:
     """Number of visual tokens an image keeps.
 
     Rounds up, so that a ratio never keeps less than it says, and never goes below `floor`: position recovery needs two
-    tokens to tell neighbouring images apart (docs/algorithm.md, "Positions").
+    tokens to tell neighbouring images apart (docs/develop/algorithm.md, "Positions").
 
     Args:
         total: visual tokens after the encoder's spatial merge, at least 1.

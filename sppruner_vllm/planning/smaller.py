@@ -1,7 +1,7 @@
 """A smaller image in place of fewer rows: the token grid it gets, and the resampling.
 
 Used in the API process, before vLLM's own image processor, which leaves alone an image whose sides are whole visual
-tokens. Plain arithmetic and Pillow, no vLLM. docs/architecture.md, "A smaller image".
+tokens. Plain arithmetic and Pillow, no vLLM. docs/develop/architecture.md, "A smaller image".
 """
 
 from __future__ import annotations

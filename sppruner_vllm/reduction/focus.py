@@ -1,7 +1,7 @@
 """Focus: which visual tokens are the subject of this image, for this question.
 
 Saliency says what stands out, relevance what the question is about, and the gate how far to believe relevance. Formulas
-and sources: docs/algorithm.md, "Focus".
+and sources: docs/develop/algorithm.md, "Focus".
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .relevance import Relevance
 def fuse(salient: Tensor, relevant: Relevance | None, params: FocusContextParams) -> Tensor:
     """phi = s' * ((eps + r) / (eps + 1)) ** (gate * alpha) with s' = s + gate * eps * (1 - s).
 
-    Multiplying after min-max is SIEVE's finding and the gated exponent that of docs/algorithm.md; s' is ours: it leaves
-    a plain thing that the question names (a sky, a wall) a chance. A shut gate gives phi = s exactly.
+    Multiplying after min-max is SIEVE's finding and the gated exponent that of docs/develop/algorithm.md; s' is ours:
+    it leaves a plain thing that the question names (a sky, a wall) a chance. A shut gate gives phi = s exactly.
 
     Args:
         salient: (B, N) float64 in [0, 1].

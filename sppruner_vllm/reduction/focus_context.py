@@ -1,7 +1,7 @@
 """The focus-then-context selection from end to end.
 
 Implements the paradigm of SPpruner's abstract with formulas of our own and of the papers named beside them; SPpruner's
-own formulas are not public. See docs/algorithm.md.
+own formulas are not public. See docs/develop/algorithm.md.
 """
 
 from __future__ import annotations

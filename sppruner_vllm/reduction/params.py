@@ -1,6 +1,6 @@
 """The switches and constants of the focus-then-context selection.
 
-One place for every number in docs/algorithm.md, so that an ablation is one changed field.
+One place for every number in docs/develop/algorithm.md, so that an ablation is one changed field.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ CurveName = Literal["hilbert", "boustrophedon", "raster"]
 
 @dataclass(frozen=True, slots=True)
 class FocusContextParams:
-    """Defaults were chosen on the demo model (docs/algorithm.md, "Ablations"), from where the literature starts.
+    """Defaults were chosen on the demo model (docs/develop/algorithm.md, "Ablations").
+
+    The search began at the values of the literature.
 
     saliency_clip: share of tokens clipped at either end before saliency is scaled to [0, 1].
     attention_share: share of saliency given by column attention, for images that come with it; 0 ignores it.

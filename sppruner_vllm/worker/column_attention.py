@@ -1,7 +1,7 @@
 """Column attention: how much one block of a vision encoder looks at each visual token.
 
 vLLM's attention kernels keep no weights, so they are computed once more from that block's own rotated queries and keys.
-docs/architecture.md, "Column attention".
+docs/develop/architecture.md, "Column attention".
 """
 
 from __future__ import annotations

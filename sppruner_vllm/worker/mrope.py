@@ -1,7 +1,7 @@
 """Model mixin: gives kept tokens the positions they had in the unreduced prompt.
 
 It answers the hooks that vLLM's own video pruning goes through, so runners V1 and V2 serve it without being changed.
-docs/architecture.md, "vLLM's hooks".
+docs/develop/architecture.md, "vLLM's hooks".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Kept tokens keep the (t, h, w) they had in the unreduced prompt, and later text continues where it would have. The
 prompt alone fixes everything but the rows of reduced images; those learn their offsets from columns that travel with
 the embeddings through vLLM's encoder cache. A model with positions on a line is the case of a picture one token wide.
-Pure torch, no vLLM. docs/algorithm.md, "Positions".
+Pure torch, no vLLM. docs/develop/algorithm.md, "Positions".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Model mixin: reduces behind the encoder, as the order of each image says.
 
-Runs in the worker. docs/architecture.md, "vLLM's hooks".
+Runs in the worker. docs/develop/architecture.md, "vLLM's hooks".
 """
 
 from __future__ import annotations

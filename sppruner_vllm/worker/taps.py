@@ -2,7 +2,7 @@
 
 Hooks stand on inner modules, because vLLM calls the compiled ones around them without firing any. They change nothing
 and cost nothing between `watching` blocks. Where no hook fires (a compiled encoder, which start-up refuses; images that
-came as embeddings) a tap gives nothing. docs/architecture.md, "The encoder".
+came as embeddings) a tap gives nothing. docs/develop/architecture.md, "The encoder".
 """
 
 from __future__ import annotations

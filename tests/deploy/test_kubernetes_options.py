@@ -95,7 +95,7 @@ def test_the_inference_pool_holds_the_plain_manifests_pods():
 
 
 def test_the_gauges_that_an_endpoint_picker_reads_are_served():
-    explained = (DEPLOY.parent / "docs" / "kubernetes.md").read_text()
+    explained = (DEPLOY.parent / "docs" / "operate" / "kubernetes.md").read_text()
     gauges = re.findall(r"`(vllm:\w+)`", explained)
     assert {"vllm:num_requests_waiting", "vllm:num_requests_running", "vllm:kv_cache_usage_perc"} <= set(gauges)
     assert set(gauges) <= set(families.defined())

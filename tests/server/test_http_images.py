@@ -1,8 +1,8 @@
 """Images that cannot be used are the client's fault, and the engine goes on."""
 
 import pytest
-from bad_images import BAD_IMAGES, UNDECODABLE
 
+from bad_images import BAD_IMAGES, UNDECODABLE
 from serving import chat_body, data_url, png, responses_body
 
 

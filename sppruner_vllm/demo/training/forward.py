@@ -1,7 +1,7 @@
 """The model's forward pass for training: transformers' own weights, in plain batched tensor code.
 
 transformers runs vision windows one by one and rebuilds masks per layer; on two CPU cores that is most of the time. The
-results are equal (tests/unit/test_demo_training.py).
+results are equal (tests/training/test_demo_training.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The project as a whole: import directions. What its packages hold: tests/deploy/test_release.py."""
+"""The project as a whole: import directions. What its packages hold: tests/release/test_release.py."""
 
 from __future__ import annotations
 

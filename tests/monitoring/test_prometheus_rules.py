@@ -13,7 +13,7 @@ from sppruner_dashboards import families  # isort: skip
 
 RULES = rules()
 ALERTS = [rule for rule in RULES if rule.is_alert]
-RUNBOOKS = GRAFANA.parents[1] / "docs" / "alerts.md"
+RUNBOOKS = GRAFANA.parents[1] / "docs" / "operate" / "alerts.md"
 
 each_rule = pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
 each_alert = pytest.mark.parametrize("alert", ALERTS, ids=[alert.name for alert in ALERTS])
@@ -84,7 +84,7 @@ def test_an_alert_says_how_bad_it_is_what_it_means_and_where_help_is(alert):
     assert alert.labels["severity"] in {"critical", "warning"}
     assert alert.annotations.keys() == {"summary", "description", "runbook"}
     assert alert.annotations["description"].endswith(".")
-    assert alert.annotations["runbook"] == f"docs/{RUNBOOKS.name}#{alert.name.lower()}"
+    assert alert.annotations["runbook"] == f"docs/operate/{RUNBOOKS.name}#{alert.name.lower()}"
 
 
 def test_every_alert_has_a_runbook_and_every_runbook_an_alert():

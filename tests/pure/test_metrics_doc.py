@@ -1,4 +1,4 @@
-"""docs/metrics.md says what the code has."""
+"""docs/operate/metrics.md says what the code has."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from sppruner_vllm.metrics.doc import BEGIN, END, current, main
 from sppruner_vllm.metrics.families import FAMILIES
 
-PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+PAGE = Path(__file__).parents[2] / "docs" / "operate" / "metrics.md"
 
 
 def test_the_page_is_current() -> None:

@@ -154,6 +154,6 @@ def test_the_release_page_names_every_shipped_package_that_asks_for_more_than_it
     shipped = {name: locks.installed(name, pinned) for name, pinned in locks.locked(ROOT / locks.SHIPPED).items()}
     found = {name: licences.licence(package) for name, package in shipped.items()}
     asking = {(name, text) for name, text in found.items() if not licences.is_permissive(text)}
-    page = (ROOT / "docs" / "release.md").read_text()
+    page = (ROOT / "docs" / "develop" / "release.md").read_text()
     rows = re.findall(r"^\| `([\w-]+)` \| (\S.*?) \| .+ \|$", page, re.MULTILINE)
     assert set(rows) == asking

@@ -5,13 +5,13 @@ from typing import get_args
 
 import aiohttp
 import pytest
-from bad_images import UNDECODABLE, huge_png
 from PIL import Image
 from sppruner_server.errors import ImageCode, image_refusal, refusal, truncation_refusal
 from vllm import envs
 from vllm.exceptions import VLLMUnprocessableEntityError, VLLMValidationError
 from vllm.multimodal.media.image import ImageMediaIO
 
+from bad_images import UNDECODABLE, huge_png
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.metrics.families import RejectedReason
 
