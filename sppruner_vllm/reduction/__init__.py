@@ -3,8 +3,7 @@
 `reduce` takes encoder rows, a question and a budget, and says which rows to keep.
 """
 
-from .params import FocusContextParams
-from .registry import (
+from .core.registry import (
     ENTRY_POINT_GROUP,
     BrokenMethod,
     Method,
@@ -13,8 +12,9 @@ from .registry import (
     method_names,
     register_method,
 )
+from .core.types import ImageTokens, Selection
+from .focus_context.params import FocusContextParams
 from .select import reduce
-from .types import ImageTokens, Selection
 
 __all__ = [
     "ENTRY_POINT_GROUP",

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from . import coverage, dpp, focus_context, maxmin, random_draw, top_relevance, top_saliency, uniform
-from .params import FocusContextParams
-from .registry import Method, get_method, register_method
-from .types import ImageTokens, Selection, check_images
+from .core.registry import Method, get_method, register_method
+from .core.types import ImageTokens, Selection, check_images
+from .focus_context.params import FocusContextParams
+from .methods import coverage, dpp, focus_context, maxmin, random, relevance, saliency, uniform
 
 
 @torch.no_grad()
@@ -47,9 +47,9 @@ def reduce(
 
 register_method(Method("focus_context", uses_query=True, select=focus_context.select))
 register_method(Method("uniform", uses_query=False, select=uniform.select))
-register_method(Method("random", uses_query=False, select=random_draw.select))
+register_method(Method("random", uses_query=False, select=random.select))
 register_method(Method("maxmin", uses_query=False, select=maxmin.select))
 register_method(Method("dpp", uses_query=True, select=dpp.select))
 register_method(Method("coverage", uses_query=True, select=coverage.select))
-register_method(Method("saliency", uses_query=False, select=top_saliency.select))
-register_method(Method("relevance", uses_query=True, select=top_relevance.select))
+register_method(Method("saliency", uses_query=False, select=saliency.select))
+register_method(Method("relevance", uses_query=True, select=relevance.select))

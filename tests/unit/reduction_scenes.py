@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sppruner_vllm.reduction import FocusContextParams, ImageTokens
-from sppruner_vllm.reduction import batch as batches
-from sppruner_vllm.reduction.batch import Batch
+from sppruner_vllm.reduction.core import batch as batches
+from sppruner_vllm.reduction.core.batch import Batch
 
 Box = tuple[int, int, int, int]
 """First row, first column, height, width."""

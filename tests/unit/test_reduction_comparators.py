@@ -11,9 +11,9 @@ from torch.nn.functional import normalize
 
 from reduction_scenes import noise_image, padded, scene, seeded
 from sppruner_vllm.reduction import FocusContextParams, ImageTokens, reduce
-from sppruner_vllm.reduction.cosine import plain_directions
-from sppruner_vllm.reduction.coverage import text_weights
-from sppruner_vllm.reduction.uniform import lattice
+from sppruner_vllm.reduction.core.cosine import plain_directions
+from sppruner_vllm.reduction.methods.coverage import text_weights
+from sppruner_vllm.reduction.methods.uniform import lattice
 
 SEEDS = range(6)
 

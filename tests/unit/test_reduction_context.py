@@ -8,10 +8,10 @@ from torch import Tensor
 
 from reduction_scenes import noise_image, padded, scene
 from sppruner_vllm.reduction import FocusContextParams, ImageTokens, reduce
-from sppruner_vllm.reduction import grid as grids
-from sppruner_vllm.reduction.batch import cell_grid, focus_cap
-from sppruner_vllm.reduction.context import quota, scan, weights
-from sppruner_vllm.reduction.curves import curve
+from sppruner_vllm.reduction.core import grid as grids
+from sppruner_vllm.reduction.core.batch import cell_grid, focus_cap
+from sppruner_vllm.reduction.focus_context.context import quota, scan, weights
+from sppruner_vllm.reduction.focus_context.curves import curve
 
 GRID = (20, 24)
 

@@ -12,14 +12,14 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from . import batch as batches
-from . import exact, grid
-from .batch import Batch
-from .cosine import min_max, plain_directions, text_directions
-from .params import FocusContextParams
-from .ranking import by_picks, first_best
-from .relevance import narrowing, word_weights
-from .types import ImageTokens, Selection
+from sppruner_vllm.reduction.core import batch as batches
+from sppruner_vllm.reduction.core import exact, grid
+from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.cosine import min_max, plain_directions, text_directions
+from sppruner_vllm.reduction.core.ranking import by_picks, first_best
+from sppruner_vllm.reduction.core.types import ImageTokens, Selection
+from sppruner_vllm.reduction.focus_context.params import FocusContextParams
+from sppruner_vllm.reduction.focus_context.relevance import narrowing, word_weights
 
 _TEMPERATURE: Final = 0.01
 _TEXT_KEEP: Final = 0.2

@@ -13,7 +13,8 @@ from typing import Final
 
 from torch import Tensor
 
-from .params import FocusContextParams
+from sppruner_vllm.reduction.focus_context.params import FocusContextParams
+
 from .types import ImageTokens, Selection
 
 ENTRY_POINT_GROUP: Final = "sppruner.reduction_methods"

@@ -12,8 +12,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .params import FocusContextParams
-from .types import ImageTokens, Selection
+from sppruner_vllm.reduction.core.types import ImageTokens, Selection
+from sppruner_vllm.reduction.focus_context.params import FocusContextParams
+
 from .uniform import from_shape
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import exact
-from .batch import Batch, upload
+from sppruner_vllm.reduction.core import exact
+from sppruner_vllm.reduction.core.batch import Batch, upload
+from sppruner_vllm.reduction.core.grid import Grid, nearness
+
 from .curves import curve
-from .grid import Grid, nearness
 from .params import CurveName, FocusContextParams
 
 

@@ -11,9 +11,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .batch import upload
-from .params import FocusContextParams
-from .types import ImageTokens, Selection
+from sppruner_vllm.reduction.core.batch import upload
+from sppruner_vllm.reduction.core.types import ImageTokens, Selection
+from sppruner_vllm.reduction.focus_context.params import FocusContextParams
 
 
 def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from . import exact, grid
-from .batch import Batch
-from .cosine import extremes, text_directions
+from sppruner_vllm.reduction.core import exact, grid
+from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.cosine import extremes, text_directions
+
 from .params import FocusContextParams
 
 

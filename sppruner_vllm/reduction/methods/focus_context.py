@@ -11,15 +11,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from . import context, exact, grid
-from .batch import Batch
-from .echo import echoes, without_echoes
-from .focus import focus_set, fuse
-from .params import FocusContextParams
-from .ranking import by_priority, in_groups
-from .relevance import relevance
-from .saliency import centred_directions, saliency
-from .types import ImageTokens, Selection
+from sppruner_vllm.reduction.core import exact, grid
+from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.ranking import by_priority, in_groups
+from sppruner_vllm.reduction.core.types import ImageTokens, Selection
+from sppruner_vllm.reduction.focus_context import context
+from sppruner_vllm.reduction.focus_context.echo import echoes, without_echoes
+from sppruner_vllm.reduction.focus_context.focus import focus_set, fuse
+from sppruner_vllm.reduction.focus_context.params import FocusContextParams
+from sppruner_vllm.reduction.focus_context.relevance import relevance
+from sppruner_vllm.reduction.focus_context.saliency import centred_directions, saliency
 
 
 def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:

@@ -11,9 +11,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from . import exact
-from .batch import Batch
-from .grid import Grid
+from sppruner_vllm.reduction.core import exact
+from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.grid import Grid
 
 _LATER: Final = (5, 6, 7, 8)
 """The window's places that come later in raster order: each pair of neighbours is met once."""

@@ -12,8 +12,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from sppruner_vllm.reduction.focus_context.params import FocusContextParams
+
 from . import exact
-from .params import FocusContextParams
 from .types import ImageTokens
 
 MAX_ELEMENTS: Final = 2**25

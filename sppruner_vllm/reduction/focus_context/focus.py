@@ -9,9 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import exact
-from .batch import Batch
-from .grid import Grid
+from sppruner_vllm.reduction.core import exact
+from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.grid import Grid
+
 from .params import FocusContextParams
 from .relevance import Relevance
 

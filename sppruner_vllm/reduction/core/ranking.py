@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from sppruner_vllm.reduction.focus_context.params import FocusContextParams
+
 from . import batch as batches
 from . import exact
 from .batch import Batch
-from .params import FocusContextParams
 from .types import ImageTokens, Selection
 
 

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.cosine import mean_text_cosine, min_max, plain_directions, text_directions
+from sppruner_vllm.reduction.core.ranking import by_priority, in_groups
+from sppruner_vllm.reduction.core.types import ImageTokens, Selection
+from sppruner_vllm.reduction.focus_context.params import FocusContextParams
+from sppruner_vllm.reduction.focus_context.saliency import centred_directions
+
 from . import uniform
-from .batch import Batch
-from .cosine import mean_text_cosine, min_max, plain_directions, text_directions
-from .params import FocusContextParams
-from .ranking import by_priority, in_groups
-from .saliency import centred_directions
-from .types import ImageTokens, Selection
 
 
 def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:

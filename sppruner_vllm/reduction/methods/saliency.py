@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from .batch import Batch
-from .params import FocusContextParams
-from .ranking import by_priority, in_groups
-from .saliency import centred_directions, saliency
-from .types import ImageTokens, Selection
+from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.ranking import by_priority, in_groups
+from sppruner_vllm.reduction.core.types import ImageTokens, Selection
+from sppruner_vllm.reduction.focus_context.params import FocusContextParams
+from sppruner_vllm.reduction.focus_context.saliency import centred_directions, saliency
 
 
 def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:

@@ -11,12 +11,12 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from . import exact
-from .batch import Batch
-from .cosine import mean_text_cosine, min_max, plain_directions, text_directions
-from .params import FocusContextParams
-from .ranking import by_picks, first_best, in_groups, rows_of
-from .types import ImageTokens, Selection
+from sppruner_vllm.reduction.core import exact
+from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.cosine import mean_text_cosine, min_max, plain_directions, text_directions
+from sppruner_vllm.reduction.core.ranking import by_picks, first_best, in_groups, rows_of
+from sppruner_vllm.reduction.core.types import ImageTokens, Selection
+from sppruner_vllm.reduction.focus_context.params import FocusContextParams
 
 _STEPS: Final = 2.0**26
 """Steps per unit of the Cholesky rows. Their columns are no longer than about 1, so by Cauchy-Schwarz every partial sum

@@ -11,12 +11,12 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from . import exact
-from .batch import Batch
-from .cosine import plain_directions
-from .params import FocusContextParams
-from .ranking import by_picks, first_best, in_groups, rows_of
-from .types import ImageTokens, Selection
+from sppruner_vllm.reduction.core import exact
+from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.cosine import plain_directions
+from sppruner_vllm.reduction.core.ranking import by_picks, first_best, in_groups, rows_of
+from sppruner_vllm.reduction.core.types import ImageTokens, Selection
+from sppruner_vllm.reduction.focus_context.params import FocusContextParams
 
 _BLOCK: Final = 512
 """Rows compared with all others at once, which bounds the memory of the first pick."""

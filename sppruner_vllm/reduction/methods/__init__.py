@@ -1,0 +1,1 @@
+"""The methods that come with the package: one file each, called as its method is called."""
