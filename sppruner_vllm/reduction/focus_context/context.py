@@ -11,13 +11,15 @@ from torch import Tensor
 
 from sppruner_vllm.reduction.core import exact
 from sppruner_vllm.reduction.core.batch import Batch, upload
-from sppruner_vllm.reduction.core.grid import Grid, nearness
+from sppruner_vllm.reduction.core.grid import Neighbours, nearness
 
 from .curves import curve
 from .params import CurveName, FocusContextParams
 
 
-def weights(salient: Tensor, focus: Tensor, trust: Tensor, grid: Grid, params: FocusContextParams) -> Tensor:
+def weights(
+    salient: Tensor, focus: Tensor, trust: Tensor, neighbours: Neighbours, params: FocusContextParams
+) -> Tensor:
     """w = floor + (1 - floor) * (1 - a + a * nearness) * (1 - b + b * s), (B, N) float64 in (0, 1] (ours).
 
     Nearness puts the surroundings of the focus first, which is how SPpruner's abstract describes its scan, as far as
@@ -28,17 +30,17 @@ def weights(salient: Tensor, focus: Tensor, trust: Tensor, grid: Grid, params: F
         salient: (B, N) float64 in [0, 1]. focus: (B, N) bool.
         trust: (B, 1) float64 in [0, 1]; a is `surroundings` times this.
     """
-    near = nearness(focus, grid, params.rings)
+    near = nearness(focus, neighbours, params.rings)
     share = params.surroundings * trust
     weight = 1 - share + share * near
     weight = weight * (1 - params.context_saliency + params.context_saliency * salient)
     return exact.snap(params.context_floor + (1 - params.context_floor) * weight)
 
 
-def quota(score: Tensor, focus: Tensor, batch: Batch, grid: Grid) -> Tensor:
+def quota(score: Tensor, focus: Tensor, batch: Batch, neighbours: Neighbours) -> Tensor:
     """The best token of every coarse cell that holds no focus token (the idea of HoloV's crops), (B, N) bool."""
     rows, columns = batch.cell_rows, batch.cell_columns
-    group = (grid.row * rows // batch.height) * columns + grid.column * columns // batch.width
+    group = (neighbours.row * rows // batch.height) * columns + neighbours.column * columns // batch.width
     group = torch.where(batch.real, group, 0)
     seen = torch.zeros_like(group).scatter_reduce_(1, group, focus.to(torch.int64), "amax").gather(1, group)
     return _best_of_groups(score, group, batch.real & (seen == 0) & (rows > 0))

@@ -34,22 +34,22 @@ def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: Focu
 
 
 def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
-    places = grid.build(batch)
+    neighbours = grid.build(batch)
     units = centred_directions(batch)
     salient = saliency(units, batch, params)
     relevant = None
     if params.relevance and batch.words.shape[1]:
-        relevant = relevance(units, batch, places, text_mean, params)
+        relevant = relevance(units, batch, neighbours, text_mean, params)
     trust = torch.zeros_like(salient[:, :1]) if relevant is None else relevant.gate
     standing = salient
     if params.echo_discount:
-        standing = without_echoes(salient, echoes(units, salient, batch, places), trust, params.echo_discount)
+        standing = without_echoes(salient, echoes(units, salient, batch, neighbours), trust, params.echo_discount)
     fused = fuse(standing, relevant, params)
-    focus = focus_set(fused, standing, batch, places, params)
+    focus = focus_set(fused, standing, batch, neighbours, params)
 
-    weight = context.weights(standing, focus, trust, places, params)
+    weight = context.weights(standing, focus, trust, neighbours, params)
     score = exact.snap(weight * (1 + fused) / 2)
-    placed = context.quota(score, focus, batch, places)
+    placed = context.quota(score, focus, batch, neighbours)
     taken = focus | placed
     runs = context.scan(score, weight, taken, batch.budget - taken.sum(1, keepdim=True), batch, params.curve)
 
