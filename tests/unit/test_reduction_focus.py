@@ -23,7 +23,7 @@ OTHER = (12, 15, 5, 6)
 
 def measured(image: ImageTokens, params: FocusContextParams | None = None) -> Relevance:
     params = params or FocusContextParams()
-    batch = padded(image, params=params)
+    batch = padded(image)
     return relevance(centred_directions(batch), batch, grids.build(batch), None, params)
 
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from sppruner_vllm.reduction.core import exact
-from sppruner_vllm.reduction.core.batch import Batch, upload
+from sppruner_vllm.reduction.core.batch import Batch, columns, upload
 from sppruner_vllm.reduction.core.grid import Neighbours, nearness
 
 from .curves import curve
+from .focus import focus_cap
 from .params import CurveName, FocusContextParams
 
 
@@ -37,13 +38,27 @@ def weights(
     return exact.snap(params.context_floor + (1 - params.context_floor) * weight)
 
 
-def quota(score: Tensor, focus: Tensor, batch: Batch, neighbours: Neighbours) -> Tensor:
+def quota(score: Tensor, focus: Tensor, batch: Batch, neighbours: Neighbours, params: FocusContextParams) -> Tensor:
     """The best token of every coarse cell that holds no focus token (the idea of HoloV's crops), (B, N) bool."""
-    rows, columns = batch.cell_rows, batch.cell_columns
-    group = (neighbours.row * rows // batch.height) * columns + neighbours.column * columns // batch.width
+    cells = [
+        cell_grid(image.grid, int((image.budget - focus_cap(image.budget, params)) * params.quota_share))
+        for image in batch.images
+    ]
+    down, across = columns(cells, batch.real.device)
+    group = (neighbours.row * down // batch.height) * across + neighbours.column * across // batch.width
     group = torch.where(batch.real, group, 0)
     seen = torch.zeros_like(group).scatter_reduce_(1, group, focus.to(torch.int64), "amax").gather(1, group)
-    return _best_of_groups(score, group, batch.real & (seen == 0) & (rows > 0))
+    return _best_of_groups(score, group, batch.real & (seen == 0) & (down > 0))
+
+
+def cell_grid(grid: tuple[int, int], limit: int) -> tuple[int, int]:
+    """Rows and columns of about square cells, at most `limit` of them; (0, 0) for a limit below one."""
+    height, width = grid
+    if limit < 1:
+        return 0, 0
+    across = min(width, limit, max(1, int((limit * width / height) ** 0.5)))
+    down = min(height, limit // across)
+    return down, min(width, limit // down)
 
 
 def scan(score: Tensor, weight: Tensor, taken: Tensor, count: Tensor, batch: Batch, name: CurveName) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sppruner_vllm.reduction.core import exact
-from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.batch import Batch, columns
 from sppruner_vllm.reduction.core.grid import Neighbours
 
 from .params import FocusContextParams
@@ -36,6 +36,11 @@ def fuse(salient: Tensor, relevant: Relevance | None, params: FocusContextParams
     return exact.snap(lifted * ((eps + relevant.value) / (eps + 1)) ** (gate * params.relevance_power))
 
 
+def focus_cap(budget: int, params: FocusContextParams) -> int:
+    """Most tokens of a budget that the focus set may take, at least 1."""
+    return max(1, int(budget * params.focus_cap))
+
+
 def focus_set(
     fused: Tensor, salient: Tensor, batch: Batch, neighbours: Neighbours, params: FocusContextParams
 ) -> Tensor:
@@ -54,7 +59,8 @@ def focus_set(
     ordered = mass.gather(1, order)
     before = ordered.cumsum(1) - ordered
     needed = before.to(torch.float64) < mass.sum(1, keepdim=True).to(torch.float64) * params.focus_mass
-    count = torch.minimum(needed.sum(1, keepdim=True), batch.cap)
+    (cap,) = columns([(focus_cap(image.budget, params),) for image in batch.images], batch.real.device)
+    count = torch.minimum(needed.sum(1, keepdim=True), cap)
     reserved = (count.to(torch.float64) * params.union_share).floor().to(torch.int64)
     _, rank = exact.ranks(torch.where(batch.real, mass + peaks(mass, neighbours, params) * 2 * exact.STEPS, -1))
     named = (rank < count - reserved) & (mass > 0)

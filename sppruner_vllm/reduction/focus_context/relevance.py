@@ -15,7 +15,7 @@ from sppruner_vllm.reduction.core import exact, grid
 from sppruner_vllm.reduction.core.batch import Batch
 from sppruner_vllm.reduction.core.cosine import extremes, text_directions
 
-from .params import FocusContextParams
+from .params import FocusContextParams, WordParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def narrowing(scores: Tensor, batch: Batch) -> Tensor:
     return torch.where(batch.words, deficit, 0.0)
 
 
-def word_weights(deficit: Tensor, batch: Batch, params: FocusContextParams) -> Tensor:
+def word_weights(deficit: Tensor, batch: Batch, params: WordParams) -> Tensor:
     """Weights of the query tokens: the lowest-entropy share, softmax(-H / gamma) among them (EADP); the rest weigh 0.
 
     Args:

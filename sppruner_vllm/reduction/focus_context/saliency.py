@@ -11,7 +11,7 @@ from torch import Tensor
 from sppruner_vllm.reduction.core import exact
 from sppruner_vllm.reduction.core.batch import Batch
 
-from .params import FocusContextParams
+from .params import SaliencyParams
 
 
 def centred_directions(batch: Batch) -> Tensor:
@@ -40,7 +40,7 @@ def distinctiveness(units: Tensor, batch: Batch) -> Tensor:
     return exact.snap(-exact.cosines(exact.products(units, common)).squeeze(-1) * length)
 
 
-def saliency(units: Tensor, batch: Batch, params: FocusContextParams) -> Tensor:
+def saliency(units: Tensor, batch: Batch, params: SaliencyParams) -> Tensor:
     """s = (1 - a) * g + a * attention, both clipped at their outer ranks and scaled to [0, 1]; s = g without attention.
 
     Distinctiveness is Cen-Prune's, column attention VisionZip's, their blend ours. The clip damps outliers.

@@ -14,9 +14,9 @@ from torch import Tensor
 from sppruner_vllm.reduction.core import exact
 from sppruner_vllm.reduction.core.batch import Batch
 from sppruner_vllm.reduction.core.cosine import mean_text_cosine, min_max, plain_directions, text_directions
+from sppruner_vllm.reduction.core.params import QueryParams
 from sppruner_vllm.reduction.core.ranking import by_picks, first_best, in_groups, rows_of
 from sppruner_vllm.reduction.core.types import ImageTokens, Selection
-from sppruner_vllm.reduction.focus_context.params import FocusContextParams
 
 _STEPS: Final = 2.0**26
 """Steps per unit of the Cholesky rows. Their columns are no longer than about 1, so by Cauchy-Schwarz every partial sum
@@ -26,7 +26,7 @@ _SPENT: Final = 1e-5
 """Volume below which a token counts as a combination of the picks; under it rounding would decide."""
 
 
-def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
+def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: QueryParams) -> list[Selection]:
     """Greedy MAP of the DPP with kernel L = diag(r) S diag(r), S_nm = cos(x_n, x_m): each pick maximises det L_S.
 
     r_n = mean_t cos(q_t, x_n), min-max scaled over the image to [1e-6, 1]; nothing centred. **The sign is positive**:
@@ -45,7 +45,7 @@ def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: Focu
         relevant = min_max(mean_text_cosine(units, text_directions(batch), batch), batch, flat=1.0)
         return by_picks(batch, _picks(units, relevant.clamp_min(1e-6), batch), relevance=relevant)
 
-    return in_groups(images, params, choose)
+    return in_groups(images, choose)
 
 
 def _picks(units: Tensor, quality: Tensor, batch: Batch) -> list[Tensor]:

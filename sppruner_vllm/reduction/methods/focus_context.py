@@ -30,7 +30,7 @@ def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: Focu
         images: checked images of one width and device.
         text_mean: (D,) mean text embedding, or None.
     """
-    return in_groups(images, params, lambda batch: _select_batch(batch, text_mean, params))
+    return in_groups(images, lambda batch: _select_batch(batch, text_mean, params))
 
 
 def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
@@ -49,7 +49,7 @@ def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextPa
 
     weight = context.weights(standing, focus, trust, neighbours, params)
     score = exact.snap(weight * (1 + fused) / 2)
-    placed = context.quota(score, focus, batch, neighbours)
+    placed = context.quota(score, focus, batch, neighbours, params)
     taken = focus | placed
     runs = context.scan(score, weight, taken, batch.budget - taken.sum(1, keepdim=True), batch, params.curve)
 

@@ -12,13 +12,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from sppruner_vllm.reduction.core.ranking import from_shape
 from sppruner_vllm.reduction.core.types import ImageTokens, Selection
-from sppruner_vllm.reduction.focus_context.params import FocusContextParams
-
-from .uniform import from_shape
 
 
-def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
+def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: object) -> list[Selection]:
     """K tokens drawn without replacement."""
     return [from_shape(image, draw) for image in images]
 
