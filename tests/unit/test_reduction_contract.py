@@ -10,6 +10,7 @@ import torch
 from reduction_scenes import noise_image, scene
 from sppruner_vllm import reduction
 from sppruner_vllm.reduction import (
+    BUILTIN_METHODS,
     FocusContextParams,
     ImageTokens,
     Method,
@@ -21,7 +22,7 @@ from sppruner_vllm.reduction import (
     register_method,
 )
 
-METHODS = ("coverage", "dpp", "focus_context", "maxmin", "random", "relevance", "saliency", "uniform")
+METHODS = tuple(sorted(BUILTIN_METHODS))
 GRIDS = ((1, 1), (1, 2), (2, 1), (1, 13), (9, 1), (2, 2), (3, 5), (7, 4), (11, 12), (20, 7))
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:  # Methods are listed by processes that have no use for torch.
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)

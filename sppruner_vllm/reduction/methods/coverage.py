@@ -15,6 +15,7 @@ from sppruner_vllm.reduction.core import batch as batches
 from sppruner_vllm.reduction.core import exact, grid
 from sppruner_vllm.reduction.core.batch import Batch
 from sppruner_vllm.reduction.core.cosine import min_max, plain_directions, text_directions
+from sppruner_vllm.reduction.core.method import Method
 from sppruner_vllm.reduction.core.params import QueryParams
 from sppruner_vllm.reduction.core.ranking import by_picks, first_best
 from sppruner_vllm.reduction.core.types import ImageTokens, Selection
@@ -91,3 +92,6 @@ def _likeness(units: Tensor) -> Tensor:
     inverse = exact.lengths(units).clamp_min_(1.0).reciprocal_()
     scale = inverse.unsqueeze(1) * inverse.unsqueeze(2)
     return scale.mul_(exact.products(units, units)).mul_(exact.STEPS).round_()
+
+
+METHOD: Final = Method("coverage", select=select, needs={"query"}, constants=QueryParams())

@@ -14,6 +14,7 @@ from torch import Tensor
 from sppruner_vllm.reduction.core import exact
 from sppruner_vllm.reduction.core.batch import Batch
 from sppruner_vllm.reduction.core.cosine import mean_text_cosine, min_max, plain_directions, text_directions
+from sppruner_vllm.reduction.core.method import Method
 from sppruner_vllm.reduction.core.params import QueryParams
 from sppruner_vllm.reduction.core.ranking import by_picks, first_best, in_groups, rows_of
 from sppruner_vllm.reduction.core.types import ImageTokens, Selection
@@ -74,3 +75,6 @@ def _picks(units: Tensor, quality: Tensor, batch: Batch) -> list[Tensor]:
         rows[:, step] = torch.where(size > _SPENT, row, 0.0).mul_(_STEPS).round_()
         left = (left - (rows[:, step] / _STEPS).square_()).clamp_min_(0.0)
     return picks
+
+
+METHOD: Final = Method("dpp", select=select, needs={"query"}, constants=QueryParams())

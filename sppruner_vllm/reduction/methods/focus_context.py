@@ -7,12 +7,14 @@ own formulas are not public. See docs/algorithm.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from sppruner_vllm.reduction.core import exact, grid
 from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.method import Method
 from sppruner_vllm.reduction.core.ranking import by_priority, in_groups
 from sppruner_vllm.reduction.core.types import ImageTokens, Selection
 from sppruner_vllm.reduction.focus_context import context
@@ -58,3 +60,6 @@ def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextPa
     within = torch.where(focus, fused, score).clamp_max(1 - 1 / exact.STEPS)
     shown = None if relevant is None else torch.where(relevant.gate > 0, relevant.value, 0.0)
     return by_priority(batch, tier + within, focus=focus, saliency=salient, relevance=shown)
+
+
+METHOD: Final = Method("focus_context", select=select, needs={"query", "attention"}, constants=FocusContextParams())

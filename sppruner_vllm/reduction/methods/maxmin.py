@@ -14,6 +14,7 @@ from torch import Tensor
 from sppruner_vllm.reduction.core import exact
 from sppruner_vllm.reduction.core.batch import Batch
 from sppruner_vllm.reduction.core.cosine import plain_directions
+from sppruner_vllm.reduction.core.method import Method
 from sppruner_vllm.reduction.core.ranking import by_picks, first_best, in_groups, rows_of
 from sppruner_vllm.reduction.core.types import ImageTokens, Selection
 
@@ -56,3 +57,6 @@ def _nearest(units: Tensor, alive: Tensor) -> Tensor:
         ignored = ~alive.unsqueeze(1) | (index[start : start + _BLOCK, None] == index)
         blocks.append(dots.masked_fill_(ignored, -(exact.UNIT**2)).amax(-1))
     return exact.cosines(torch.cat(blocks, dim=1))
+
+
+METHOD: Final = Method("maxmin", select=select)

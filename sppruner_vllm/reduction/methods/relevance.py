@@ -6,11 +6,13 @@ No entropy filter, no smoothing, no gate: the bar for what `relevance.py` adds t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from torch import Tensor
 
 from sppruner_vllm.reduction.core.batch import Batch
 from sppruner_vllm.reduction.core.cosine import mean_text_cosine, min_max, plain_directions, text_directions
+from sppruner_vllm.reduction.core.method import Method
 from sppruner_vllm.reduction.core.ranking import by_priority, in_groups
 from sppruner_vllm.reduction.core.types import ImageTokens, Selection
 from sppruner_vllm.reduction.focus_context.saliency import centred_directions
@@ -34,3 +36,6 @@ def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: obje
     answers = iter(in_groups(asked, choose))
     bare = iter(uniform.select([image for image in images if not image.words], text_mean, params))
     return [next(answers if image.words else bare) for image in images]
+
+
+METHOD: Final = Method("relevance", select=select, needs={"query"})

@@ -6,10 +6,12 @@ The saliency is that of `focus_context`, so that the table shows what the rest o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from torch import Tensor
 
 from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.method import Method
 from sppruner_vllm.reduction.core.ranking import by_priority, in_groups
 from sppruner_vllm.reduction.core.types import ImageTokens, Selection
 from sppruner_vllm.reduction.focus_context.params import SaliencyParams
@@ -24,3 +26,6 @@ def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: Sali
         return by_priority(batch, salient, saliency=salient)
 
     return in_groups(images, choose)
+
+
+METHOD: Final = Method("saliency", select=select, needs={"attention"}, constants=SaliencyParams())

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Final
 
 import torch
 from torch import Tensor
 
+from sppruner_vllm.reduction.core.method import Method
 from sppruner_vllm.reduction.core.ranking import from_shape
 from sppruner_vllm.reduction.core.types import ImageTokens, Selection
 
@@ -34,3 +36,6 @@ def lattice(height: int, width: int, budget: int) -> Tensor:
         count = (i + 1) * budget // rows - i * budget // rows
         picked += [row * width + (2 * j + 1) * width // (2 * count) for j in range(count)]
     return torch.tensor(picked, dtype=torch.int64, device="cpu")
+
+
+METHOD: Final = Method("uniform", select=select)
