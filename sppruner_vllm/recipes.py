@@ -11,12 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from .reduction import get_method, method_names
+from .reduction import DEFAULT_METHOD, get_method, method_names
 
 Where = Literal["image", "encoder", "rows"]
 """Before the encoder, inside it, behind it: the order in which stages run."""
-
-DEFAULT_SELECTION: Final = "focus_context"
 
 
 def _budget(_: int, budget: int) -> int:
@@ -70,7 +68,7 @@ class Recipe:
 
 _OF_SEVERAL_STAGES: Final = {
     "downscale": Recipe((Stage("image"),)),
-    "hybrid": Recipe((Stage("image", halfway), Stage("rows", method=DEFAULT_SELECTION))),
+    "hybrid": Recipe((Stage("image", halfway), Stage("rows", method=DEFAULT_METHOD))),
 }
 
 

@@ -1,6 +1,6 @@
 """Settings of the operator, read from the environment, which reaches every process vLLM starts.
 
-No vLLM and no torch: the server and the tests import it freely.
+Neither vLLM nor torch is loaded: the server and the tests import it freely.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from functools import cache
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sppruner_vllm.reduction import DEFAULT_METHOD
 
 
 class Settings(BaseSettings):
@@ -24,7 +26,7 @@ class Settings(BaseSettings):
     min_keep_ratio: float = Field(0.05, ge=0, le=1, description="Smallest keep ratio a request may ask for.")
     max_keep_ratio: float = Field(1.0, gt=0, le=1, description="Largest keep ratio a request may ask for.")
     min_tokens: int = Field(2, ge=2, description="Fewest visual tokens an image keeps.")
-    method: str = Field("focus_context", description="Reduction method when a request names none.")
+    method: str = Field(DEFAULT_METHOD, description="Reduction method when a request names none.")
     saliency_attention: bool = Field(
         False, description="Let methods see which patches the encoder's last full-attention block looks at."
     )

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.smaller import Grid, resize
-from sppruner_vllm.recipes import DEFAULT_SELECTION, get_recipe
-from sppruner_vllm.reduction import FocusContextParams, ImageTokens, Selection, reduce
+from sppruner_vllm.recipes import get_recipe
+from sppruner_vllm.reduction import DEFAULT_METHOD, FocusContextParams, ImageTokens, Selection, reduce
 from sppruner_vllm.request import ReductionRequest
 
 from .asking import Answer, AskingFailed, Manner, Usable
@@ -143,7 +143,7 @@ class BareAsker:
 
 
 def _method(condition: Condition) -> str:
-    return DEFAULT_SELECTION if condition == FULL else condition.method
+    return DEFAULT_METHOD if condition == FULL else condition.method
 
 
 def _merged(seen: Seen, selection: Selection, share: float) -> Seen:

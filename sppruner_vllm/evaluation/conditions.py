@@ -6,18 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-DEFAULT_METHODS: Final = (
-    "focus_context",
-    "uniform",
-    "random",
-    "maxmin",
-    "dpp",
-    "coverage",
-    "saliency",
-    "relevance",
-    "downscale",
-    "hybrid",
-)
+from sppruner_vllm.reduction import BUILTIN_METHODS
+
+DEFAULT_METHODS: Final = (*BUILTIN_METHODS, "downscale", "hybrid")
 DEFAULT_RATIOS: Final = (0.333, 0.222, 0.111, 0.056)
 
 

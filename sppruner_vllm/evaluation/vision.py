@@ -13,7 +13,7 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.smaller import Grid, resize
-from sppruner_vllm.recipes import DEFAULT_SELECTION
+from sppruner_vllm.reduction import DEFAULT_METHOD
 from sppruner_vllm.request import ReductionRequest
 
 from .chat import Chat
@@ -57,7 +57,7 @@ class VisionModel:
 
     def query(self, question: str) -> Tensor | None:
         """(T, D) embeddings of the question's tokens as the server finds them in the prompt; None without any."""
-        plan = self.plan(Image.new("RGB", (self._chat.family.cell * 4,) * 2), question, 0.5, DEFAULT_SELECTION)
+        plan = self.plan(Image.new("RGB", (self._chat.family.cell * 4,) * 2), question, 0.5, DEFAULT_METHOD)
         return self.embed(plan.query_ids)
 
     @torch.no_grad()

@@ -1,23 +1,26 @@
 """Choosing visual tokens: pure torch, no model and no vLLM.
 
-`reduce` takes encoder rows, a question and a budget, and says which rows to keep.
+`reduce` takes encoder rows, a question and a budget, and says which rows to keep. Importing this package loads no
+torch: settings and command lines read the names of the methods here.
 """
 
-from .params import FocusContextParams
-from .registry import (
+from .core.method import Method, Need
+from .core.registry import (
     ENTRY_POINT_GROUP,
     BrokenMethod,
-    Method,
-    Need,
     UnknownMethod,
     get_method,
     method_names,
     register_method,
 )
+from .core.types import ImageTokens, Selection
+from .focus_context.params import FocusContextParams
+from .methods import BUILTIN_METHODS, DEFAULT_METHOD
 from .select import reduce
-from .types import ImageTokens, Selection
 
 __all__ = [
+    "BUILTIN_METHODS",
+    "DEFAULT_METHOD",
     "ENTRY_POINT_GROUP",
     "BrokenMethod",
     "FocusContextParams",

@@ -1,28 +1,25 @@
-"""The one entry point, and the methods that come with it.
-
-Hosts call `reduce` with a method's name.
-"""
+"""The one entry point: hosts call `reduce` with a method's name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from .core.method import Method
+from .core.registry import get_method
+from .core.types import ImageTokens, Selection, check_images
+from .methods import DEFAULT_METHOD
 
-from . import coverage, dpp, focus_context, maxmin, random_draw, top_relevance, top_saliency, uniform
-from .params import FocusContextParams
-from .registry import Method, get_method, register_method
-from .types import ImageTokens, Selection, check_images
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-@torch.no_grad()
 def reduce(
     images: Sequence[ImageTokens],
-    method: str = "focus_context",
+    method: str = DEFAULT_METHOD,
     *,
     text_mean: Tensor | None = None,
-    params: FocusContextParams | None = None,
+    params: object = None,
 ) -> list[Selection]:
     """Choose which visual tokens of each image to keep, exactly its budget.
 
@@ -33,23 +30,28 @@ def reduce(
         method: a registered method's name.
         text_mean: (D,) mean of the model's text embeddings, subtracted from the query by the methods that centre;
             None subtracts nothing.
-        params: constants of `focus_context`; the comparators heed `relevance` and those on saliency. None means the
-            defaults.
+        params: constants in place of the method's own, of the same type or one that extends it: `FocusContextParams`
+            is fit for every method of this package. None means the method's own.
 
     Raises:
         UnknownMethod: no such method.
+        TypeError: constants of another type than the method's.
         ValueError: an input that makes no sense; the message names the image.
     """
+    from torch import no_grad  # Late, so that the names of the methods are to be had without torch.
+
     chosen = get_method(method)
+    constants = _constants(chosen, params)
     check_images(images, text_mean)
-    return chosen.select(images, text_mean, params or FocusContextParams()) if images else []
+    with no_grad():
+        return chosen.select(images, text_mean, constants) if images else []
 
 
-register_method(Method("focus_context", uses_query=True, select=focus_context.select))
-register_method(Method("uniform", uses_query=False, select=uniform.select))
-register_method(Method("random", uses_query=False, select=random_draw.select))
-register_method(Method("maxmin", uses_query=False, select=maxmin.select))
-register_method(Method("dpp", uses_query=True, select=dpp.select))
-register_method(Method("coverage", uses_query=True, select=coverage.select))
-register_method(Method("saliency", uses_query=False, select=top_saliency.select))
-register_method(Method("relevance", uses_query=True, select=top_relevance.select))
+def _constants(method: Method, given: object) -> object:
+    if given is None:
+        return method.constants
+    if method.constants is not None and not isinstance(given, type(method.constants)):
+        raise TypeError(
+            f"method {method.name!r} takes {type(method.constants).__name__}, not {type(given).__name__}, as params"
+        )
+    return given

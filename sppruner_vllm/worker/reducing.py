@@ -16,8 +16,8 @@ from vllm.config import VllmConfig
 from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family
 from sppruner_vllm.planning.smaller import Grid
-from sppruner_vllm.recipes import DEFAULT_SELECTION, get_recipe
-from sppruner_vllm.reduction import ImageTokens, Need
+from sppruner_vllm.recipes import get_recipe
+from sppruner_vllm.reduction import DEFAULT_METHOD, ImageTokens, Need
 from sppruner_vllm.settings import settings
 from sppruner_vllm.wire import Order, StageOrder, decode
 
@@ -124,7 +124,7 @@ def _among_rows(order: Order, rows: int) -> list[StageOrder]:
 
 def _usual_selection() -> str:
     """The selection of requests that name no method; one that selects nothing is rehearsed as the default."""
-    return get_recipe(settings().method).selects or DEFAULT_SELECTION
+    return get_recipe(settings().method).selects or DEFAULT_METHOD
 
 
 def _overheard_for(order: Order, grid: Grid) -> frozenset[Need]:

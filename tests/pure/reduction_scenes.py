@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from sppruner_vllm.reduction import FocusContextParams, ImageTokens
-from sppruner_vllm.reduction import batch as batches
-from sppruner_vllm.reduction.batch import Batch
+from sppruner_vllm.reduction import ImageTokens
+from sppruner_vllm.reduction.core import batch as batches
+from sppruner_vllm.reduction.core.batch import Batch
 
 Box = tuple[int, int, int, int]
 """First row, first column, height, width."""
@@ -54,5 +54,5 @@ def scene(grid: tuple[int, int], boxes: Iterable[Box], *, seed: int, width: int 
     return rows
 
 
-def padded(*images: ImageTokens, params: FocusContextParams | None = None) -> Batch:
-    return batches.pad(images, params or FocusContextParams())
+def padded(*images: ImageTokens) -> Batch:
+    return batches.pad(images)

@@ -7,8 +7,8 @@ import torch
 
 from reduction_scenes import noise_image
 from sppruner_vllm.reduction import ImageTokens, reduce
-from sppruner_vllm.reduction.random_draw import draw
-from sppruner_vllm.reduction.uniform import lattice
+from sppruner_vllm.reduction.methods.random import draw
+from sppruner_vllm.reduction.methods.uniform import lattice
 
 
 @pytest.mark.parametrize("choose", [lattice, draw])

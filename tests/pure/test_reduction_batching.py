@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from reduction_scenes import noise_image, scene, seeded
-from sppruner_vllm.reduction import ImageTokens, Selection, reduce
-from sppruner_vllm.reduction import batch as batches
-from sppruner_vllm.reduction.batch import cell_grid, sub_batches
+from sppruner_vllm.reduction import BUILTIN_METHODS, ImageTokens, Selection, reduce
+from sppruner_vllm.reduction.core import batch as batches
+from sppruner_vllm.reduction.core.batch import sub_batches
+from sppruner_vllm.reduction.focus_context.context import cell_grid
 
-METHODS = ("coverage", "dpp", "focus_context", "maxmin", "random", "relevance", "saliency", "uniform")
+METHODS = tuple(sorted(BUILTIN_METHODS))
 
 
 def assert_same(mine: Selection, other: Selection) -> None:

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from reduction_scenes import noise_image, padded, scene
 from sppruner_vllm.reduction import FocusContextParams, ImageTokens, reduce
-from sppruner_vllm.reduction import grid as grids
-from sppruner_vllm.reduction.batch import cell_grid, focus_cap
-from sppruner_vllm.reduction.context import quota, scan, weights
-from sppruner_vllm.reduction.curves import curve
+from sppruner_vllm.reduction.core import grid as grids
+from sppruner_vllm.reduction.focus_context.context import cell_grid, quota, scan, weights
+from sppruner_vllm.reduction.focus_context.curves import curve
+from sppruner_vllm.reduction.focus_context.focus import focus_cap
 
 GRID = (20, 24)
 
@@ -40,7 +40,7 @@ def test_a_cell_that_holds_focus_gets_no_token_of_its_own():
     batch = padded(noise_image((8, 8), 24, seed=0))
     down, across = cell_grid((8, 8), 6)
     focus = marked(batch.real.shape, 0, 1)
-    placed = quota(torch.rand(batch.real.shape).double(), focus, batch, grids.build(batch))
+    placed = quota(torch.rand(batch.real.shape).double(), focus, batch, grids.build(batch), FocusContextParams())
     assert placed.sum() == down * across - 1
     cell = torch.arange(64) // 8 * down // 8 * across + torch.arange(64) % 8 * across // 8
     assert 0 not in cell[placed[0, :64]].tolist()

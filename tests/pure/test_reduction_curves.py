@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from sppruner_vllm.reduction.curves import curve
+from sppruner_vllm.reduction.focus_context.curves import curve
 
 SIZES = [(height, width) for height in range(1, 22) for width in range(1, 22)] + [
     (36, 36),

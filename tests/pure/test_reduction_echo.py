@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from reduction_scenes import noise_image, padded
-from sppruner_vllm.reduction import FocusContextParams, ImageTokens, grid, reduce
-from sppruner_vllm.reduction.echo import echoes, without_echoes
-from sppruner_vllm.reduction.saliency import centred_directions
+from sppruner_vllm.reduction import FocusContextParams, ImageTokens, reduce
+from sppruner_vllm.reduction.core import grid
+from sppruner_vllm.reduction.focus_context.echo import echoes, without_echoes
+from sppruner_vllm.reduction.focus_context.saliency import centred_directions
 
 
 def test_an_echo_is_the_largest_likeness_to_a_more_salient_neighbour():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from reduction_scenes import seeded
-from sppruner_vllm.reduction import exact
+from sppruner_vllm.reduction.core import exact
 
 
 def whole(count: int, width: int, seed: int) -> Tensor:

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from reduction_scenes import inside, noise_image, padded, scene, seeded
 from sppruner_vllm.reduction import FocusContextParams, ImageTokens, Selection, reduce
-from sppruner_vllm.reduction import grid as grids
-from sppruner_vllm.reduction.focus import focus_set, fuse
-from sppruner_vllm.reduction.relevance import Relevance, narrowing, relevance, soft_maximum, word_weights
-from sppruner_vllm.reduction.saliency import centred_directions, distinctiveness, saliency
+from sppruner_vllm.reduction.core import grid as grids
+from sppruner_vllm.reduction.focus_context.focus import focus_set, fuse
+from sppruner_vllm.reduction.focus_context.relevance import Relevance, narrowing, relevance, soft_maximum, word_weights
+from sppruner_vllm.reduction.focus_context.saliency import centred_directions, distinctiveness, saliency
 
 GRID = (20, 24)
 OBJECT = (4, 5, 5, 6)
@@ -23,7 +23,7 @@ OTHER = (12, 15, 5, 6)
 
 def measured(image: ImageTokens, params: FocusContextParams | None = None) -> Relevance:
     params = params or FocusContextParams()
-    batch = padded(image, params=params)
+    batch = padded(image)
     return relevance(centred_directions(batch), batch, grids.build(batch), None, params)
 
 

@@ -17,8 +17,8 @@ from sppruner_vllm.reduction import (
     get_method,
     method_names,
     reduce,
-    registry,
 )
+from sppruner_vllm.reduction.core import registry
 
 GOOD = """
 from sppruner_vllm.reduction import Method, get_method

@@ -7,19 +7,22 @@ own formulas are not public. See docs/develop/algorithm.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from . import context, exact, grid
-from .batch import Batch
-from .echo import echoes, without_echoes
-from .focus import focus_set, fuse
-from .params import FocusContextParams
-from .ranking import by_priority, in_groups
-from .relevance import relevance
-from .saliency import centred_directions, saliency
-from .types import ImageTokens, Selection
+from sppruner_vllm.reduction.core import exact, grid
+from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.method import Method
+from sppruner_vllm.reduction.core.ranking import by_priority, in_groups
+from sppruner_vllm.reduction.core.types import ImageTokens, Selection
+from sppruner_vllm.reduction.focus_context import context
+from sppruner_vllm.reduction.focus_context.echo import echoes, without_echoes
+from sppruner_vllm.reduction.focus_context.focus import focus_set, fuse
+from sppruner_vllm.reduction.focus_context.params import FocusContextParams
+from sppruner_vllm.reduction.focus_context.relevance import relevance
+from sppruner_vllm.reduction.focus_context.saliency import centred_directions, saliency
 
 
 def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
@@ -29,26 +32,26 @@ def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: Focu
         images: checked images of one width and device.
         text_mean: (D,) mean text embedding, or None.
     """
-    return in_groups(images, params, lambda batch: _select_batch(batch, text_mean, params))
+    return in_groups(images, lambda batch: _select_batch(batch, text_mean, params))
 
 
 def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
-    places = grid.build(batch)
+    neighbours = grid.build(batch)
     units = centred_directions(batch)
     salient = saliency(units, batch, params)
     relevant = None
     if params.relevance and batch.words.shape[1]:
-        relevant = relevance(units, batch, places, text_mean, params)
+        relevant = relevance(units, batch, neighbours, text_mean, params)
     trust = torch.zeros_like(salient[:, :1]) if relevant is None else relevant.gate
     standing = salient
     if params.echo_discount:
-        standing = without_echoes(salient, echoes(units, salient, batch, places), trust, params.echo_discount)
+        standing = without_echoes(salient, echoes(units, salient, batch, neighbours), trust, params.echo_discount)
     fused = fuse(standing, relevant, params)
-    focus = focus_set(fused, standing, batch, places, params)
+    focus = focus_set(fused, standing, batch, neighbours, params)
 
-    weight = context.weights(standing, focus, trust, places, params)
+    weight = context.weights(standing, focus, trust, neighbours, params)
     score = exact.snap(weight * (1 + fused) / 2)
-    placed = context.quota(score, focus, batch, places)
+    placed = context.quota(score, focus, batch, neighbours, params)
     taken = focus | placed
     runs = context.scan(score, weight, taken, batch.budget - taken.sum(1, keepdim=True), batch, params.curve)
 
@@ -57,3 +60,6 @@ def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextPa
     within = torch.where(focus, fused, score).clamp_max(1 - 1 / exact.STEPS)
     shown = None if relevant is None else torch.where(relevant.gate > 0, relevant.value, 0.0)
     return by_priority(batch, tier + within, focus=focus, saliency=salient, relevance=shown)
+
+
+METHOD: Final = Method("focus_context", select=select, needs={"query", "attention"}, constants=FocusContextParams())

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from . import exact
-from .params import FocusContextParams
 from .types import ImageTokens
 
 MAX_ELEMENTS: Final = 2**25
@@ -31,11 +30,9 @@ class Batch:
     rows: (B, N, D) float32, finite, zero in padding; the steps may overwrite it.
     text: (B, T, D) float32, finite, zero in padding; the steps may overwrite it.
     real: (B, N) bool, False in padding. words: (B, T) bool, the same for the query.
-    size, height, width, query_size: (B, 1) int64, the true N, grid and T of each image.
+    size, height, width, query_size, budget: (B, 1) int64, the true N, grid, T and K of each image.
     attention: (B, N) float32, finite, not negative, zero in padding and for images without; None if no image has any.
     attended: (B, 1) int64, 1 for an image with attention, else 0.
-    budget: (B, 1) int64. caps: per image the most focus tokens, on the host; cap: the same, (B, 1) int64.
-    cell_rows, cell_columns: (B, 1) int64, the coarse grid of the spatial quota; 0 where no cell is affordable.
     """
 
     images: tuple[ImageTokens, ...]
@@ -50,10 +47,6 @@ class Batch:
     attention: Tensor | None
     attended: Tensor
     budget: Tensor
-    caps: tuple[int, ...]
-    cap: Tensor
-    cell_rows: Tensor
-    cell_columns: Tensor
 
 
 def sub_batches(images: Sequence[ImageTokens], max_elements: int | None = None) -> Iterator[list[int]]:
@@ -76,25 +69,18 @@ def sub_batches(images: Sequence[ImageTokens], max_elements: int | None = None) 
         yield group
 
 
-def pad(images: Sequence[ImageTokens], params: FocusContextParams) -> Batch:
+def pad(images: Sequence[ImageTokens]) -> Batch:
     """One padded batch; entries that are not finite count as zero.
 
     Args:
         images: checked images of one width and device, at least one.
-        params: decides the focus cap and the affordable cells.
     """
     device = images[0].rows.device
-    caps = tuple(focus_cap(image.budget, params) for image in images)
-    cells = [
-        cell_grid(image.grid, int((image.budget - cap) * params.quota_share))
-        for image, cap in zip(images, caps, strict=True)
-    ]
     numbers = [
-        (image.rows.shape[0], *image.grid, image.words, int(image.attention is not None), image.budget, cap, *cell)
-        for image, cap, cell in zip(images, caps, cells, strict=True)
+        (image.rows.shape[0], *image.grid, image.words, int(image.attention is not None), image.budget)
+        for image in images
     ]
-    table = upload(torch.tensor(numbers, dtype=torch.int64, device="cpu"), device)
-    size, height, width, query_size, attended, budget, cap, cell_rows, cell_columns = table.split(1, dim=1)
+    size, height, width, query_size, attended, budget = columns(numbers, device)
     rows = _stack([image.rows for image in images], multiple=exact.ROWS_MULTIPLE)
     text = _stack([image.rows[:0] if image.query is None else image.query for image in images], multiple=1)
     return Batch(
@@ -110,10 +96,6 @@ def pad(images: Sequence[ImageTokens], params: FocusContextParams) -> Batch:
         attention=_attention(images, rows.shape[1]),
         attended=attended,
         budget=budget,
-        caps=caps,
-        cap=cap,
-        cell_rows=cell_rows,
-        cell_columns=cell_columns,
     )
 
 
@@ -124,19 +106,9 @@ def upload(values: Tensor, device: torch.device) -> Tensor:
     return values.to(device, non_blocking=True)
 
 
-def focus_cap(budget: int, params: FocusContextParams) -> int:
-    """Most tokens of a budget that the focus set may take, at least 1."""
-    return max(1, int(budget * params.focus_cap))
-
-
-def cell_grid(grid: tuple[int, int], limit: int) -> tuple[int, int]:
-    """Rows and columns of about square cells, at most `limit` of them; (0, 0) for a limit below one."""
-    height, width = grid
-    if limit < 1:
-        return 0, 0
-    columns = min(width, limit, max(1, int((limit * width / height) ** 0.5)))
-    rows = min(height, limit // columns)
-    return rows, min(width, limit // rows)
+def columns(numbers: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, ...]:
+    """Whole numbers known on the host, as many for each image, as one (B, 1) int64 tensor each on the device."""
+    return tuple(upload(torch.tensor(numbers, dtype=torch.int64, device="cpu"), device).split(1, dim=1))
 
 
 def _attention(images: Sequence[ImageTokens], length: int) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""From a batch's scores to one `Selection` per image.
+"""From a batch's scores, or from a shape alone, to one `Selection` per image.
 
 What every method ends with, so that all keep the same promises: exactly the budget, raster order, ties to the lower
 index.
@@ -14,19 +14,16 @@ from torch import Tensor
 from . import batch as batches
 from . import exact
 from .batch import Batch
-from .params import FocusContextParams
 from .types import ImageTokens, Selection
 
 
-def in_groups(
-    images: Sequence[ImageTokens], params: FocusContextParams, choose: Callable[[Batch], list[Selection]]
-) -> list[Selection]:
+def in_groups(images: Sequence[ImageTokens], choose: Callable[[Batch], list[Selection]]) -> list[Selection]:
     """Selections in the order of the images, which are padded and handled in groups of like size."""
     if not images:
         return []
     found: dict[int, Selection] = {}
     for group in batches.sub_batches(images):
-        found.update(zip(group, choose(batches.pad([images[i] for i in group], params)), strict=True))
+        found.update(zip(group, choose(batches.pad([images[i] for i in group])), strict=True))
     return [found[i] for i in range(len(images))]
 
 
@@ -78,6 +75,20 @@ def by_picks(batch: Batch, picks: Sequence[Tensor], relevance: Tensor | None = N
     worth = ((batch.budget - step).clamp_min(0).to(torch.float64) / batch.budget).to(torch.float32)
     scores = torch.zeros(batch.real.shape, device=order.device).scatter_reduce_(1, order, worth, "amax")
     return by_priority(batch, scores, relevance=relevance)
+
+
+def from_shape(image: ImageTokens, choose: Callable[[int, int, int], Tensor]) -> Selection:
+    """What `choose` takes from a grid of that height, width and budget; the kept tokens score 1, the others 0."""
+    kept = choose(*image.grid, image.budget)
+    scores = torch.zeros(image.rows.shape[0], device="cpu").index_fill_(0, kept, 1.0)
+    device = image.rows.device
+    return Selection(
+        kept=batches.upload(kept.clone(), device),
+        is_focus=torch.zeros(image.budget, dtype=torch.bool, device=device),
+        saliency=torch.zeros(image.rows.shape[0], device=device),
+        relevance=None,
+        scores=batches.upload(scores, device),
+    )
 
 
 def first_best(key: Tensor, open_tokens: Tensor) -> Tensor:

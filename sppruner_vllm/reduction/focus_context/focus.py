@@ -9,9 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import exact
-from .batch import Batch
-from .grid import Grid
+from sppruner_vllm.reduction.core import exact
+from sppruner_vllm.reduction.core.batch import Batch, columns
+from sppruner_vllm.reduction.core.grid import Neighbours
+
 from .params import FocusContextParams
 from .relevance import Relevance
 
@@ -35,7 +36,14 @@ def fuse(salient: Tensor, relevant: Relevance | None, params: FocusContextParams
     return exact.snap(lifted * ((eps + relevant.value) / (eps + 1)) ** (gate * params.relevance_power))
 
 
-def focus_set(fused: Tensor, salient: Tensor, batch: Batch, grid: Grid, params: FocusContextParams) -> Tensor:
+def focus_cap(budget: int, params: FocusContextParams) -> int:
+    """Most tokens of a budget that the focus set may take, at least 1."""
+    return max(1, int(budget * params.focus_cap))
+
+
+def focus_set(
+    fused: Tensor, salient: Tensor, batch: Batch, neighbours: Neighbours, params: FocusContextParams
+) -> Tensor:
     """As many tokens as the fewest that hold `focus_mass` of phi (after FSR), at most the cap.
 
     Peaks of phi come first and its other high tokens after them (ours), so that of several things that the query means
@@ -51,16 +59,17 @@ def focus_set(fused: Tensor, salient: Tensor, batch: Batch, grid: Grid, params: 
     ordered = mass.gather(1, order)
     before = ordered.cumsum(1) - ordered
     needed = before.to(torch.float64) < mass.sum(1, keepdim=True).to(torch.float64) * params.focus_mass
-    count = torch.minimum(needed.sum(1, keepdim=True), batch.cap)
+    (cap,) = columns([(focus_cap(image.budget, params),) for image in batch.images], batch.real.device)
+    count = torch.minimum(needed.sum(1, keepdim=True), cap)
     reserved = (count.to(torch.float64) * params.union_share).floor().to(torch.int64)
-    _, rank = exact.ranks(torch.where(batch.real, mass + peaks(mass, grid, params) * 2 * exact.STEPS, -1))
+    _, rank = exact.ranks(torch.where(batch.real, mass + peaks(mass, neighbours, params) * 2 * exact.STEPS, -1))
     named = (rank < count - reserved) & (mass > 0)
     open_to_guard = batch.real & ~named & (salient > 0)
     _, guard_rank = exact.ranks(torch.where(open_to_guard, salient, -1.0))
     return named | (open_to_guard & (guard_rank < reserved))
 
 
-def peaks(mass: Tensor, grid: Grid, params: FocusContextParams) -> Tensor:
+def peaks(mass: Tensor, neighbours: Neighbours, params: FocusContextParams) -> Tensor:
     """Tokens that no neighbour exceeds and that reach `peak_floor` of the highest, the lower index among equals.
 
     Args:
@@ -72,4 +81,4 @@ def peaks(mass: Tensor, grid: Grid, params: FocusContextParams) -> Tensor:
     length = mass.shape[1]
     key = mass * length + (length - 1 - torch.arange(length, device=mass.device))
     high = mass.to(torch.float64) >= mass.amax(1, keepdim=True).to(torch.float64) * params.peak_floor
-    return high & (mass > 0) & (key == grid.window(key).amax(-1))
+    return high & (mass > 0) & (key == neighbours.window(key).amax(-1))

@@ -5,18 +5,19 @@ A selection that does not beat it earns nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from .batch import upload
-from .params import FocusContextParams
-from .types import ImageTokens, Selection
+from sppruner_vllm.reduction.core.method import Method
+from sppruner_vllm.reduction.core.ranking import from_shape
+from sppruner_vllm.reduction.core.types import ImageTokens, Selection
 
 
-def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
+def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: object) -> list[Selection]:
     """A lattice of about square spacing."""
     return [from_shape(image, lattice) for image in images]
 
@@ -37,15 +38,4 @@ def lattice(height: int, width: int, budget: int) -> Tensor:
     return torch.tensor(picked, dtype=torch.int64, device="cpu")
 
 
-def from_shape(image: ImageTokens, choose: Callable[[int, int, int], Tensor]) -> Selection:
-    """What `choose` takes from a grid of that height, width and budget; the kept tokens score 1, the others 0."""
-    kept = choose(*image.grid, image.budget)
-    scores = torch.zeros(image.rows.shape[0], device="cpu").index_fill_(0, kept, 1.0)
-    device = image.rows.device
-    return Selection(
-        kept=upload(kept.clone(), device),
-        is_focus=torch.zeros(image.budget, dtype=torch.bool, device=device),
-        saliency=torch.zeros(image.rows.shape[0], device=device),
-        relevance=None,
-        scores=upload(scores, device),
-    )
+METHOD: Final = Method("uniform", select=select)

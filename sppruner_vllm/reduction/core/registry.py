@@ -5,24 +5,14 @@ A method is one `register_method` away, or one entry point in the group `spprune
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final, Literal
+from typing import Final
 
-from torch import Tensor
-
-from .params import FocusContextParams
-from .types import ImageTokens, Selection
+from .method import Method
 
 ENTRY_POINT_GROUP: Final = "sppruner.reduction_methods"
 """Each entry point of this group is called like its method and names a `Method`."""
-
-SelectFunction = Callable[[Sequence[ImageTokens], Tensor | None, FocusContextParams], list[Selection]]
-
-
-Need = Literal["query", "attention", "merger_input"]
 
 
 class UnknownMethod(ValueError):
@@ -33,26 +23,17 @@ class BrokenMethod(RuntimeError):
     """An installed distribution offers a selection method that cannot be used."""
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A way to choose tokens.
-
-    name: what a request calls it.
-    uses_query: False lets a host leave the query out, and share results between queries.
-    select: takes checked images, the mean text embedding (D,) or None, and the parameters; returns one `Selection`
-        each, without making the host wait for the device, and independent of the other images of the call.
-    """
-
-    name: str
-    uses_query: bool
-    select: SelectFunction
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        return frozenset({"attention"}) if self.name in ("focus_context", "saliency") else frozenset()
-
-
 _methods: dict[str, Method] = {}
+_offered: dict[str, EntryPoint] = {}
+
+
+def offer_method(name: str, place: str) -> None:
+    """Make a method of this package known, to be loaded when it is first asked for.
+
+    Args:
+        place: of its `Method`, as "module:attribute".
+    """
+    _offered[name] = EntryPoint(name, place, ENTRY_POINT_GROUP)
 
 
 def register_method(method: Method) -> None:
@@ -61,6 +42,7 @@ def register_method(method: Method) -> None:
     Raises:
         ValueError: the name belongs to another method.
     """
+    _load_offered(method.name)
     if _methods.setdefault(method.name, method) != method:
         raise ValueError(f"the name {method.name!r} already belongs to another selection method")
 
@@ -72,7 +54,7 @@ def method_names() -> frozenset[str]:
         BrokenMethod: an installed distribution offers a method that cannot be used.
     """
     _load_entry_points()
-    return frozenset(_methods)
+    return frozenset(_offered | _methods)
 
 
 def get_method(name: str) -> Method:
@@ -82,12 +64,19 @@ def get_method(name: str) -> Method:
         UnknownMethod: there is none; the message lists the known names.
         BrokenMethod: an installed distribution offers a method that cannot be used.
     """
+    _load_offered(name)
     if name not in _methods:
         _load_entry_points()
     try:
         return _methods[name]
     except KeyError:
-        raise UnknownMethod(f"no selection method {name!r}; known: {', '.join(sorted(_methods))}") from None
+        known = ", ".join(sorted(_offered | _methods))
+        raise UnknownMethod(f"no selection method {name!r}; known: {known}") from None
+
+
+def _load_offered(name: str) -> None:
+    if name in _offered and name not in _methods:
+        _methods[name] = _loaded(_offered[name])
 
 
 @cache  # Once per process; an error is not cached, so that every call says what is wrong.

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:  # Methods are listed by processes that have no use for torch.
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class ImageTokens:
     attention: (N,), any floating dtype, not negative, on the same device: the attention that each token receives in one
         full-attention block of the vision encoder, summed over its merge unit. None where the host captures none. Only
         its proportions count; entries that are negative or not finite count as zero.
+    merger_input: (N, F), any floating dtype, raster order, on the same device: what the encoder's merger makes the rows
+        of, the patches of a row side by side. F is a width of its own. None where the host brings none.
     """
 
     rows: Tensor
@@ -61,7 +65,8 @@ def check_images(images: Sequence[ImageTokens], text_mean: Tensor | None) -> Non
 
     Raises:
         ValueError: rows that are no floating matrix or do not match their grid, a budget out of range, a query or
-            text mean of another width, attention of another length, or images that differ in width or device.
+            text mean of another width, attention or merger input of another length, or images that differ in width or
+            device.
     """
     for number, image in enumerate(images):
         problem = _problem(image, images[0])
@@ -82,7 +87,11 @@ def _problem(image: ImageTokens, first: ImageTokens) -> str | None:
         return f"budget must be in [1, {rows.shape[0]}], got {image.budget}"
     if rows.ndim != first.rows.ndim or rows.shape[1] != first.rows.shape[1] or rows.device != first.rows.device:
         return "all images of one call must share their width D and their device"
-    return _query_problem(query, rows) or _attention_problem(image.attention, rows)
+    return (
+        _query_problem(query, rows)
+        or _attention_problem(image.attention, rows)
+        or _merger_input_problem(image.merger_input, rows)
+    )
 
 
 def _query_problem(query: Tensor | None, rows: Tensor) -> str | None:
@@ -105,4 +114,17 @@ def _attention_problem(attention: Tensor | None, rows: Tensor) -> str | None:
         )
     if attention.device != rows.device:
         return f"attention is on {attention.device}, rows are on {rows.device}"
+    return None
+
+
+def _merger_input_problem(given: Tensor | None, rows: Tensor) -> str | None:
+    if given is None:
+        return None
+    if given.ndim != 2 or given.shape[0] != rows.shape[0] or not given.is_floating_point():
+        return (
+            f"merger_input must be a floating ({rows.shape[0]}, F) matrix, "
+            f"got {given.dtype} of shape {tuple(given.shape)}"
+        )
+    if given.device != rows.device:
+        return f"merger_input is on {given.device}, rows are on {rows.device}"
     return None

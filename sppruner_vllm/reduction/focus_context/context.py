@@ -9,14 +9,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import exact
-from .batch import Batch, upload
+from sppruner_vllm.reduction.core import exact
+from sppruner_vllm.reduction.core.batch import Batch, columns, upload
+from sppruner_vllm.reduction.core.grid import Neighbours, nearness
+
 from .curves import curve
-from .grid import Grid, nearness
+from .focus import focus_cap
 from .params import CurveName, FocusContextParams
 
 
-def weights(salient: Tensor, focus: Tensor, trust: Tensor, grid: Grid, params: FocusContextParams) -> Tensor:
+def weights(
+    salient: Tensor, focus: Tensor, trust: Tensor, neighbours: Neighbours, params: FocusContextParams
+) -> Tensor:
     """w = floor + (1 - floor) * (1 - a + a * nearness) * (1 - b + b * s), (B, N) float64 in (0, 1] (ours).
 
     Nearness puts the surroundings of the focus first, which is how SPpruner's abstract describes its scan, as far as
@@ -27,20 +31,34 @@ def weights(salient: Tensor, focus: Tensor, trust: Tensor, grid: Grid, params: F
         salient: (B, N) float64 in [0, 1]. focus: (B, N) bool.
         trust: (B, 1) float64 in [0, 1]; a is `surroundings` times this.
     """
-    near = nearness(focus, grid, params.rings)
+    near = nearness(focus, neighbours, params.rings)
     share = params.surroundings * trust
     weight = 1 - share + share * near
     weight = weight * (1 - params.context_saliency + params.context_saliency * salient)
     return exact.snap(params.context_floor + (1 - params.context_floor) * weight)
 
 
-def quota(score: Tensor, focus: Tensor, batch: Batch, grid: Grid) -> Tensor:
+def quota(score: Tensor, focus: Tensor, batch: Batch, neighbours: Neighbours, params: FocusContextParams) -> Tensor:
     """The best token of every coarse cell that holds no focus token (the idea of HoloV's crops), (B, N) bool."""
-    rows, columns = batch.cell_rows, batch.cell_columns
-    group = (grid.row * rows // batch.height) * columns + grid.column * columns // batch.width
+    cells = [
+        cell_grid(image.grid, int((image.budget - focus_cap(image.budget, params)) * params.quota_share))
+        for image in batch.images
+    ]
+    down, across = columns(cells, batch.real.device)
+    group = (neighbours.row * down // batch.height) * across + neighbours.column * across // batch.width
     group = torch.where(batch.real, group, 0)
     seen = torch.zeros_like(group).scatter_reduce_(1, group, focus.to(torch.int64), "amax").gather(1, group)
-    return _best_of_groups(score, group, batch.real & (seen == 0) & (rows > 0))
+    return _best_of_groups(score, group, batch.real & (seen == 0) & (down > 0))
+
+
+def cell_grid(grid: tuple[int, int], limit: int) -> tuple[int, int]:
+    """Rows and columns of about square cells, at most `limit` of them; (0, 0) for a limit below one."""
+    height, width = grid
+    if limit < 1:
+        return 0, 0
+    across = min(width, limit, max(1, int((limit * width / height) ** 0.5)))
+    down = min(height, limit // across)
+    return down, min(width, limit // down)
 
 
 def scan(score: Tensor, weight: Tensor, taken: Tensor, count: Tensor, batch: Batch, name: CurveName) -> Tensor:

@@ -11,12 +11,13 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from . import exact
-from .batch import Batch
-from .cosine import mean_text_cosine, min_max, plain_directions, text_directions
-from .params import FocusContextParams
-from .ranking import by_picks, first_best, in_groups, rows_of
-from .types import ImageTokens, Selection
+from sppruner_vllm.reduction.core import exact
+from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.cosine import mean_text_cosine, min_max, plain_directions, text_directions
+from sppruner_vllm.reduction.core.method import Method
+from sppruner_vllm.reduction.core.params import QueryParams
+from sppruner_vllm.reduction.core.ranking import by_picks, first_best, in_groups, rows_of
+from sppruner_vllm.reduction.core.types import ImageTokens, Selection
 
 _STEPS: Final = 2.0**26
 """Steps per unit of the Cholesky rows. Their columns are no longer than about 1, so by Cauchy-Schwarz every partial sum
@@ -26,7 +27,7 @@ _SPENT: Final = 1e-5
 """Volume below which a token counts as a combination of the picks; under it rounding would decide."""
 
 
-def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
+def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: QueryParams) -> list[Selection]:
     """Greedy MAP of the DPP with kernel L = diag(r) S diag(r), S_nm = cos(x_n, x_m): each pick maximises det L_S.
 
     r_n = mean_t cos(q_t, x_n), min-max scaled over the image to [1e-6, 1]; nothing centred. **The sign is positive**:
@@ -45,7 +46,7 @@ def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: Focu
         relevant = min_max(mean_text_cosine(units, text_directions(batch), batch), batch, flat=1.0)
         return by_picks(batch, _picks(units, relevant.clamp_min(1e-6), batch), relevance=relevant)
 
-    return in_groups(images, params, choose)
+    return in_groups(images, choose)
 
 
 def _picks(units: Tensor, quality: Tensor, batch: Batch) -> list[Tensor]:
@@ -74,3 +75,6 @@ def _picks(units: Tensor, quality: Tensor, batch: Batch) -> list[Tensor]:
         rows[:, step] = torch.where(size > _SPENT, row, 0.0).mul_(_STEPS).round_()
         left = (left - (rows[:, step] / _STEPS).square_()).clamp_min_(0.0)
     return picks
+
+
+METHOD: Final = Method("dpp", select=select, needs={"query"}, constants=QueryParams())

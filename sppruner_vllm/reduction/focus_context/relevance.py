@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from . import exact, grid
-from .batch import Batch
-from .cosine import extremes, text_directions
-from .params import FocusContextParams
+from sppruner_vllm.reduction.core import exact, grid
+from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.cosine import extremes, text_directions
+
+from .params import FocusContextParams, WordParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +31,14 @@ class Relevance:
 
 
 def relevance(
-    units: Tensor, batch: Batch, places: grid.Grid, text_mean: Tensor | None, params: FocusContextParams
+    units: Tensor, batch: Batch, neighbours: grid.Neighbours, text_mean: Tensor | None, params: FocusContextParams
 ) -> Relevance:
     """Relevance of each token to the query, and its reliability.
 
     Args:
         units: (B, N, D) centred directions of the rows.
         batch: with at least one query token somewhere; overwrites `batch.text`.
-        places: the batch's grid.
+        neighbours: of the batch.
         text_mean: (D,) mean of the model's text embeddings, or None to leave the query uncentred.
     """
     text = text_directions(batch, text_mean)
@@ -49,14 +50,14 @@ def relevance(
     low, high = extremes(raw, batch)
     rough = exact.snap(exact.unit_range(raw, low, high))
     if params.smoothing:
-        raw = exact.snap(grid.smooth(torch.where(batch.real, raw, 0.0), places))
+        raw = exact.snap(grid.smooth(torch.where(batch.real, raw, 0.0), neighbours))
         low, high = extremes(raw, batch)
     value = torch.where(batch.real, exact.snap(exact.unit_range(raw, low, high)), 0.0)
     heard = (batch.query_size > 0).to(torch.float64)
     if not params.gate:
         return Relevance(value, heard)
     concentration = _ramp(exact.total(weight * deficit), params.gate_concentration)
-    coherence = _ramp(grid.morans_i(rough, batch, places), params.gate_coherence)
+    coherence = _ramp(grid.morans_i(rough, batch, neighbours), params.gate_coherence)
     return Relevance(value, exact.snap(concentration * coherence * heard))
 
 
@@ -82,7 +83,7 @@ def narrowing(scores: Tensor, batch: Batch) -> Tensor:
     return torch.where(batch.words, deficit, 0.0)
 
 
-def word_weights(deficit: Tensor, batch: Batch, params: FocusContextParams) -> Tensor:
+def word_weights(deficit: Tensor, batch: Batch, params: WordParams) -> Tensor:
     """Weights of the query tokens: the lowest-entropy share, softmax(-H / gamma) among them (EADP); the rest weigh 0.
 
     Args:

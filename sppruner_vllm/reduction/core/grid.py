@@ -15,7 +15,7 @@ from .batch import Batch
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class Neighbours:
     """Where each token lies and which tokens touch it.
 
     row, column: (B, N) int64; meaningless in padding.
@@ -38,8 +38,8 @@ class Grid:
         return torch.where(self.inside, picked, 0)
 
 
-def build(batch: Batch) -> Grid:
-    """The grids of a batch."""
+def build(batch: Batch) -> Neighbours:
+    """The neighbours of every token of a batch."""
     index = torch.arange(batch.real.shape[1], device=batch.real.device).expand_as(batch.real)
     row, column = index // batch.width, index % batch.width
     nine = torch.arange(9, device=index.device)
@@ -47,10 +47,10 @@ def build(batch: Batch) -> Grid:
     columns = column.unsqueeze(-1) + (nine % 3 - 1)
     height, width = batch.height.unsqueeze(-1), batch.width.unsqueeze(-1)
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width) & batch.real.unsqueeze(-1)
-    return Grid(row, column, torch.where(inside, rows * width + columns, 0), inside)
+    return Neighbours(row, column, torch.where(inside, rows * width + columns, 0), inside)
 
 
-def smooth(values: Tensor, grid: Grid) -> Tensor:
+def smooth(values: Tensor, neighbours: Neighbours) -> Tensor:
     """3 x 3 Gaussian mean, sigma 1 (after EADP, methods of text relevance); the window is cut at the border.
 
     Args:
@@ -58,13 +58,12 @@ def smooth(values: Tensor, grid: Grid) -> Tensor:
     """
     nine = torch.arange(9, device=values.device)
     distance = (nine // 3 - 1).square() + (nine % 3 - 1).square()
-    weights = torch.where(grid.inside, torch.exp(-0.5 * distance.to(torch.float64)), 0.0)
-    return exact.total(grid.window(values) * weights, keepdim=False) / exact.total(weights, keepdim=False).clamp_min(
-        1.0
-    )
+    weights = torch.where(neighbours.inside, torch.exp(-0.5 * distance.to(torch.float64)), 0.0)
+    summed = exact.total(neighbours.window(values) * weights, keepdim=False)
+    return summed / exact.total(weights, keepdim=False).clamp_min(1.0)
 
 
-def morans_i(values: Tensor, batch: Batch, grid: Grid) -> Tensor:
+def morans_i(values: Tensor, batch: Batch, neighbours: Neighbours) -> Tensor:
     """Moran's I over edge-sharing neighbours: about 0 for noise, towards 1 for a map made of patches.
 
     I = (n / 2E) * sum_ij z_i z_j / sum_i z_i**2 over the E neighbour pairs, z centred (Moran, Biometrika 1950).
@@ -78,13 +77,13 @@ def morans_i(values: Tensor, batch: Batch, grid: Grid) -> Tensor:
     mean = exact.total(torch.where(batch.real, values, 0.0)) / batch.size
     centred = torch.where(batch.real, values - mean, 0.0)
     edges = batch.height * (batch.width - 1) + batch.width * (batch.height - 1)
-    lag = grid.window(centred)[..., 1::2].sum(-1)
+    lag = neighbours.window(centred)[..., 1::2].sum(-1)
     spread = exact.total(centred.square())
     index = exact.total(centred * lag) / spread.clamp_min(1e-9) * batch.size / (2 * edges).clamp_min(1)
     return torch.where(spread > 1e-6, index, 0.0)
 
 
-def nearness(mask: Tensor, grid: Grid, rings: int) -> Tensor:
+def nearness(mask: Tensor, neighbours: Neighbours, rings: int) -> Tensor:
     """1 next to the marked tokens, halved with every further ring, 0 beyond `rings`; 1 on the tokens themselves.
 
     Args:
@@ -95,5 +94,5 @@ def nearness(mask: Tensor, grid: Grid, rings: int) -> Tensor:
     """
     near = mask.to(torch.float64) * 2
     for _ in range(rings):
-        near = torch.maximum(near, grid.window(near).amax(-1) / 2)
+        near = torch.maximum(near, neighbours.window(near).amax(-1) / 2)
     return near.clamp_max(1.0)

@@ -11,12 +11,12 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from . import exact
-from .batch import Batch
-from .cosine import plain_directions
-from .params import FocusContextParams
-from .ranking import by_picks, first_best, in_groups, rows_of
-from .types import ImageTokens, Selection
+from sppruner_vllm.reduction.core import exact
+from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.cosine import plain_directions
+from sppruner_vllm.reduction.core.method import Method
+from sppruner_vllm.reduction.core.ranking import by_picks, first_best, in_groups, rows_of
+from sppruner_vllm.reduction.core.types import ImageTokens, Selection
 
 _BLOCK: Final = 512
 """Rows compared with all others at once, which bounds the memory of the first pick."""
@@ -25,13 +25,13 @@ _WITHOUT_DIRECTION: Final = 2.0
 """Likeness of a zero row to whatever is kept: more than any cosine, so that it is picked last."""
 
 
-def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
+def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: object) -> list[Selection]:
     """S = {argmax_n min_{m != n} d(n, m)}, then again and again argmax over n not in S of min_{m in S} d(n, m).
 
     d = 1 - cos of the rows as they are, not centred: DivPrune (vbdi/divprune). Cosines are right to 2e-4. Rows without
     a direction come last.
     """
-    return in_groups(images, params, lambda batch: by_picks(batch, _picks(batch)))
+    return in_groups(images, lambda batch: by_picks(batch, _picks(batch)))
 
 
 def _picks(batch: Batch) -> list[Tensor]:
@@ -57,3 +57,6 @@ def _nearest(units: Tensor, alive: Tensor) -> Tensor:
         ignored = ~alive.unsqueeze(1) | (index[start : start + _BLOCK, None] == index)
         blocks.append(dots.masked_fill_(ignored, -(exact.UNIT**2)).amax(-1))
     return exact.cosines(torch.cat(blocks, dim=1))
+
+
+METHOD: Final = Method("maxmin", select=select)

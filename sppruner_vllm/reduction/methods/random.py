@@ -8,16 +8,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from .params import FocusContextParams
-from .types import ImageTokens, Selection
-from .uniform import from_shape
+from sppruner_vllm.reduction.core.method import Method
+from sppruner_vllm.reduction.core.ranking import from_shape
+from sppruner_vllm.reduction.core.types import ImageTokens, Selection
 
 
-def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
+def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: object) -> list[Selection]:
     """K tokens drawn without replacement."""
     return [from_shape(image, draw) for image in images]
 
@@ -27,3 +28,6 @@ def draw(height: int, width: int, budget: int) -> Tensor:
     """(K,) int64, a seeded draw without replacement, in raster order."""
     generator = torch.Generator("cpu").manual_seed(zlib.crc32(f"{height}x{width}:{budget}".encode()))
     return torch.randperm(height * width, generator=generator, device="cpu")[:budget].sort().values
+
+
+METHOD: Final = Method("random", select=select)

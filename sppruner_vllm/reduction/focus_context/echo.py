@@ -11,15 +11,15 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from . import exact
-from .batch import Batch
-from .grid import Grid
+from sppruner_vllm.reduction.core import exact
+from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.grid import Neighbours
 
 _LATER: Final = (5, 6, 7, 8)
 """The window's places that come later in raster order: each pair of neighbours is met once."""
 
 
-def echoes(units: Tensor, salient: Tensor, batch: Batch, grid: Grid) -> Tensor:
+def echoes(units: Tensor, salient: Tensor, batch: Batch, neighbours: Neighbours) -> Tensor:
     """e_n = max(0, cos(u_n, u_m)), largest over the more salient tokens m of the 3 x 3 window (ours); 0 on a peak.
 
     Among equals the lower index counts as the more salient. O(N * D).
@@ -32,7 +32,7 @@ def echoes(units: Tensor, salient: Tensor, batch: Batch, grid: Grid) -> Tensor:
     """
     found = torch.zeros_like(salient)
     for place in _LATER:
-        other, inside = grid.around[..., place], grid.inside[..., place]
+        other, inside = neighbours.around[..., place], neighbours.inside[..., place]
         likeness = torch.zeros_like(salient)
         for row, image in enumerate(batch.images):
             # A neighbour on the grid is a fixed step away, so a shifted view does without a copy of the rows.

@@ -6,19 +6,21 @@ No entropy filter, no smoothing, no gate: the bar for what `relevance.py` adds t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from torch import Tensor
 
+from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.cosine import mean_text_cosine, min_max, plain_directions, text_directions
+from sppruner_vllm.reduction.core.method import Method
+from sppruner_vllm.reduction.core.ranking import by_priority, in_groups
+from sppruner_vllm.reduction.core.types import ImageTokens, Selection
+from sppruner_vllm.reduction.focus_context.saliency import centred_directions
+
 from . import uniform
-from .batch import Batch
-from .cosine import mean_text_cosine, min_max, plain_directions, text_directions
-from .params import FocusContextParams
-from .ranking import by_priority, in_groups
-from .saliency import centred_directions
-from .types import ImageTokens, Selection
 
 
-def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
+def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: object) -> list[Selection]:
     """Top K by r_n = mean_t cos(q_t, x_n), positive sign: the most alike are kept.
 
     With a text mean both sides are centred, the query by it and the rows by their image's mean; without one neither is.
@@ -31,6 +33,9 @@ def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: Focu
         return by_priority(batch, relevant, relevance=min_max(relevant, batch, flat=0.0))
 
     asked = [image for image in images if image.words]
-    answers = iter(in_groups(asked, params, choose))
+    answers = iter(in_groups(asked, choose))
     bare = iter(uniform.select([image for image in images if not image.words], text_mean, params))
     return [next(answers if image.words else bare) for image in images]
+
+
+METHOD: Final = Method("relevance", select=select, needs={"query"})

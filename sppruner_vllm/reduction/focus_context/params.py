@@ -1,6 +1,7 @@
 """The switches and constants of the focus-then-context selection.
 
-One place for every number in docs/develop/algorithm.md, so that an ablation is one changed field.
+One place for every number in docs/develop/algorithm.md, so that an ablation is one changed field. What a comparator
+shares with it is a record of its own, which it extends: a comparator takes either.
 """
 
 from __future__ import annotations
@@ -8,23 +9,63 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from sppruner_vllm.reduction.core.params import QueryParams
+
 CurveName = Literal["hilbert", "boustrophedon", "raster"]
 
 
-@dataclass(frozen=True, slots=True)
-class FocusContextParams:
-    """Defaults were chosen on the demo model (docs/develop/algorithm.md, "Ablations").
-
-    The search began at the values of the literature.
+@dataclass(frozen=True)
+class SaliencyParams:
+    """Constants of saliency.
 
     saliency_clip: share of tokens clipped at either end before saliency is scaled to [0, 1].
     attention_share: share of saliency given by column attention, for images that come with it; 0 ignores it.
-    echo_discount: how far a token that resembles a more salient neighbour loses its saliency where there is no trusted
-        query; 0 turns it off.
-    relevance: False ignores the query.
-    temperature: of the text-to-image softmax, in units of 1 / sqrt(D), the spread of a random cosine.
+    """
+
+    saliency_clip: float = 0.01
+    attention_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse constants outside their meaning.
+
+        Raises:
+            ValueError: names the field.
+        """
+        _check_shares(attention_share=self.attention_share)
+        if not 0 <= self.saliency_clip < 0.5:
+            raise ValueError(f"saliency_clip must be in [0, 0.5), got {self.saliency_clip}")
+
+
+@dataclass(frozen=True)
+class WordParams:
+    """Constants of the choice among query tokens.
+
     text_keep: share of query tokens kept, those of lowest entropy; at least one.
     text_gamma: how fast a kept query token loses weight with its entropy, in nats.
+    """
+
+    text_keep: float = 0.35
+    text_gamma: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse constants outside their meaning.
+
+        Raises:
+            ValueError: names the field.
+        """
+        _check_shares(text_keep=self.text_keep)
+        _check_positive(text_gamma=self.text_gamma)
+
+
+@dataclass(frozen=True)
+class FocusContextParams(SaliencyParams, WordParams, QueryParams):
+    """Defaults, chosen on the demo model (docs/develop/algorithm.md, "Ablations") from where the literature starts.
+
+    Has the fields of `SaliencyParams`, `WordParams` and `QueryParams` too.
+
+    echo_discount: how far a token that resembles a more salient neighbour loses its saliency where there is no trusted
+        query; 0 turns it off.
+    temperature: of the text-to-image softmax, in units of 1 / sqrt(D), the spread of a random cosine.
     smoothing: smooth relevance on the grid.
     gate: False trusts the query fully.
     gate_concentration: nats by which the query must narrow the image down: below the first the gate is shut, above the
@@ -44,13 +85,8 @@ class FocusContextParams:
     quota_share: share of the least possible context budget spent on one token per coarse cell; 0 turns the quota off.
     """
 
-    saliency_clip: float = 0.01
-    attention_share: float = 0.5
     echo_discount: float = 0.8
-    relevance: bool = True
     temperature: float = 1.0
-    text_keep: float = 0.35
-    text_gamma: float = 0.5
     smoothing: bool = True
     gate: bool = True
     gate_concentration: tuple[float, float] = (1.0, 2.0)
@@ -74,32 +110,37 @@ class FocusContextParams:
         Raises:
             ValueError: names the field.
         """
-        shares = (
-            "attention_share",
-            "echo_discount",
-            "union_share",
-            "focus_mass",
-            "focus_cap",
-            "surroundings",
-            "context_saliency",
-            "quota_share",
-            "text_keep",
+        SaliencyParams.__post_init__(self)
+        WordParams.__post_init__(self)
+        _check_shares(
+            echo_discount=self.echo_discount,
+            union_share=self.union_share,
+            focus_mass=self.focus_mass,
+            focus_cap=self.focus_cap,
+            surroundings=self.surroundings,
+            context_saliency=self.context_saliency,
+            quota_share=self.quota_share,
         )
-        for name in shares:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
-        for name in ("temperature", "text_gamma", "relevance_floor"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        _check_positive(temperature=self.temperature, relevance_floor=self.relevance_floor)
         for name in ("gate_concentration", "gate_coherence"):
             low, high = getattr(self, name)
             if not low < high:
                 raise ValueError(f"{name} must rise, got ({low}, {high})")
         if not 0 < self.context_floor <= 1:
             raise ValueError(f"context_floor must be in (0, 1], got {self.context_floor}")
-        if not 0 <= self.saliency_clip < 0.5:
-            raise ValueError(f"saliency_clip must be in [0, 0.5), got {self.saliency_clip}")
         if self.relevance_power < 0 or self.rings < 0:
             raise ValueError("relevance_power and rings must not be negative")
         if self.curve not in ("hilbert", "boustrophedon", "raster"):
             raise ValueError(f"curve must be hilbert, boustrophedon or raster, got {self.curve!r}")
+
+
+def _check_shares(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must be in [0, 1], got {value}")
+
+
+def _check_positive(**values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be above 0, got {value}")

@@ -8,9 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import exact
-from .batch import Batch
-from .params import FocusContextParams
+from sppruner_vllm.reduction.core import exact
+from sppruner_vllm.reduction.core.batch import Batch
+
+from .params import SaliencyParams
 
 
 def centred_directions(batch: Batch) -> Tensor:
@@ -39,7 +40,7 @@ def distinctiveness(units: Tensor, batch: Batch) -> Tensor:
     return exact.snap(-exact.cosines(exact.products(units, common)).squeeze(-1) * length)
 
 
-def saliency(units: Tensor, batch: Batch, params: FocusContextParams) -> Tensor:
+def saliency(units: Tensor, batch: Batch, params: SaliencyParams) -> Tensor:
     """s = (1 - a) * g + a * attention, both clipped at their outer ranks and scaled to [0, 1]; s = g without attention.
 
     Distinctiveness is Cen-Prune's, column attention VisionZip's, their blend ours. The clip damps outliers.

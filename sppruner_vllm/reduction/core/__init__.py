@@ -1,0 +1,1 @@
+"""What any method may build on: records, the register, padded batches, exact arithmetic, the token grid."""
