@@ -1,15 +1,13 @@
-"""The only place that knows which vLLM it runs under.
+"""Which vLLM this runs under: versions, names that have moved, and what the plugin rebinds in every process.
 
-Each shim says what it works around and when to delete it; tests/unit/test_compat.py fails once one is not needed.
+With server/hooks.py, which has what the server rebinds in its own process, the only place that knows. Each shim says
+what it works around and when to delete it; tests/unit/test_compat.py fails once one is not needed.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import os
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final
 
 from packaging.version import Version
@@ -119,54 +117,3 @@ def open_cpu_runner_gate() -> None:
 
     setattr(initialize_kv_cache, _SHIM, True)
     CPUModelRunner.initialize_kv_cache = initialize_kv_cache
-
-
-def watch_sender_cache(renderer: Any, on_rendering: Callable[[Callable[[], None]], None]) -> None:
-    """Offer, for each rendering, a way to take back what it entered into vLLM's sender cache.
-
-    Rendering an image makes an API process believe that the engine has it. When the request is then refused, the engine
-    has not, and the next request with the same image ends in a 500 (vLLM 0.32, multimodal/cache/lru.py,
-    `MultiModalCacheMissError`).
-    Expiry: delete when upstream forgets what a refused request has entered.
-
-    Args:
-        renderer: vLLM's BaseRenderer. Its `_mm_executor` has a single thread, the only one that works on the cache, so
-            that a withdrawal queued there runs between renderings.
-        on_rendering: gets the withdrawal of each rendering before it starts, in the task of its request.
-    """
-    cache, executor, process = renderer.mm_processor_cache, renderer._mm_executor, renderer._process_multimodal
-    if cache is None:
-        return
-    enter = cache.get_and_update_item
-    noted: list[str] = []  # what the rendering in progress has entered
-
-    def enter_noted(item: Any, key: str) -> Any:
-        new = not cache.is_cached_item(key)
-        entry = enter(item, key)
-        if new:
-            noted.append(key)
-        return entry
-
-    async def process_noted(*args: Any, **kwargs: Any) -> Any:
-        entered: list[str] = []
-
-        def work() -> Any:
-            noted.clear()
-            try:
-                return process(*args, **kwargs)
-            finally:
-                entered.extend(noted)
-
-        def forget() -> None:
-            for key in entered:
-                cache.invalidate(key)
-
-        def withdraw() -> None:
-            with suppress(RuntimeError):  # the executor is shut down, and with it the cache
-                executor.submit(forget)
-
-        on_rendering(withdraw)
-        return await asyncio.get_running_loop().run_in_executor(executor, work)
-
-    cache.get_and_update_item = enter_noted
-    renderer._process_multimodal_async = process_noted

@@ -24,13 +24,14 @@ from vllm.multimodal.parse import DictEmbeddingItems, ImageProcessorItems, Multi
 from vllm.multimodal.processing import BaseMultiModalProcessor, PromptReplacement, PromptUpdate
 from vllm.multimodal.processing.inputs import ProcessorInputs
 
+from sppruner_vllm.admission import admit
 from sppruner_vllm.errors import InvalidField, RowCountError
 from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, account
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION, ReductionPlan, plan_image, unreduced
 from sppruner_vllm.planning.query import TurnMarkers, turn_queries
 from sppruner_vllm.planning.smaller import Grid, resize, smaller_grid
-from sppruner_vllm.recipes import get_recipe, request_methods
-from sppruner_vllm.request import REQUEST_FIELDS, ReductionRequest, validate_request
+from sppruner_vllm.recipes import get_recipe
+from sppruner_vllm.request import REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 from sppruner_vllm.worker.positions import MOST_TOKENS
 
@@ -124,12 +125,12 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
     # Planning
 
     def apply(self, inputs: ProcessorInputs, timing_ctx: Any) -> Any:
-        kwargs = dict(inputs.hf_processor_mm_kwargs)
-        fields = {name: kwargs.pop(name, None) for name in REQUEST_FIELDS}
+        given = inputs.hf_processor_mm_kwargs
+        kwargs = {name: value for name, value in given.items() if name not in REQUEST_FIELDS}
         profiling = kwargs.pop(_PROFILING, None) is _BY_VLLM
         inputs = replace(inputs, hf_processor_mm_kwargs=kwargs)
         try:
-            request = validate_request(fields, settings(), request_methods())
+            request = admit(given).request
         except InvalidField as error:
             raise VLLMValidationError(str(error), parameter=error.field) from error
         hashes = super()._get_mm_hashes(inputs)
