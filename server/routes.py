@@ -40,7 +40,9 @@ def _replaces(upstream: APIRouter, path: str, refused: type[BaseModel]) -> Calla
         path,
         dependencies=route.dependencies,
         responses={**route.responses, 400: {"model": refused}},
-        response_model=None,
+        # Since 0.33 these two carry the schema of the answer that is no stream.
+        response_model=route.response_model,
+        openapi_extra=route.openapi_extra,
     )
 
 

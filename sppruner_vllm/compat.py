@@ -55,8 +55,9 @@ def register() -> None:
 def fit_response_queues() -> None:
     """Give the queues of worker answers the chunk size that VLLM_MQ_MAX_CHUNK_BYTES_MB sets; without it, nothing.
 
-    vLLM 0.32 heeds it for the executor's own queue alone, and wants 240 MiB of /dev/shm for each of the others, where a
-    container has 64 by default. A message larger than a chunk goes by socket. Expiry: vLLM heeding it for all queues.
+    vLLM 0.32 and 0.33 read it for the executor's own queue alone (v1/executor/multiproc_executor.py), and want 240 MiB
+    of /dev/shm for each of the others, where a container has 64 by default. A message larger than a chunk goes by
+    socket. Expiry: vLLM reading it for all queues.
     """
     if (chunk := os.environ.get(QUEUE_CHUNK)) is None:
         return
@@ -90,12 +91,36 @@ def serve_parser() -> Any:
     return make_arg_parser(FlexibleArgumentParser(prog="sppruner-serve"))
 
 
+def set_up_command() -> None:
+    """What vLLM's own command does to the environment before anything else.
+
+    Expiry: the module moved in 0.33; drop the older branch with support for 0.32.
+    """
+    try:
+        from vllm.entrypoints.common.startup import cli_env_setup
+    except ModuleNotFoundError:
+        from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
+    cli_env_setup()
+
+
+def is_client_gone(answer: object) -> bool:
+    """Whether what a route of vLLM's returned stands for a client that left before its answer.
+
+    vLLM 0.32 returns None then, 0.33 a 200 with nothing in it, which would otherwise count as an answer
+    (entrypoints/serve/utils/api_utils.py, `with_cancellation`).
+    Expiry: drop None with support for 0.32.
+    """
+    from starlette.responses import Response
+
+    return answer is None or (type(answer) is Response and not answer.body)
+
+
 def open_cpu_runner_gate() -> None:
     """Let the CPU runner strip our columns and ask us for positions.
 
-    `CPUModelRunner.load_model` (vLLM 0.32, v1/worker/cpu_model_runner.py:62) overrides the GPU one without setting
-    `is_multimodal_pruning_enabled`, so reduced images would reach the language model with their columns on. Called
-    while the model is built; the KV cache is initialised after that and before the first request.
+    `CPUModelRunner.load_model` (vLLM 0.32 and 0.33, v1/worker/cpu_model_runner.py:62) overrides the GPU one without
+    setting `is_multimodal_pruning_enabled`, so reduced images would reach the language model with their columns on.
+    Called while the model is built; the KV cache is initialised after that and before the first request.
     Expiry: delete when upstream's `load_model` evaluates the gate.
     """
     from vllm.model_executor.models.interfaces import supports_multimodal_pruning
