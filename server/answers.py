@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from sppruner_vllm.compat import is_client_gone
+
 from .headers import headers_of
 from .outcomes import outcome_of_event
 from .record import RequestRecord
@@ -44,13 +46,13 @@ def complete(response: Response | None, record: RequestRecord, usage: Usage) -> 
     """Add to vLLM's response what the record says.
 
     Args:
-        response: what vLLM's route returned; None when the client left before the answer.
+        response: what vLLM's route returned; something empty when the client left before the answer.
         record: of this request, filled by now: vLLM renders the prompt before it returns any response.
         usage: where this endpoint's answers carry usage.
     """
-    if response is None:
+    if response is None or is_client_gone(response):
         record.outcome = "client_disconnect"
-        return None
+        return response
     if record.visual_tokens is not None and response.status_code < 400:
         response.headers.update(headers_of(record.visual_tokens))
     if isinstance(response, StreamingResponse):

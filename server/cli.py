@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from sppruner_vllm.compat import serve_parser
+from sppruner_vllm.compat import serve_parser, set_up_command
 from sppruner_vllm.recipes import request_methods
 from sppruner_vllm.reduction import BrokenMethod
 from sppruner_vllm.settings import Settings, settings
@@ -107,10 +107,9 @@ def _variable(field: str) -> str:
 def serve(args: Namespace) -> None:
     """Run vLLM's serve command, which also decides between one and several API server processes."""
     from vllm.entrypoints.cli.serve import ServeSubcommand
-    from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
     from vllm.logger import configure_logging_from_args
 
-    cli_env_setup()
+    set_up_command()
     configure_logging_from_args(args)
     if args.otlp_traces_endpoint:
         # Workers learn it from their environment. vLLM sets it in API servers, which start no worker when there are

@@ -1,15 +1,17 @@
 """Draining: after a SIGTERM the server finishes what it has and refuses what is new, so that a balancer loses nothing.
 
-vLLM 0.32 shuts its renderer and engine down first and keeps listening: /health stays 200, and every request from then
-on, or not yet with the engine, ends in a 500 (entrypoints/launchers/launcher.py, handle_shutdown). Here that step waits
-until no request is left, for at most --shutdown-timeout; meanwhile new ones get a 503 that any replica may answer.
+vLLM 0.32 and 0.33 shut their renderer and engine down first and keep listening: /health stays 200, and every request
+from then on, or not yet with the engine, ends in a 500 (entrypoints/launchers/launcher.py, handle_shutdown). Here that
+step waits until no request is left, for at most --shutdown-timeout; meanwhile new ones get a 503 that any replica may
+answer.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -33,7 +35,10 @@ HEADERS: Final = {
 }
 
 
-class Gate:
+Shutdown = Callable[..., None]
+
+
+class InFlight:
     """The requests in flight of this process, and whether new ones may come in."""
 
     def __init__(self) -> None:
@@ -65,36 +70,35 @@ class Gate:
 
 
 class DrainMiddleware:
-    """Counts requests in and out of the gate; pure ASGI, since a stream is in flight until its last byte."""
+    """Counts requests in and out; pure ASGI, since a stream is in flight until its last byte."""
 
-    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+    def __init__(self, app: ASGIApp, requests: InFlight) -> None:
         self._app = app
-        self._gate = gate
+        self._requests = requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in ALWAYS_OPEN:
             await self._app(scope, receive, send)
-        elif self._gate.enter():
+        elif self._requests.enter():
             try:
                 await self._app(scope, receive, send)
             finally:
-                self._gate.leave()
+                self._requests.leave()
         else:
             await JSONResponse(REFUSAL, 503, HEADERS)(scope, receive, send)
 
 
-def install_drain(engine_client: Any, gate: Gate) -> None:
-    """Let the engine client's shutdown wait for the requests in flight."""
-    shutdown = engine_client.shutdown
+def drained(shutdown: Shutdown, requests: InFlight) -> Shutdown:
+    """vLLM's `AsyncLLM.shutdown`, bound, after the requests in flight."""
 
-    def drained(timeout: float | None = None) -> None:
-        gate.close()
+    def shutdown_drained(timeout: float | None = None) -> None:
+        requests.close()
         # vLLM calls this from a thread of its own after a signal, and from the event loop's thread when all is over or
         # the engine died: there nobody could finish anything while we wait.
         if timeout and threading.current_thread() is not threading.main_thread():
             begin = time.monotonic()
-            gate.wait_until_empty(timeout)
+            requests.wait_until_empty(timeout)
             timeout = max(0.0, timeout - (time.monotonic() - begin))
         shutdown(timeout=timeout)
 
-    engine_client.shutdown = drained
+    return shutdown_drained

@@ -1,7 +1,7 @@
 """Watches what the engine answers to the requests of our routes: the first token, the output, what a prompt saved.
 
-A wrapper of the engine client's `generate`, through which every endpoint goes (vLLM 0.32, v1/engine/async_llm.py), so
-that streams and whole answers are counted alike. Requests of other routes and prompts without images pass untouched.
+A wrapper of the engine client's `generate`, put there by hooks.py, so that streams and whole answers are counted alike.
+Requests of other routes and prompts without images pass untouched.
 """
 
 from __future__ import annotations
@@ -23,14 +23,11 @@ from .tracing import engine_trace_headers
 Generate = Callable[..., AsyncGenerator[Any, None]]
 
 
-def install_watch(engine_client: Any) -> None:
-    """Watch the engine client of this process from now on."""
-    engine_client.generate = _watched(engine_client.generate)
+def watched(generate: Generate) -> Generate:
+    """vLLM's `AsyncLLM.generate`, bound, with what it yields watched."""
 
-
-def _watched(generate: Generate) -> Generate:
     @wraps(generate)
-    def watched(prompt: Any, sampling_params: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+    def generate_watched(prompt: Any, sampling_params: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         record = current_record()
         if record is not None and (headers := engine_trace_headers()) is not None:
             kwargs["trace_headers"] = headers
@@ -42,7 +39,7 @@ def _watched(generate: Generate) -> Generate:
         delta = sampling_params.output_kind == RequestOutputKind.DELTA
         return _observed(outputs, Answer(record, tokens, places, delta=delta))
 
-    return watched
+    return generate_watched
 
 
 async def _observed(outputs: AsyncGenerator[Any, None], answer: Answer) -> AsyncGenerator[Any, None]:

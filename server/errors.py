@@ -24,6 +24,8 @@ IMAGE_URL: Final = "image_url"
 
 _LOADER: Final = "vllm.multimodal.media.image"
 _TOO_LARGE: Final = "the image has more pixels than this server decodes"
+_BEYOND_A_LIMIT: Final = ("Image dimensions ", "Request decoded media exceeds ")
+"""Of vLLM's errors about VLLM_MAX_IMAGE_PIXELS, and about VLLM_MAX_MEDIA_REQUEST_DECODE_BYTES for all of a request."""
 
 
 class ErrorObject(BaseModel):
@@ -74,7 +76,7 @@ def image_refusal(exc: Exception) -> InvalidField | None:
             return None
         case Image.DecompressionBombError():
             return _refused("image_too_large", _TOO_LARGE)
-        case ValueError() if message.startswith("Image dimensions ") and _while_decoding(exc):
+        case ValueError() if message.startswith(_BEYOND_A_LIMIT) and _while_decoding(exc):
             return _refused("image_too_large", _TOO_LARGE)
         case aiohttp.ClientError() | TimeoutError():
             return _refused("image_fetch_failed", "the image could not be fetched from its URL")

@@ -9,9 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from sppruner_vllm.errors import InvalidField
-from sppruner_vllm.recipes import request_methods
-from sppruner_vllm.request import REQUEST_FIELDS, validate_request
-from sppruner_vllm.settings import settings
+from sppruner_vllm.request import REQUEST_FIELDS
 
 
 def reduction_fields(request: Any) -> dict[str, object]:
@@ -35,12 +33,3 @@ def foreign_kwargs(request: Any) -> dict[str, object]:
     """What is left of a request's `mm_processor_kwargs` without our fields."""
     nested = getattr(request, "mm_processor_kwargs", None) or {}
     return {name: value for name, value in nested.items() if name not in REQUEST_FIELDS}
-
-
-def check(fields: dict[str, object]) -> None:
-    """Hold the fields against the operator's settings.
-
-    Raises:
-        InvalidField: names the field that must change.
-    """
-    validate_request(fields, settings(), request_methods())

@@ -17,12 +17,10 @@ from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.metrics import events
 from sppruner_vllm.settings import settings
 
-from .drain import DrainMiddleware, Gate, install_drain
-from .engine_watch import install_watch
+from .drain import DrainMiddleware, InFlight
 from .errors import refuse
-from .renderer import install_gate
+from .hooks import install_drain, install_gate, install_watch, install_withdrawal
 from .routes import router
-from .sender_cache import install_withdrawal
 
 NAME: Final = "sppruner_api"
 
@@ -36,8 +34,8 @@ class EndpointPlugin:
     def attach_router(self, app: FastAPI) -> None:
         """Add our routes and the answer to refused fields; vLLM drops its routes of the same path."""
         app.include_router(router)
-        app.state.sppruner_gate = Gate()
-        app.add_middleware(DrainMiddleware, gate=app.state.sppruner_gate)
+        app.state.sppruner_in_flight = InFlight()
+        app.add_middleware(DrainMiddleware, requests=app.state.sppruner_in_flight)
         app.add_exception_handler(InvalidField, refuse)
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
@@ -46,4 +44,4 @@ class EndpointPlugin:
         install_gate(state.online_renderer)
         install_withdrawal(state.online_renderer.renderer)
         install_watch(engine_client)
-        install_drain(engine_client, state.sppruner_gate)
+        install_drain(engine_client, state.sppruner_in_flight)

@@ -7,7 +7,7 @@ the very same object. Routes that are not ours have no record.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ from sppruner_vllm.planning.accounting import VisualTokens
 class RequestRecord:
     """Filled in while the request is served.
 
-    fields: reduction fields that vLLM's handler would lose on the way to the renderer.
+    fields: reduction fields as the route admitted them, for the renderer: some of vLLM's handlers lose them on the way.
     dry: the prompt is rendered to be counted, and never reaches the engine.
     accounts: one per rendered prompt with images; a batch renders several.
     withdrawals: each takes out of vLLM's sender cache what one rendering entered.
@@ -29,7 +29,7 @@ class RequestRecord:
     arrived: seconds since the epoch, which is how vLLM notes its own times of a request.
     """
 
-    fields: dict[str, object] = field(default_factory=dict)
+    fields: Mapping[str, object] | None = None
     dry: bool = False
     accounts: list[VisualTokens] = field(default_factory=list)
     withdrawals: list[Callable[[], None]] = field(default_factory=list)

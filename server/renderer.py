@@ -1,7 +1,7 @@
 """The gate before vLLM's renderer: our fields go in, foreign processor kwargs stay out, the account comes back.
 
 One OnlineRenderer serves chat, batch, responses, messages, tokenize and /invocations, so a gate on its two entrances
-covers them all (vLLM 0.32, renderers/online_renderer.py, preprocess_chat and preprocess_cmpl).
+covers them all; hooks.py puts it there.
 """
 
 from __future__ import annotations
@@ -14,33 +14,30 @@ from typing import Any
 from vllm.entrypoints.generate.base.protocol import validate_request_mm_kwargs
 from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 
+from sppruner_vllm.admission import Admitted, admit
 from sppruner_vllm.planning.accounting import visual_tokens_of
 
 from .errors import image_refusal, truncation_refusal
-from .fields import check, foreign_kwargs, reduction_fields
+from .fields import foreign_kwargs, reduction_fields
 from .record import RequestRecord, current_record
 from .tracing import RENDER, note_visual_tokens, stage
 
 Preprocess = Callable[..., Awaitable[Any]]
 
 
-def install_gate(renderer: Any) -> None:
-    """Put the gate before a renderer's entrances.
+def gated_chat(preprocess: Preprocess, trusted: bool) -> Preprocess:
+    """The entrance of prompts with images, behind the gate.
 
-    The renderer itself must trust what arrives, since our fields travel as processor kwargs; the operator's own
-    `--trust-request-mm-kwargs` goes on to decide about everything else.
+    Args:
+        preprocess: vLLM's `OnlineRenderer.preprocess_chat`, bound.
+        trusted: whether the operator lets foreign processor kwargs through.
     """
-    trusted = bool(renderer.trust_request_mm_kwargs)
-    renderer.trust_request_mm_kwargs = True
-    renderer.preprocess_chat = _gated_chat(renderer.preprocess_chat, trusted)
-    renderer.preprocess_cmpl = _gated_completion(renderer.preprocess_cmpl, trusted)
 
-
-def _gated_chat(preprocess: Preprocess, trusted: bool) -> Preprocess:
     @wraps(preprocess)
     async def gated(request: Any, *args: Any, **kwargs: Any) -> Any:
         fields, foreign = _admit(request, trusted)
-        request.mm_processor_kwargs = {**foreign, **fields} or None
+        # With nothing to say the request goes on as it came: the processor falls back on the operator's defaults.
+        request.mm_processor_kwargs = Admitted({**foreign, **fields}, fields.request) or None
         record = current_record() or RequestRecord()
         if record.dry:
             kwargs["skip_mm_cache"] = True
@@ -66,10 +63,12 @@ def _gated_chat(preprocess: Preprocess, trusted: bool) -> Preprocess:
     return gated
 
 
-def _gated_completion(preprocess: Preprocess, trusted: bool) -> Preprocess:
+def gated_completion(preprocess: Preprocess, trusted: bool) -> Preprocess:
+    """The entrance of text prompts, `OnlineRenderer.preprocess_cmpl`, behind the gate; otherwise as `gated_chat`."""
+
     @wraps(preprocess)
     async def gated(request: Any, *args: Any, **kwargs: Any) -> Any:
-        # A text prompt has no image to reduce: our fields are checked and go no further.
+        # A text prompt has no image to reduce: our fields are admitted and go no further.
         _, foreign = _admit(request, trusted)
         request.mm_processor_kwargs = foreign or None
         return await preprocess(request, *args, **kwargs)
@@ -77,16 +76,16 @@ def _gated_completion(preprocess: Preprocess, trusted: bool) -> Preprocess:
     return gated
 
 
-def _admit(request: Any, trusted: bool) -> tuple[dict[str, object], dict[str, object]]:
+def _admit(request: Any, trusted: bool) -> tuple[Admitted, dict[str, object]]:
     """The request's reduction fields and its other processor kwargs, both allowed to go on.
 
     Raises:
-        InvalidField: a reduction field has a value we refuse.
+        InvalidField: a reduction field has a value we refuse; a route of ours has found that out before.
         VLLMValidationError: foreign kwargs, and the operator does not trust them.
     """
     record = current_record()
-    fields = reduction_fields(request) or (record.fields if record is not None else {})
-    check(fields)
+    known = None if record is None else record.fields
+    fields = admit(reduction_fields(request) if known is None else known)
     foreign = foreign_kwargs(request)
     validate_request_mm_kwargs(
         mm_processor_kwargs=foreign,

@@ -1,7 +1,7 @@
 """vLLM's request models with the reduction fields, so that the OpenAPI schema documents them.
 
 The fields take any value here: pydantic would turn "0.5" and true into numbers and answer in another shape. Whether a
-value is good is decided by `fields.check`.
+value is good is decided by `sppruner_vllm.admission`.
 """
 
 from __future__ import annotations

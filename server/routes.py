@@ -1,4 +1,4 @@
-"""Our routes: vLLM's own handlers behind a check of the reduction fields, their answers completed.
+"""Our routes: vLLM's own handlers behind the admission of the reduction fields, their answers completed.
 
 vLLM replaces its routes of the same path by these (plugins/endpoint_plugins/interface.py).
 """
@@ -17,11 +17,12 @@ from vllm.entrypoints.anthropic.protocol import AnthropicError, AnthropicErrorRe
 from vllm.entrypoints.openai.chat_completion import api_router as chat_api
 from vllm.entrypoints.openai.responses import api_router as responses_api
 
+from sppruner_vllm.admission import admit
 from sppruner_vllm.errors import InvalidField
 
 from .answers import CHAT, NO_USAGE, RESPONSES, Usage, complete
 from .errors import INVALID_REQUEST, ErrorBody, note_refusal
-from .fields import check, reduction_fields
+from .fields import reduction_fields
 from .outcomes import RecordedRoute
 from .record import RequestRecord, current_record
 from .request import BatchRequest, ChatRequest, CountTokensRequest, MessagesRequest, ResponseRequest
@@ -39,7 +40,9 @@ def _replaces(upstream: APIRouter, path: str, refused: type[BaseModel]) -> Calla
         path,
         dependencies=route.dependencies,
         responses={**route.responses, 400: {"model": refused}},
-        response_model=None,
+        # Since 0.33 these two carry the schema of the answer that is no stream.
+        response_model=route.response_model,
+        openapi_extra=route.openapi_extra,
     )
 
 
@@ -88,7 +91,7 @@ def _anthropic_refusal(exc: InvalidField) -> JSONResponse:
 async def _serve(
     handler: Handler, request: Any, raw_request: Request, usage: Usage, *, dry: bool = False
 ) -> Response | None:
-    """Check the reduction fields before anything else happens, then let vLLM serve the request.
+    """Admit the reduction fields before anything else happens, then let vLLM serve the request.
 
     Raises:
         InvalidField: a reduction field has a value we refuse.
@@ -96,6 +99,5 @@ async def _serve(
     record = current_record() or RequestRecord()
     record.dry = dry
     with stage(VALIDATE):
-        record.fields = reduction_fields(request)
-        check(record.fields)
+        record.fields = admit(reduction_fields(request))
     return complete(await handler(request, raw_request), record, usage)

@@ -1,16 +1,14 @@
-"""The only place that knows which vLLM it runs under.
+"""Which vLLM this runs under: versions, names that have moved, and what the plugin rebinds in every process.
 
-Each shim says what it works around and when to delete it; tests/plugin/test_compat.py fails once one is not needed.
+With server/hooks.py, which has what the server rebinds in its own process, the only place that knows. Each shim says
+what it works around and when to delete it; tests/plugin/test_compat.py fails once one is not needed.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import importlib
 import os
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final
 
 from packaging.version import Version
@@ -71,8 +69,9 @@ def _preparing(architecture: str) -> Any:
 def fit_response_queues() -> None:
     """Give the queues of worker answers the chunk size that VLLM_MQ_MAX_CHUNK_BYTES_MB sets; without it, nothing.
 
-    vLLM 0.32 heeds it for the executor's own queue alone, and wants 240 MiB of /dev/shm for each of the others, where a
-    container has 64 by default. A message larger than a chunk goes by socket. Expiry: vLLM heeding it for all queues.
+    vLLM 0.32 and 0.33 read it for the executor's own queue alone (v1/executor/multiproc_executor.py), and want 240 MiB
+    of /dev/shm for each of the others, where a container has 64 by default. A message larger than a chunk goes by
+    socket. Expiry: vLLM reading it for all queues.
     """
     if (chunk := os.environ.get(QUEUE_CHUNK)) is None:
         return
@@ -106,12 +105,36 @@ def serve_parser() -> Any:
     return make_arg_parser(FlexibleArgumentParser(prog="sppruner-serve"))
 
 
+def set_up_command() -> None:
+    """What vLLM's own command does to the environment before anything else.
+
+    Expiry: the module moved in 0.33; drop the older branch with support for 0.32.
+    """
+    try:
+        from vllm.entrypoints.common.startup import cli_env_setup
+    except ModuleNotFoundError:
+        from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
+    cli_env_setup()
+
+
+def is_client_gone(answer: object) -> bool:
+    """Whether what a route of vLLM's returned stands for a client that left before its answer.
+
+    vLLM 0.32 returns None then, 0.33 a 200 with nothing in it, which would otherwise count as an answer
+    (entrypoints/serve/utils/api_utils.py, `with_cancellation`).
+    Expiry: drop None with support for 0.32.
+    """
+    from starlette.responses import Response
+
+    return answer is None or (type(answer) is Response and not answer.body)
+
+
 def open_cpu_runner_gate() -> None:
     """Let the CPU runner strip our columns and ask us for positions.
 
-    `CPUModelRunner.load_model` (vLLM 0.32, v1/worker/cpu_model_runner.py:62) overrides the GPU one without setting
-    `is_multimodal_pruning_enabled`, so reduced images would reach the language model with their columns on. Called
-    while the model is built; the KV cache is initialised after that and before the first request.
+    `CPUModelRunner.load_model` (vLLM 0.32 and 0.33, v1/worker/cpu_model_runner.py:62) overrides the GPU one without
+    setting `is_multimodal_pruning_enabled`, so reduced images would reach the language model with their columns on.
+    Called while the model is built; the KV cache is initialised after that and before the first request.
     Expiry: delete when upstream's `load_model` evaluates the gate.
     """
     from vllm.model_executor.models.interfaces import supports_multimodal_pruning
@@ -133,54 +156,3 @@ def open_cpu_runner_gate() -> None:
 
     setattr(initialize_kv_cache, _SHIM, True)
     CPUModelRunner.initialize_kv_cache = initialize_kv_cache
-
-
-def watch_sender_cache(renderer: Any, on_rendering: Callable[[Callable[[], None]], None]) -> None:
-    """Offer, for each rendering, a way to take back what it entered into vLLM's sender cache.
-
-    Rendering an image makes an API process believe that the engine has it. When the request is then refused, the engine
-    has not, and the next request with the same image ends in a 500 (vLLM 0.32, multimodal/cache/lru.py,
-    `MultiModalCacheMissError`).
-    Expiry: delete when upstream forgets what a refused request has entered.
-
-    Args:
-        renderer: vLLM's BaseRenderer. Its `_mm_executor` has a single thread, the only one that works on the cache, so
-            that a withdrawal queued there runs between renderings.
-        on_rendering: gets the withdrawal of each rendering before it starts, in the task of its request.
-    """
-    cache, executor, process = renderer.mm_processor_cache, renderer._mm_executor, renderer._process_multimodal
-    if cache is None:
-        return
-    enter = cache.get_and_update_item
-    noted: list[str] = []  # what the rendering in progress has entered
-
-    def enter_noted(item: Any, key: str) -> Any:
-        new = not cache.is_cached_item(key)
-        entry = enter(item, key)
-        if new:
-            noted.append(key)
-        return entry
-
-    async def process_noted(*args: Any, **kwargs: Any) -> Any:
-        entered: list[str] = []
-
-        def work() -> Any:
-            noted.clear()
-            try:
-                return process(*args, **kwargs)
-            finally:
-                entered.extend(noted)
-
-        def forget() -> None:
-            for key in entered:
-                cache.invalidate(key)
-
-        def withdraw() -> None:
-            with suppress(RuntimeError):  # the executor is shut down, and with it the cache
-                executor.submit(forget)
-
-        on_rendering(withdraw)
-        return await asyncio.get_running_loop().run_in_executor(executor, work)
-
-    cache.get_and_update_item = enter_noted
-    renderer._process_multimodal_async = process_noted

@@ -24,6 +24,7 @@ from vllm.multimodal.processing import BaseMultiModalProcessor, PromptReplacemen
 from vllm.multimodal.processing.inputs import ProcessorInputs
 
 from sppruner_vllm import wire
+from sppruner_vllm.admission import admit
 from sppruner_vllm.errors import InvalidField, RowCountError
 from sppruner_vllm.family import Family
 from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, account
@@ -31,8 +32,7 @@ from sppruner_vllm.planning.plan import ALGORITHM_VERSION, ReductionPlan, unredu
 from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
 from sppruner_vllm.planning.query import TurnFinder
 from sppruner_vllm.planning.smaller import Grid, resize
-from sppruner_vllm.recipes import request_methods
-from sppruner_vllm.request import KEEP_RATIO, REQUEST_FIELDS, ReductionRequest, validate_request
+from sppruner_vllm.request import KEEP_RATIO, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
 _PLANNED: Final = "sppruner_planned"
@@ -71,12 +71,12 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
     # Planning
 
     def apply(self, inputs: ProcessorInputs, timing_ctx: Any) -> Any:
-        kwargs = dict(inputs.hf_processor_mm_kwargs)
-        fields = {name: kwargs.pop(name, None) for name in REQUEST_FIELDS}
+        given = inputs.hf_processor_mm_kwargs
+        kwargs = {name: value for name, value in given.items() if name not in REQUEST_FIELDS}
         profiling = kwargs.pop(_PROFILING, None) is _BY_VLLM
         inputs = replace(inputs, hf_processor_mm_kwargs=kwargs)
         try:
-            request = validate_request(fields, settings(), request_methods())
+            request = admit(given).request
         except InvalidField as error:
             raise VLLMValidationError(str(error), parameter=error.field) from error
         hashes = super()._get_mm_hashes(inputs)

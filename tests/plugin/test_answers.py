@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from sppruner_server import headers
 from sppruner_server.answers import CHAT, complete
 from sppruner_server.record import RequestRecord
@@ -40,6 +40,13 @@ def test_an_error_answer_is_left_alone():
 def test_a_client_that_left_before_the_answer_is_noted():
     record = RequestRecord()
     assert complete(None, record, CHAT) is None
+    assert record.outcome == "client_disconnect"
+
+
+def test_an_empty_answer_means_that_the_client_left_too():
+    """As vLLM returns it from 0.33 on."""
+    record, nothing = RequestRecord(accounts=[TOKENS]), Response()
+    assert complete(nothing, record, CHAT) is nothing
     assert record.outcome == "client_disconnect"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import os
 
 import pytest
 
@@ -36,6 +38,57 @@ def test_the_cpu_runner_still_needs_its_gate_opened() -> None:
     assert "is_multimodal_pruning_enabled" not in inspect.getsource(CPUModelRunner.load_model)
 
 
+def test_the_cpu_runner_initialises_its_cache_where_we_open_its_gate() -> None:
+    from vllm.v1.worker import gpu_worker
+    from vllm.v1.worker.cpu_model_runner import CPUModelRunner
+    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+
+    assert "initialize_kv_cache" in vars(CPUModelRunner)
+    assert "self.model_runner.initialize_kv_cache(" in inspect.getsource(gpu_worker)
+    assert "self.is_multimodal_pruning_enabled" in inspect.getsource(GPUModelRunner)
+
+
+def test_the_queues_are_made_with_the_arguments_we_take_them_to_have() -> None:
+    from vllm.distributed.device_communicators.shm_broadcast import MessageQueue
+
+    names = list(inspect.signature(MessageQueue.__init__).parameters)
+    assert names[:5] == ["self", "n_reader", "n_local_reader", "local_reader_ranks", "max_chunk_bytes"]
+
+
+def test_what_vllms_command_sets_up_is_found_in_this_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_WORKER_MULTIPROC_METHOD", "")
+    monkeypatch.delenv("VLLM_WORKER_MULTIPROC_METHOD")
+    compat.set_up_command()
+    assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
+
+
+def test_a_client_that_left_is_told_from_an_answer_as_this_version_returns_it() -> None:
+    """vLLM's own wrapper of its routes, with a client that is gone before the answer and one that is not."""
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse, Response
+    from vllm.entrypoints.serve.utils.api_utils import with_cancellation
+
+    async def ask(left: bool) -> object:
+        answered = asyncio.Event()
+
+        async def receive() -> dict[str, str]:
+            if not left:
+                await answered.wait()
+            return {"type": "http.disconnect"}
+
+        @with_cancellation
+        async def route(request: object, raw_request: Request) -> Response:
+            if left:
+                await answered.wait()
+            return JSONResponse({})
+
+        return await route(None, Request({"type": "http"}, receive))
+
+    assert compat.is_client_gone(asyncio.run(ask(left=True)))
+    assert not compat.is_client_gone(asyncio.run(ask(left=False)))
+    assert not compat.is_client_gone(Response(b"{}", media_type="application/json"))
+
+
 def test_the_parts_of_the_renderer_that_the_cache_shim_replaces_exist() -> None:
     from vllm.multimodal.cache.lru import LruKeyReplicatedSenderCache
     from vllm.renderers.base import BaseRenderer
@@ -45,7 +98,6 @@ def test_the_parts_of_the_renderer_that_the_cache_shim_replaces_exist() -> None:
         assert f"self.{attribute} = " in source
     assert isinstance(BaseRenderer.mm_processor_cache, property)
     assert callable(LruKeyReplicatedSenderCache.get_and_update_item)
-    assert "invalidate" not in source, "upstream may forget refused images by itself now"
 
 
 def test_the_hooks_we_override_exist_upstream() -> None:

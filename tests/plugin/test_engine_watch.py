@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from sppruner_server import engine_watch
-from sppruner_server.engine_watch import install_watch, uncached
+from sppruner_server.engine_watch import uncached
+from sppruner_server.hooks import install_watch
 from sppruner_server.record import recording
 from vllm.multimodal.inputs import PlaceholderRange
 from vllm.outputs import CompletionOutput, RequestOutput

@@ -1,6 +1,7 @@
 """Exceptions that are the client's fault."""
 
 import json
+from functools import partial
 from typing import get_args
 
 import aiohttp
@@ -73,6 +74,15 @@ def test_more_pixels_than_the_operator_allows_is_the_more_specific_refusal(monke
     assert refused.code == "image_too_large"
 
 
+def test_more_pixels_in_a_request_than_the_operator_allows_is_told_as_such(monkeypatch):
+    """The words are those of vLLM 0.33, multimodal/media/base.py, MediaDecodedBudget."""
+    message = "Request decoded media exceeds VLLM_MAX_MEDIA_REQUEST_DECODE_BYTES=100 (1600 bytes)."
+    monkeypatch.setattr(Image, "open", partial(raise_, ValueError(message)))
+    refused = image_refusal(failure(lambda: ImageMediaIO().load_bytes(huge_png(20))))
+    assert refused is not None
+    assert refused.code == "image_too_large"
+
+
 @pytest.mark.parametrize(
     "exc", [VLLMValidationError("no"), VLLMUnprocessableEntityError("no"), InvalidField("keep_ratio", "no")]
 )
@@ -82,6 +92,10 @@ def test_an_answer_that_is_already_a_4xx_stays_although_pillow_was_at_work(exc, 
 
     monkeypatch.setattr(Image, "preinit", refuse)
     assert image_refusal(failure(lambda: ImageMediaIO().load_bytes(UNDECODABLE["truncated"]))) is None
+
+
+def raise_(exc, *_, **__):
+    raise exc
 
 
 def failure(action):

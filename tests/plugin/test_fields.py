@@ -3,8 +3,9 @@
 from types import SimpleNamespace
 
 import pytest
-from sppruner_server.fields import check, foreign_kwargs, reduction_fields
+from sppruner_server.fields import foreign_kwargs, reduction_fields
 
+from sppruner_vllm.admission import admit as check
 from sppruner_vllm.errors import InvalidField
 
 

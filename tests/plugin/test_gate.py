@@ -4,8 +4,8 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
+from sppruner_server.hooks import install_gate
 from sppruner_server.record import recording
-from sppruner_server.renderer import install_gate
 from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 from vllm.exceptions import VLLMValidationError
 

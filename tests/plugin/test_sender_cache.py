@@ -5,8 +5,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sppruner_server.hooks import install_withdrawal
 from sppruner_server.record import recording
-from sppruner_server.sender_cache import install_withdrawal
 
 KNOWN, NEW = "known", "new"
 

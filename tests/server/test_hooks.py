@@ -1,0 +1,230 @@
+"""What we rebind of vLLM, on vLLM's own classes: that it is there, is called as we take it to, and is still needed."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sppruner_server
+import vllm
+from real_renderer import real_renderer
+from sppruner_server.hooks import install_gate, install_withdrawal
+from sppruner_server.record import RequestRecord, recording
+from sppruner_server.request import ChatRequest
+from vllm.entrypoints.anthropic.serving import AnthropicServingMessages
+from vllm.entrypoints.launchers import launcher
+from vllm.entrypoints.openai.chat_completion.batch_serving import OpenAIServingChatBatch as ServingBatch
+from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat as ServingChat
+from vllm.entrypoints.openai.responses.serving import OpenAIServingResponses as ServingResponses
+from vllm.exceptions import VLLMValidationError
+from vllm.renderers.online_renderer import OnlineRenderer
+from vllm.v1.engine.async_llm import AsyncLLM
+
+import sppruner_vllm
+from serving import chat_body, data_url, png
+from sppruner_vllm import admission
+from sppruner_vllm.admission import admit
+from sppruner_vllm.planning.accounting import VisualTokens
+
+VLLM = Path(vllm.__file__).parent
+PICTURE = data_url(png(448, 448))
+
+
+@pytest.fixture
+def renderer(tiny_model: Path) -> Iterator[OnlineRenderer]:
+    """vLLM's OnlineRenderer with our hooks on it."""
+    online = real_renderer(tiny_model)
+    install_gate(online)
+    install_withdrawal(online.renderer)
+    yield online
+    online.renderer.shutdown()
+
+
+def render(online: OnlineRenderer, request: ChatCompletionRequest, record: RequestRecord | None = None) -> list:
+    """The engine inputs of a chat, as vLLM's chat route gets them."""
+    return asyncio.run(online.render_chat(request))[1]
+
+
+def chat(*urls: str, **fields: object) -> ChatRequest:
+    return ChatRequest(**chat_body(*urls, **fields))
+
+
+# The gate before OnlineRenderer
+
+
+def test_a_real_renderer_reduces_what_the_gate_lets_in_and_the_account_comes_back(renderer: OnlineRenderer) -> None:
+    with recording() as record:
+        (engine_input,) = render(renderer, chat(PICTURE, keep_ratio=0.25))
+        assert record.visual_tokens == VisualTokens(256, 64, 0.25, "focus_context", None)
+    assert [place.length for place in engine_input["mm_placeholders"]["image"]] == [64]
+
+
+def test_a_real_renderer_is_left_alone_by_a_request_that_asks_for_nothing(renderer: OnlineRenderer) -> None:
+    with recording() as record:
+        (engine_input,) = render(renderer, chat(PICTURE))
+        assert record.visual_tokens == VisualTokens(256, 256, 1.0, "focus_context", "keep_ratio_is_1")
+    assert [place.length for place in engine_input["mm_placeholders"]["image"]] == [256]
+
+
+@pytest.mark.parametrize("where", ["top level", "nested", "route"])
+def test_a_requests_fields_are_checked_once_between_route_and_processor(
+    renderer: OnlineRenderer, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    checked = []
+    validate = admission.validate_request
+    monkeypatch.setattr(admission, "validate_request", lambda *given: checked.append(given) or validate(*given))
+    fields = {"keep_ratio": 0.25, "focus_query": "the corner"}
+    with recording() as record:
+        if where == "route":
+            record.fields = admit(fields)
+        render(renderer, chat(PICTURE, **({"mm_processor_kwargs": fields} if where == "nested" else fields)))
+        assert record.visual_tokens is not None
+        assert record.visual_tokens.retained == 64
+    assert len(checked) == 1
+
+
+def test_the_fields_are_found_by_a_renderer_without_a_record(renderer: OnlineRenderer) -> None:
+    (engine_input,) = render(renderer, chat(PICTURE, keep_tokens=20))
+    assert [place.length for place in engine_input["mm_placeholders"]["image"]] == [20]
+
+
+def test_a_real_renderer_keeps_foreign_kwargs_out(renderer: OnlineRenderer) -> None:
+    with pytest.raises(VLLMValidationError):
+        render(renderer, chat(PICTURE, keep_ratio=0.5, mm_processor_kwargs={"min_pixels": 28 * 28}))
+
+
+def test_without_the_gate_a_real_renderer_takes_no_field_of_ours(tiny_model: Path) -> None:
+    """Once it does, the gate can go."""
+    online = real_renderer(tiny_model)
+    try:
+        with pytest.raises(VLLMValidationError):
+            render(online, chat(PICTURE, mm_processor_kwargs={"keep_ratio": 0.25}))
+    finally:
+        online.renderer.shutdown()
+
+
+def test_both_entrances_of_the_renderer_are_called_through_the_object_we_rebind() -> None:
+    for name in ("preprocess_chat", "preprocess_cmpl"):
+        entrance = getattr(OnlineRenderer, name)
+        assert inspect.iscoroutinefunction(entrance)
+        parameters = list(inspect.signature(entrance).parameters.values())
+        assert parameters[1].name == "request"
+        assert parameters[-1].name == "skip_mm_cache"
+        assert parameters[-1].kind is inspect.Parameter.KEYWORD_ONLY
+    sources = "".join(path.read_text() for path in (VLLM / "entrypoints").rglob("*.py"))
+    callers = set(re.findall(r"(\w+)\.preprocess_(?:chat|cmpl)\(", sources + inspect.getsource(OnlineRenderer)))
+    assert callers == {"self", "renderer", "online_renderer"}
+
+
+# The sender cache of BaseRenderer
+
+
+def entered(online: OnlineRenderer) -> list[str]:
+    """The keys of the sender cache."""
+    return list(online.renderer.mm_processor_cache._cache)
+
+
+def test_a_withdrawal_takes_an_image_out_of_the_real_sender_cache(renderer: OnlineRenderer) -> None:
+    with recording() as record:
+        render(renderer, chat(PICTURE, keep_ratio=0.25))
+        assert len(entered(renderer)) == 1
+        record.withdraw()
+        renderer.renderer._mm_executor.submit(int).result()  # behind the withdrawal
+        assert entered(renderer) == []
+        (engine_input,) = render(renderer, chat(PICTURE, keep_ratio=0.25))
+    assert engine_input["mm_kwargs"]["image"][0] is not None, "the engine is sent the image again"
+
+
+def test_rendering_alone_still_makes_vllm_believe_that_the_engine_has_the_image(tiny_model: Path) -> None:
+    """Once it waits for the engine, or asks it, the withdrawal can go."""
+    online = real_renderer(tiny_model)
+    try:
+        first, second = (render(online, chat(PICTURE))[0]["mm_kwargs"]["image"][0] for _ in range(2))
+    finally:
+        online.renderer.shutdown()
+    assert first is not None
+    assert second is None
+
+
+def test_vllm_still_forgets_only_what_the_engine_has_missed() -> None:
+    """Once something else makes it forget, that may be a refused request."""
+    forgets = re.compile(r"mm_processor_cache\.invalidate\(|\.queue_mm_cache_invalidations\(")
+    places = [path for folder in ("v1", "entrypoints", "renderers") for path in (VLLM / folder).rglob("*.py")]
+    calls = {path.name: len(found) for path in places if (found := forgets.findall(path.read_text()))}
+    assert calls == {"async_llm.py": 1, "llm_engine.py": 1}
+    assert forgets.search(source := inspect.getsource(AsyncLLM._run_output_handler))
+    assert "mm_cache_miss_hashes" in source
+
+
+# The engine client
+
+
+@pytest.mark.parametrize("serving", [ServingChat, ServingBatch, ServingResponses])
+def test_every_endpoint_of_ours_asks_the_engine_through_the_clients_generate(serving: type) -> None:
+    """Messages are chats: AnthropicServingMessages is one."""
+    assert issubclass(AnthropicServingMessages, ServingChat)
+    calls = re.findall(r"(\w+)\.generate\(\s*(\w+),\s*(\w+)", inspect.getsource(serving))
+    assert {caller for caller, *_ in calls} == {"engine_client"}
+    assert all("prompt" in prompt or "input" in prompt for _, prompt, _ in calls)
+    assert {params for *_, params in calls} <= {"sampling_params", "single_sampling_params"}
+    assert list(inspect.signature(AsyncLLM.generate).parameters)[1:3] == ["prompt", "sampling_params"]
+
+
+def test_a_real_clients_shutdown_takes_the_time_that_is_left() -> None:
+    assert list(inspect.signature(AsyncLLM.shutdown).parameters) == ["self", "timeout"]
+    assert inspect.signature(AsyncLLM.shutdown).parameters["timeout"].default is None
+
+
+def test_vllm_still_stops_its_engine_first_and_listens_on() -> None:
+    """Once it refuses new requests while it drains, our own drain can go."""
+    source = inspect.getsource(launcher.serve_http)
+    handler = source[source.index("async def handle_shutdown") : source.index("shutdown_task = ")]
+    assert handler.index("engine_client.shutdown, timeout=timeout") < handler.index("server.should_exit = True")
+    assert "run_in_executor" in handler, "the wait of ours would block the event loop"
+
+
+# All in two places
+
+
+OURS = re.compile(r"(self|cls|record|args|app\.state)\b")
+"""Objects of our own."""
+
+DATA = {
+    "request.mm_processor_kwargs": "a request's own fields",
+    "response.body": "one answer",
+    "response.body_iterator": "one answer",
+}
+"""Attributes that belong to one request or answer, and are meant to be written."""
+
+SUBCLASSED = re.compile(r".+\.__class__$")
+"""A worker's own configuration or model becomes an instance of a subclass of ours; worker/ says why."""
+
+
+def assigned(source: str) -> set[str]:
+    """The attributes that a module writes on objects that are not its own."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Attribute(ctx=ast.Store() | ast.Del()):
+                found.add(ast.unparse(node))
+            case ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[target, name, *_]):
+                found.add(f"{ast.unparse(target)}.{ast.unparse(name)}")
+    return {name for name in found if not OURS.match(name) and not SUBCLASSED.match(name) and name not in DATA}
+
+
+def test_nothing_of_vllms_is_rebound_outside_the_two_modules_for_it() -> None:
+    offline = {"demo", "evaluation"}
+    modules = {
+        path.relative_to(root.parent).as_posix(): path
+        for root in (Path(sppruner_vllm.__file__).parent, Path(sppruner_server.__file__).parent)
+        for path in root.rglob("*.py")
+        if offline.isdisjoint(path.parts)
+    }
+    rebinding = {name for name, path in modules.items() if assigned(path.read_text())}
+    assert rebinding == {"sppruner_vllm/compat.py", "server/hooks.py"}
