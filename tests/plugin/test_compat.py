@@ -105,10 +105,15 @@ def test_the_hooks_we_override_exist_upstream() -> None:
     from vllm.multimodal.processing import BaseMultiModalProcessor as Processor
 
     from sppruner_vllm.api.processor import ReductionProcessorMixin
-    from sppruner_vllm.worker.mrope import ReducedMRopeMixin
+    from sppruner_vllm.families.qwen import QwenModelMixin
+    from sppruner_vllm.worker.mrope import OriginalPositionsMixin
+    from sppruner_vllm.worker.reducing import ReducingMixin
 
-    model_hooks = {name for name, value in vars(ReducedMRopeMixin).items() if callable(value) and name[0] != "_"}
-    assert model_hooks - {"get_model_state_cls"} <= set(dir(Model))
+    mixins = (ReducingMixin, OriginalPositionsMixin, QwenModelMixin)
+    own = {"family_of", "get_model_state_cls"}
+    members = {name: value for mixin in mixins for name, value in vars(mixin).items()}
+    model_hooks = {name for name, value in members.items() if callable(value) and name[0] != "_"} - own
+    assert model_hooks <= set(dir(Model))
     hooks = ("apply", "get_dummy_inputs", "_get_mm_hashes", "_get_cache_missing_processor_kwargs")
     hooks += ("_apply_hf_processor_main", "_get_mm_fields_config", "_get_prompt_updates")
     for hook in hooks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sppruner_vllm.planning.query import TurnMarkers, turn_queries
+from sppruner_vllm.planning.query import SpokenTurns, TurnMarkers, turn_queries
 
 START, END, NEWLINE, USER, IMAGE, VISION = 1, 2, 3, 4, 5, 6
 MARKERS = TurnMarkers(START, END, NEWLINE, frozenset({START, END, IMAGE, VISION}))
@@ -51,3 +51,20 @@ def test_each_image_gets_the_text_of_its_own_turn() -> None:
     prompt = SYSTEM + turn(IMAGE, IMAGE, 20) + turn(30) + turn(40, IMAGE)
     places = [index for index, token in enumerate(prompt) if token == IMAGE]
     assert turn_queries(prompt, places, MARKERS, 128) == [(20,), (20,), (40,)]
+
+
+PIECES = {10: "<s>", 11: " U", 12: "SER", 13: ":", 14: " ", 15: "<image>", 16: "\n", 17: " what", 18: "ASS", 19: "IST"}
+PIECES |= {20: "ANT", 21: " A", 22: "SS", 23: " red", 24: "US", 25: "ER", 26: "</s>"}
+SPOKEN = SpokenTurns(("USER:", "ASSISTANT:"), PIECES.__getitem__, frozenset({10, 15, 26}))
+FIRST = [10, 11, 12, 13, 14, 15, 14, 16, 17, 21, 22, 19, 20, 13]
+
+
+def test_turns_opened_by_words_are_found_however_the_words_are_cut() -> None:
+    assert turn_queries(FIRST, [5], SPOKEN, 128) == [(14, 14, 16, 17)]
+    chat = [*FIRST, 23, 26, 24, 25, 13, 15, 23, 18, 19, 20, 13]
+    places = [index for index, token in enumerate(chat) if token == 15]
+    assert turn_queries(chat, places, SPOKEN, 128) == [(14, 14, 16, 17), (23,)]
+
+
+def test_a_prompt_without_the_words_counts_as_one_turn() -> None:
+    assert turn_queries([17, 15, 23], [1], SPOKEN, 128) == [(17, 23)]

@@ -1,0 +1,48 @@
+"""Encodes two pictures on two tensor-parallel ranks, with and without taps, and prints what each rank saw, as JSON."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from typing import Any
+
+os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"
+os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+
+
+def listen(model: Any) -> dict[str, Any]:
+    import torch
+
+    grids = [(6, 4), (3, 8)]
+    inputs = {
+        "pixel_values": torch.rand(4 * 48, 3 * 2 * 14 * 14, generator=torch.manual_seed(0)),
+        "image_grid_thw": torch.tensor([[1, 2 * height, 2 * width] for height, width in grids]),
+    }
+    with torch.inference_mode():
+        (plain,) = model._encoder.run(dict(inputs), [frozenset()] * 2, None)
+        (heard,) = model._encoder.run(dict(inputs), [frozenset({"attention", "merger_input"})] * 2, None)
+    attention, merger_input = heard.tapped.attention, heard.tapped.merger_input
+    return {
+        "dtype": str(heard.rows[0].dtype),
+        "identical": all(torch.equal(one, other) for one, other in zip(plain.rows, heard.rows, strict=True)),
+        "attention": torch.cat(attention).tolist(),
+        "merger_input": torch.cat(merger_input).float().norm(dim=1).tolist(),
+    }
+
+
+if __name__ == "__main__":
+    from vllm import LLM
+
+    llm = LLM(
+        model=sys.argv[1],
+        dtype=sys.argv[2],
+        enforce_eager=True,
+        max_model_len=1024,
+        tensor_parallel_size=2,
+        distributed_executor_backend="mp",
+    )
+    # By the name under which the ranks can import it, which "__main__" is not.
+    print(json.dumps(llm.apply_model(importlib.import_module("taps_on_two_ranks").listen)))

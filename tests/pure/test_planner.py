@@ -1,0 +1,94 @@
+"""The plans of a request: counts, stages, queries and reasons, for any family."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
+from sppruner_vllm.planning.smaller import Grid
+from sppruner_vllm.request import ReductionRequest
+from sppruner_vllm.settings import Settings
+from sppruner_vllm.wire import MOST_TOKENS, StageOrder
+
+IMAGE, SILENT = 1, 2
+LIMITS = Settings(max_query_tokens=3)
+
+
+@dataclass(frozen=True)
+class OneTurn:
+    """A template without turns."""
+
+    silent: frozenset[int] = frozenset({IMAGE, SILENT})
+
+    def spans(self, prompt: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+        yield 0, 0, len(prompt)
+
+
+def asking(method: str, ratio: float = 0.25, query: str | None = None) -> ReductionRequest:
+    return ReductionRequest(ratio, None, query, method)
+
+
+def plan(ids: list[int], grids: list[Grid], request: ReductionRequest, *, fixed: bool = False) -> list[object]:
+    prompt = Prompt(ids, IMAGE, OneTurn(), lambda text: [ord(letter) for letter in text])
+    sent = [Sent(grid, None if fixed else at_least_four) for grid in grids]
+    return list(plan_images(sent, prompt, request, LIMITS))
+
+
+def at_least_four(grid: Grid) -> Grid:
+    return grid if math.prod(grid) >= 4 else (2, 2)
+
+
+def test_a_selection_is_one_stage_among_the_rows_with_the_question_of_its_turn():
+    (one,) = plan([7, IMAGE, SILENT, 8, 9, 10], [(8, 8)], asking("focus_context"))
+    assert (one.original, one.encoded, one.retained) == (64, 64, 16)
+    assert one.stages == (StageOrder("rows", "focus_context", 16),)
+    assert one.query_ids == (8, 9, 10), "the last of them, silent ones left out"
+
+
+def test_a_query_of_ones_own_stands_for_every_picture():
+    plans = plan([IMAGE, 7, IMAGE, 8], [(8, 8), (4, 4)], asking("focus_context", query="abcd"))
+    assert [one.query_ids for one in plans] == [(98, 99, 100)] * 2
+
+
+def test_a_smaller_picture_is_all_that_downscale_does():
+    (one,) = plan([IMAGE, 7], [(8, 8)], asking("downscale"))
+    assert (one.resized, one.encoded, one.retained, one.stages, one.query_ids) == ((4, 4), 16, 16, (), ())
+
+
+def test_a_hybrid_makes_the_picture_smaller_and_then_selects():
+    (one,) = plan([IMAGE, 7], [(8, 8)], asking("hybrid"))
+    assert one.resized is not None
+    assert 16 < one.encoded < 64
+    assert (one.retained, one.stages) == (16, (StageOrder("rows", "focus_context", 16),))
+
+
+@pytest.mark.parametrize(
+    ("method", "reason", "stages"), [("downscale", "unsupported_input", 0), ("hybrid", None, 1), ("uniform", None, 1)]
+)
+def test_a_picture_of_one_size_only_is_reduced_by_the_worker_or_says_why_not(method, reason, stages):
+    (one,) = plan([IMAGE, 7], [(8, 8)], asking(method), fixed=True)
+    assert (one.resized, one.skipped_reason, len(one.stages)) == (None, reason, stages)
+
+
+@pytest.mark.parametrize(
+    ("ids", "grids"),
+    [
+        ([7, IMAGE], [(8, 8)]),
+        ([IMAGE, 7, IMAGE, 8], [(8, 8), (1, 1)]),
+        ([IMAGE, 7], [(8, 8), (8, 8)]),
+        ([IMAGE, 7], [(MOST_TOKENS + 1, 1)]),
+    ],
+)
+def test_pictures_whose_rows_could_not_be_placed_are_left_whole(ids, grids):
+    plans = plan(ids, grids, asking("focus_context"))
+    assert {one.skipped_reason for one in plans} == {"unsupported_input"}
+    assert all(not one.reduces and not one.stages for one in plans)
+
+
+def test_at_ratio_1_nobody_looks_at_the_prompt():
+    (one,) = plan([], [(8, 8)], asking("focus_context", ratio=1))
+    assert one.skipped_reason == "keep_ratio_is_1"
