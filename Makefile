@@ -27,7 +27,7 @@ export PYTHONUNBUFFERED := 1
 .PHONY: help setup serve demo quick quick-pure quick-rest test lint style types imports format eval ablation train-demo bench-smoke bench-overhead loadtest loadtest-agree capacity image image-test release clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 setup: ## Make .venv with everything pinned (a second run takes no time)
 	@$(PYTHON) deploy/setup_env.py
