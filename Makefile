@@ -8,6 +8,7 @@ ARGS ?=
 URL ?=
 DATASET ?=
 OUT ?=
+TESTS ?=
 TOOL ?=
 TARGET ?= cpu
 BASE_IMAGE ?=
@@ -16,16 +17,17 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 VENV := .venv/bin
 SOURCES := sppruner_vllm server deploy loadtest tests
+TYPED := sppruner_vllm server deploy loadtest
 
 # Nothing here needs a network once the environment is made.
 export HF_HUB_OFFLINE ?= $(if $(MODEL),,1)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test lint format eval ablation train-demo bench-smoke bench-overhead loadtest loadtest-agree capacity image image-test release clean
+.PHONY: help setup serve demo quick quick-pure quick-rest test lint style types imports format eval ablation train-demo bench-smoke bench-overhead loadtest loadtest-agree capacity image image-test release clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 setup: ## Make .venv with everything pinned (a second run takes no time)
 	@$(PYTHON) deploy/setup_env.py
@@ -37,13 +39,29 @@ serve: setup ## Serve MODEL (default: the demo model) on 127.0.0.1:PORT; KEEP_RA
 demo: setup ## Ask about one photograph at three keep ratios and print what each cost
 	@$(VENV)/python -m sppruner_vllm.demo
 
-test: lint ## Run every check and every test
-	$(VENV)/python -m pytest
+quick: setup ## Run every check and all tests that need no engine, side by side: under a minute on two cores
+	@$(MAKE) --no-print-directory --output-sync=target -j3 quick-rest quick-pure lint
 
-lint: setup ## Check style, types and import directions
+# One thread each: three programs share the cores already.
+quick-pure: setup
+	@OMP_NUM_THREADS=1 $(VENV)/python -m pytest -q tests/pure
+
+quick-rest: setup
+	@OMP_NUM_THREADS=1 $(VENV)/python -m pytest -q tests/plugin tests/programs tests/deploy
+
+test: $(if $(TESTS),setup,lint) ## Run every check and every test, or only TESTS: folders, files or FILE::TEST
+	$(VENV)/python -m pytest $(TESTS) $(ARGS)
+
+lint: style types imports ## Check style, types and import directions (as the pre-commit hooks do)
+
+style: setup
 	$(VENV)/ruff check $(SOURCES)
 	$(VENV)/ruff format --check $(SOURCES)
-	$(VENV)/mypy sppruner_vllm server loadtest
+
+types: setup
+	$(VENV)/mypy $(TYPED)
+
+imports: setup
 	$(VENV)/lint-imports
 
 format: setup ## Rewrite the sources in the project's style

@@ -87,6 +87,7 @@ def _add_explain(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", default=str(places.MODEL), help="folder or hub name (default: the demo model)")
     command.add_argument("--keep-ratio", type=float, default=0.222, help="default: %(default)s")
     command.add_argument("--method", default="focus_context", help="default: %(default)s")
+    command.add_argument("--panels", type=_names, default=(), help="image,kept,saliency,relevance (default: all)")
     command.add_argument("-o", "--out", type=Path, default=Path("explain.png"), help="default: %(default)s")
 
 

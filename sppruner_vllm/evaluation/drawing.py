@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +16,9 @@ from PIL import Image
 
 from sppruner_vllm.reduction import Selection
 
+Panel = Literal["image", "kept", "saliency", "relevance"]
+PANELS: Final[tuple[Panel, ...]] = ("image", "kept", "saliency", "relevance")
+
 FOCUS: Final = "#D55E00"
 CONTEXT: Final = "#56B4E9"
 _DIMMED: Final = 0.72
@@ -25,36 +29,55 @@ _PANEL: Final = 4.6
 """Longest side of a panel, in inches."""
 
 
-def draw(image: Image.Image, grid: tuple[int, int], selection: Selection, title: str = "") -> Image.Image:
-    """Four panels: the image, the kept tokens, saliency and relevance, with a legend and the counts.
+def panels_of(names: Sequence[str]) -> tuple[Panel, ...]:
+    """The panels of these names, in this order; all of them for none.
+
+    Raises:
+        ValueError: there is no such panel.
+    """
+    if unknown := [name for name in names if name not in PANELS]:
+        raise ValueError(f"there is no panel {unknown[0]}; choose of {', '.join(PANELS)}")
+    return tuple(panel for name in names for panel in PANELS if panel == name) or PANELS
+
+
+def draw(
+    image: Image.Image,
+    grid: tuple[int, int],
+    selection: Selection,
+    title: str = "",
+    panels: Sequence[Panel] = PANELS,
+) -> Image.Image:
+    """Panels side by side, four in two rows, with a legend and the counts.
 
     Args:
         image: as sent; the token grid is laid over it whatever its size.
         grid: (height, width) in tokens.
         selection: of that grid.
         title: above the panels, for the question.
+        panels: the image itself, the kept tokens, saliency, relevance; at least one.
 
     Raises:
         ValueError: the selection is another grid's.
     """
     if selection.saliency.shape[0] != grid[0] * grid[1]:
         raise ValueError(f"a grid of {grid[0]} x {grid[1]} does not match {selection.saliency.shape[0]} tokens")
+    rows, columns = (2, 2) if len(panels) == 4 else (1, len(panels))
     shrink = _PANEL / max(image.size)
-    size = (2 * image.width * shrink + 1.6, 2 * image.height * shrink + 1.5)
+    size = (columns * image.width * shrink + 1.6, rows * image.height * shrink + 1.5)
     figure = Figure(figsize=(max(size[0], 7.5), size[1]), dpi=_DPI, layout="constrained")
     picture = np.asarray(image.convert("RGB"))
-    (plain, kept), (salient, relevant) = figure.subplots(2, 2)
-    for axes, name in ((plain, "image"), (kept, "kept tokens"), (salient, "saliency"), (relevant, "relevance")):
+    for panel, axes in zip(panels, figure.subplots(rows, columns, squeeze=False).flat, strict=True):
         axes.imshow(picture)
-        axes.set_title(name, fontsize="medium")
+        axes.set_title(_name(panel, selection), fontsize="medium")
         axes.set_axis_off()
-    _kept(kept, picture, grid, selection)
-    _heat(figure, salient, picture, selection.saliency.cpu().numpy().reshape(grid))
-    if _gate(selection) == "open" and selection.relevance is not None:
-        _heat(figure, relevant, picture, selection.relevance.cpu().numpy().reshape(grid))
-    else:
-        _grey(relevant, picture)
-        relevant.set_title(f"relevance: {_gate(selection)}", fontsize="medium")
+        if panel == "kept":
+            _kept(axes, picture, grid, selection)
+        elif panel == "saliency":
+            _heat(figure, axes, picture, selection.saliency.cpu().numpy().reshape(grid))
+        elif panel == "relevance" and selection.relevance is not None and _gate(selection) == "open":
+            _heat(figure, axes, picture, selection.relevance.cpu().numpy().reshape(grid))
+        elif panel == "relevance":
+            _grey(axes, picture)
     handles = [
         Patch(facecolor="none", edgecolor=FOCUS, linewidth=2, label="focus"),
         Patch(facecolor="none", edgecolor=CONTEXT, linewidth=2, label="context"),
@@ -73,6 +96,14 @@ def caption(grid: tuple[int, int], selection: Selection) -> str:
         f"N = {grid[0] * grid[1]} visual tokens ({grid[0]} by {grid[1]}), K = {kept} kept: "
         f"{focus} focus, {kept - focus} context. Relevance: {_gate(selection)}."
     )
+
+
+def _name(panel: Panel, selection: Selection) -> str:
+    if panel == "kept":
+        return "kept tokens"
+    if panel == "relevance" and _gate(selection) != "open":
+        return f"relevance: {_gate(selection)}"
+    return panel
 
 
 def _gate(selection: Selection) -> str:

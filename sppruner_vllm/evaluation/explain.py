@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
@@ -16,7 +17,7 @@ from sppruner_vllm.recipes import get_recipe, request_methods
 from sppruner_vllm.reduction import ImageTokens, Selection, reduce
 from sppruner_vllm.request import validate_keep_ratio
 
-from .drawing import caption, draw
+from .drawing import PANELS, Panel, caption, draw, panels_of
 from .vision import VisionModel
 
 
@@ -33,9 +34,9 @@ class Explanation:
     def caption(self) -> str:
         return caption(self.grid, self.selection)
 
-    def draw(self) -> Image.Image:
-        """The four panels of `drawing.draw`."""
-        return draw(self.image, self.grid, self.selection, title=self.question)
+    def draw(self, panels: Sequence[Panel] = PANELS) -> Image.Image:
+        """The panels of `drawing.draw`."""
+        return draw(self.image, self.grid, self.selection, self.question, panels)
 
 
 def explain(
@@ -71,6 +72,7 @@ def explain(
 def main(options: argparse.Namespace) -> int:
     """The command `explain`. Returns the exit status."""
     try:
+        panels = panels_of(options.panels)
         with Image.open(options.image) as file:
             image = file.convert("RGB")
         found = explain(VisionModel(options.model), image, options.question, options.keep_ratio, options.method)
@@ -78,6 +80,6 @@ def main(options: argparse.Namespace) -> int:
         print(problem, file=sys.stderr)
         return 1
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    found.draw().save(options.out)
+    found.draw(panels).save(options.out, optimize=True)
     print(f"{options.out}: {found.caption}")
     return 0

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sppruner_vllm.evaluation.drawing import caption, draw
+from sppruner_vllm.evaluation.drawing import PANELS, caption, draw, panels_of
 from sppruner_vllm.evaluation.explain import explain
 from sppruner_vllm.evaluation.vision import VisionModel
 from sppruner_vllm.reduction import Selection
@@ -55,6 +55,17 @@ def test_a_selection_is_drawn_over_its_image(picture, relevance):
     colours = {colour for _, colour in drawn.getcolors(maxcolors=1 << 24)}
     assert (0xD5, 0x5E, 0x00) in colours  # the frame of a focus token
     assert (0x56, 0xB4, 0xE9) in colours  # and of a context token
+
+
+def test_three_panels_stand_in_one_row(picture):
+    drawn = draw(picture, GRID, selection(None), panels=panels_of(["image", "kept", "relevance"]))
+    assert drawn.width > 3 * drawn.height * 0.8
+    assert panels_of([]) == PANELS
+
+
+def test_a_panel_that_does_not_exist_is_named():
+    with pytest.raises(ValueError, match="no panel heat"):
+        panels_of(["image", "heat"])
 
 
 def test_another_images_grid_is_refused(picture):
