@@ -78,3 +78,6 @@ STOCK = (
     ),
 )
 assert len(STOCK) == 20
+
+FAMILY_STOCK = STOCK[::2]
+"""Each kind of conversation once or twice, for tests that several families go through."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from beds import BEDS, Bed
 from cases import RATIOS, REDUCED
 from engines import Reduced, ask, recorded_selections, start_engine
 from reference import Reference
@@ -39,3 +44,35 @@ def reduced(llm: Any) -> Reduced:
                 (answer,) = ask(llm, [case], ratio)
             answers[index, ratio] = answer, kept
     return answers
+
+
+@pytest.fixture(scope="session", params=BEDS.values(), ids=BEDS.keys())
+def family(request: pytest.FixtureRequest) -> Bed:
+    """Each model family in turn. Tests of one family run together, so that its engines start once."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def family_model(family: Bed, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The family's tiny checkpoint."""
+    return family.build(tmp_path_factory.mktemp(family.name) / "model")
+
+
+@pytest.fixture(scope="session")
+def family_reference(family_model: Path) -> Reference:
+    return Reference(family_model)
+
+
+@pytest.fixture(scope="session")
+def family_stock(family: Bed, family_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Stock vLLM's answers to FAMILY_STOCK and its model class, from a process in which no plugin is loaded."""
+    out = tmp_path_factory.mktemp(family.name) / "stock.pt"
+    here = Path(__file__).parent
+    environment = os.environ | {
+        "VLLM_PLUGINS": "",
+        "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]),
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    }
+    command = [sys.executable, str(here / "family_stock.py"), family.name, str(family_model), str(out)]
+    subprocess.run(command, env=environment, check=True)
+    return torch.load(out, weights_only=False)

@@ -6,21 +6,37 @@ then cut out of both, and the language model runs on the rest. Nothing of ours t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from cases import Case
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt before any token is dropped.
+
+    embeddings: (1, N, D). positions: (..., N), three rows or one. next_position: of the token after it.
+    keep: (N,) bool.
+    """
+
+    embeddings: Tensor
+    positions: Tensor
+    next_position: int
+    keep: Tensor
+
+
 class Reference:
-    """The tiny model under transformers."""
+    """A tiny model under transformers: one with 3-D positions (Qwen-VL) or with 1-D positions (LLaVA)."""
 
     def __init__(self, model: Path) -> None:
         self.processor = AutoProcessor.from_pretrained(model)
-        self.model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+        self.model = AutoModelForImageTextToText.from_pretrained(
             model, dtype=torch.float32, attn_implementation="eager"
         ).eval()
 
@@ -35,38 +51,78 @@ class Reference:
         Returns:
             The tokens, and the (tokens, V) float32 logits they were taken from.
         """
-        text = self.processor.apply_chat_template(_plain(case), add_generation_prompt=True, tokenize=False)
-        inputs = self.processor(text=[text], images=case.images() or None, return_tensors="pt")
+        prompt = self.prompt(case, kept)
+        embeddings, positions = prompt.embeddings[:, prompt.keep], prompt.positions[..., prompt.keep]
+        generated: list[int] = []
+        logits: list[Tensor] = []
+        cache = None
+        seen = 0
+        for step in range(tokens):
+            seen += embeddings.shape[1]
+            # A mask of ones hides nothing; without one transformers takes a gap in 1-D positions for a new sequence.
+            output = self.model.model.language_model(
+                inputs_embeds=embeddings,
+                position_ids=positions,
+                attention_mask=torch.ones(1, seen, dtype=torch.int64),
+                past_key_values=cache,
+                use_cache=True,
+            )
+            cache = output.past_key_values
+            logits.append(self.model.lm_head(output.last_hidden_state[0, -1]))
+            generated.append(int(logits[-1].argmax()))
+            embeddings = self.model.get_input_embeddings()(torch.tensor([[generated[-1]]]))
+            positions = torch.full((*positions.shape[:-1], 1), prompt.next_position + step)
+        return generated, torch.stack(logits)
+
+    @torch.inference_mode()
+    def logits(self, prompt: Prompt, positions: Tensor) -> Tensor:
+        """Of the first token, (V,), with the kept tokens of a prompt at other positions, (..., N)."""
+        hidden = self.model.model.language_model(
+            inputs_embeds=prompt.embeddings[:, prompt.keep],
+            position_ids=positions[..., prompt.keep],
+            attention_mask=torch.ones(1, int(prompt.keep.sum()), dtype=torch.int64),
+        ).last_hidden_state
+        return self.model.lm_head(hidden[0, -1])
+
+    @torch.inference_mode()
+    def prompt(self, case: Case, kept: list[list[int]] | None) -> Prompt:
+        """The unreduced prompt of a conversation, and which of its tokens stay; `kept` as for `answer`."""
+        inputs = self._inputs(case)
         ids = inputs["input_ids"]
         embeddings = self.model.get_input_embeddings()(ids)
         keep = torch.ones(ids.shape[1], dtype=torch.bool)
         if "pixel_values" in inputs:
-            features = self.model.model.get_image_features(
-                inputs["pixel_values"], inputs["image_grid_thw"]
-            ).pooler_output
+            features = self._features(inputs)
             places = (ids[0] == self.model.config.image_token_id).nonzero().flatten()
             embeddings[0, places] = torch.cat(list(features))
             if kept is not None:
                 keep[places] = False
                 for own, chosen in zip(places.split([len(image) for image in features]), kept, strict=True):
                     keep[own[torch.tensor(chosen)]] = True
-        positions, delta = self.model.model.get_rope_index(
-            ids, inputs["mm_token_type_ids"], image_grid_thw=inputs.get("image_grid_thw")
-        )
-        embeddings, positions = embeddings[:, keep], positions[:, :, keep]
-        position = ids.shape[1] + int(delta)
+        return Prompt(embeddings, *self._positions(inputs), keep)
 
-        generated: list[int] = []
-        logits: list[Tensor] = []
-        for _ in range(tokens):
-            hidden = self.model.model.language_model(inputs_embeds=embeddings, position_ids=positions).last_hidden_state
-            logits.append(self.model.lm_head(hidden[0, -1]))
-            generated.append(int(logits[-1].argmax()))
-            step = self.model.get_input_embeddings()(torch.tensor([[generated[-1]]]))
-            embeddings = torch.cat([embeddings, step], dim=1)
-            positions = torch.cat([positions, torch.full((3, 1, 1), position)], dim=2)
-            position += 1
-        return generated, torch.stack(logits)
+    def _inputs(self, case: Case) -> Any:
+        """What the processor makes of a conversation; as in vLLM's chat, only the template adds special tokens."""
+        text = self.processor.apply_chat_template(_plain(case), add_generation_prompt=True, tokenize=False)
+        return self.processor(
+            text=[text], images=case.images() or None, return_tensors="pt", text_kwargs={"add_special_tokens": False}
+        )
+
+    def _features(self, inputs: Any) -> list[Tensor]:
+        """The encoder's rows, (N, D) of each image."""
+        grids = {"image_grid_thw": inputs["image_grid_thw"]} if "image_grid_thw" in inputs else {}
+        rows: list[Tensor] = self.model.model.get_image_features(inputs["pixel_values"], **grids).pooler_output
+        return rows
+
+    def _positions(self, inputs: Any) -> tuple[Tensor, int]:
+        """Of the unreduced prompt, (..., N), and the position of the token after it."""
+        length = inputs["input_ids"].shape[1]
+        if not hasattr(self.model.model, "get_rope_index"):
+            return torch.arange(length)[None], length
+        positions, delta = self.model.model.get_rope_index(
+            inputs["input_ids"], inputs["mm_token_type_ids"], image_grid_thw=inputs.get("image_grid_thw")
+        )
+        return positions, length + int(delta)
 
 
 def _plain(case: Case) -> list[dict[str, object]]:

@@ -1,0 +1,69 @@
+"""The table of beds: a row a family, and all that a test needs to treat it like the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sppruner_vllm.demo.tiny_model import build_tiny_model
+
+from .llava import TOKENS as CLIP_TOKENS
+from .llava import build_llava
+from .qwen2_vl import build_qwen2_vl
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Bed:
+    """One family's tiny model.
+
+    name: of the family's file, in vLLM and in ours.
+    build: writes the checkpoint, float32 and seeded, and returns its folder.
+    placeholder: the text that stands for a picture's token in a prompt.
+    tokens: visual tokens of a picture of some width and height, before reduction.
+    limits: most items of each kind in a prompt.
+    square: keep ratios to test, from the largest down, and the tokens that a square of 336 pixels keeps at each.
+    """
+
+    name: str
+    build: Callable[[Path], Path]
+    placeholder: str
+    tokens: Callable[[Size], int]
+    limits: Mapping[str, int]
+    square: Mapping[float, int]
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        return tuple(self.square)
+
+    @property
+    def upstream(self) -> str:
+        """Module of vLLM's own class."""
+        return f"vllm.model_executor.models.{self.name}"
+
+    @property
+    def ours(self) -> str:
+        """Module of our class."""
+        return f"sppruner_vllm.families.{self.name}"
+
+
+def _qwen_tokens(size: Size) -> int:
+    """Of a picture whose sides are whole tokens of 28 pixels and within the model's limits."""
+    return size[0] * size[1] // 28**2
+
+
+_QWEN_LIMITS: Final = {"image": 4, "video": 1}
+_QWEN_SQUARE: Final = {0.5: 72, 0.222: 32, 0.06: 9}  # of 144
+_CLIP_SQUARE: Final = {0.5: 288, 0.3333: 192, 0.1111: 64}  # of 576; the last two are those of the pruning papers
+
+BEDS: Final = {
+    bed.name: bed
+    for bed in (
+        Bed("qwen2_5_vl", build_tiny_model, "<|image_pad|>", _qwen_tokens, _QWEN_LIMITS, _QWEN_SQUARE),
+        Bed("qwen2_vl", build_qwen2_vl, "<|image_pad|>", _qwen_tokens, _QWEN_LIMITS, _QWEN_SQUARE),
+        Bed("llava", build_llava, "<image>", lambda _: CLIP_TOKENS, {"image": 4}, _CLIP_SQUARE),
+    )
+}

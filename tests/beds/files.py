@@ -1,0 +1,38 @@
+"""Writes the files of a checkpoint: what transformers and vLLM load."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from transformers import GenerationConfig
+
+
+def write_checkpoint(
+    folder: Path, model: Any, tokenizer: Any, chat_template: str, rename: Callable[[str], str] = lambda name: name
+) -> None:
+    """Configuration, weights in float32, tokenizer and chat template of one model.
+
+    Args:
+        folder: made if it is not there.
+        rename: from the name of a parameter in transformers to its name in the checkpoint.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.architectures = [type(model).__name__]
+    model.config.dtype = torch.float32
+    model.config.save_pretrained(folder)
+    GenerationConfig(
+        do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    ).save_pretrained(folder)
+    weights = {rename(name): weight.contiguous() for name, weight in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    tokenizer.chat_template = chat_template
+    tokenizer.save_pretrained(folder)
+
+
+def write_json(file: Path, content: Mapping[str, object]) -> None:
+    file.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,118 @@
+"""A tiny LLaVA-1.5: CLIP's 576 tokens for any picture, a LLaMA with 1-D positions, Vicuna's turns.
+
+Widths are tiny, counts are real: 336 pixels in patches of 14, rows of the last encoder layer but one, no class token.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+from sppruner_vllm.demo.weights import fill_with_random_weights
+
+from .files import write_checkpoint, write_json
+from .llava_tokenizer import IMAGE, build_llava_tokenizer, spoken_ids
+
+LONGEST: Final = 4096
+SEED: Final = 3
+TOKENS: Final = 576
+"""Of any picture."""
+
+CHAT_TEMPLATE: Final = """\
+{%- for message in messages -%}
+{%- if message['role'] != 'system' -%}
+{{- message['role'] | upper + ': ' -}}
+{%- endif -%}
+{%- if message['content'] is string -%}
+{{- message['content'] + ' ' -}}
+{%- else -%}
+{%- for part in message['content'] if part['type'] in ('image', 'image_url') -%}
+{{- '<image>\\n' -}}
+{%- endfor -%}
+{%- for part in message['content'] if part['type'] == 'text' -%}
+{{- part['text'] + ' ' -}}
+{%- endfor -%}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{- 'ASSISTANT:' -}}
+{%- endif -%}
+"""
+"""Turns as LLaVA-1.5 was trained on them: pictures first, then the text."""
+
+
+def build_llava(folder: Path, *, legacy: bool = True) -> Path:
+    """Write the checkpoint; the same bytes each time.
+
+    Args:
+        legacy: of the tokenizer, see there.
+
+    Returns:
+        `folder`.
+    """
+    tokenizer = build_llava_tokenizer(LONGEST, legacy=legacy)
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            image_size=336,
+            patch_size=14,
+            projection_dim=64,
+        ),
+        text_config=LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=256,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            max_position_embeddings=LONGEST,
+            rms_norm_eps=1e-5,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        ),
+        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
+        image_seq_length=TOKENS,
+        vision_feature_layer=-2,
+        vision_feature_select_strategy="default",
+    )
+    model = LlavaForConditionalGeneration(config).eval()
+    fill_with_random_weights(model, SEED, spoken=spoken_ids(tokenizer))
+    write_checkpoint(folder, model, tokenizer, CHAT_TEMPLATE, rename=_hub_name)
+    write_json(
+        folder / "preprocessor_config.json",
+        {
+            "image_processor_type": "CLIPImageProcessor",
+            "processor_class": "LlavaProcessor",
+            "size": {"shortest_edge": 336},
+            "crop_size": {"height": 336, "width": 336},
+            "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_std": [0.26862954, 0.26130258, 0.27577711],
+        },
+    )
+    write_json(
+        folder / "processor_config.json",
+        {
+            "processor_class": "LlavaProcessor",
+            "image_token": IMAGE,
+            "patch_size": 14,
+            "num_additional_image_tokens": 1,
+            "vision_feature_select_strategy": "default",
+        },
+    )
+    return folder
+
+
+def _hub_name(name: str) -> str:
+    """The name that LLaVA-1.5's files on the hub have for a parameter: vLLM 0.32 knows no other for the encoder."""
+    if name.startswith("lm_head."):
+        return f"language_model.{name}"
+    name = name.removeprefix("model.")
+    if name.startswith("language_model."):
+        return name.replace("language_model.", "language_model.model.", 1)
+    return name.replace("vision_tower.", "vision_tower.vision_model.", 1)

@@ -1,0 +1,263 @@
+"""What every model family owes: stock vLLM at ratio 1, transformers on the kept rows below it, in every mode.
+
+The same list for each bed. A family is done when its row passes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from beds import Bed
+from cases import FAMILY_STOCK, PORTRAIT, REDUCED, SQUARE, Case
+from engines import TOKENS, Answer, Reduced, ask, recorded_selections, start_engine
+from reference import Reference
+from sppruner_vllm.planning.plan import retained_tokens
+
+TOLERANCE = 2e-3
+"""Largest difference of a logit, float32 on both sides, different kernels; the logits span some units."""
+
+QUESTION = "what is the colour of the small cat"
+BLOCK = 32
+"""Tokens of a block of the KV cache, as the engines are started."""
+
+RANKS = range(3)
+"""A bed's ratios by place, from the largest to the smallest."""
+
+_seeds = itertools.count(170)
+
+
+@pytest.fixture(scope="session")
+def engine(family: Bed, family_model: Path) -> Any:
+    """The family's usual engine with our plugin: eager, prefix caching, whole prompts in one step."""
+    return start_engine(family_model, limit_mm_per_prompt=dict(family.limits))
+
+
+@pytest.fixture(scope="session")
+def answers(family: Bed, engine: Any) -> Reduced:
+    """Each reduced case at each of the bed's ratios, asked alone: its answer and the kept indices per image."""
+    answers = {}
+    for index, case in enumerate(REDUCED):
+        for ratio in family.ratios:
+            with recorded_selections() as kept:
+                (answer,) = ask(engine, [case], ratio)
+            answers[index, ratio] = answer, kept
+    return answers
+
+
+@pytest.fixture
+def asked() -> Case:
+    """A question about a picture that no other test has shown to the engine."""
+    return Case(((QUESTION, (SQUARE,)),), next(_seeds))
+
+
+def test_our_class_runs(family: Bed, engine: Any) -> None:
+    assert engine.apply_model(lambda model: type(model).__module__) == [family.ours]
+
+
+# Ratio 1
+
+
+@pytest.mark.parametrize("ratio", [None, 1.0])
+def test_a_ratio_of_1_is_stock_vllm_to_the_token(
+    engine: Any, family_stock: dict[str, Any], ratio: float | None
+) -> None:
+    engine.reset_prefix_cache()
+    ours, stock = ask(engine, list(FAMILY_STOCK), ratio), family_stock["answers"]
+    assert [answer.prompt_ids for answer in ours] == [answer.prompt_ids for answer in stock]
+    assert [answer.tokens for answer in ours] == [answer.tokens for answer in stock]
+
+
+# Below it
+
+
+@pytest.mark.parametrize("rank", RANKS)
+@pytest.mark.parametrize("index", range(len(REDUCED)))
+def test_a_reduced_prompt_answers_like_transformers(
+    family: Bed, answers: Reduced, family_reference: Reference, index: int, rank: int
+) -> None:
+    answer, kept = answers[index, family.ratios[rank]]
+    tokens, logits = family_reference.answer(REDUCED[index], kept, TOKENS)
+    assert answer.tokens == tokens
+    assert (answer.logits - logits).abs().max() < TOLERANCE
+    sure, expected = answer.logits.log_softmax(-1), logits.log_softmax(-1)
+    assert (sure - expected).abs().max() < TOLERANCE
+
+
+@pytest.mark.parametrize("index", range(len(REDUCED)))
+def test_every_image_keeps_exactly_its_budget(family: Bed, answers: Reduced, index: int) -> None:
+    totals = [family.tokens(size) for _, sizes in REDUCED[index].turns for size in sizes]
+    for ratio in family.ratios:
+        _, kept = answers[index, ratio]
+        assert [len(image) for image in kept] == [retained_tokens(total, ratio) for total in totals]
+
+
+def test_a_square_keeps_the_number_counted_by_hand(family: Bed, engine: Any, answers: Reduced) -> None:
+    placeholder = engine.get_tokenizer().convert_tokens_to_ids(family.placeholder)
+    kept = {ratio: answers[0, ratio][0].prompt_ids.count(placeholder) for ratio in family.ratios}
+    assert kept == family.square
+
+
+def test_the_tolerance_tells_right_positions_from_wrong_ones(
+    family: Bed, answers: Reduced, family_reference: Reference
+) -> None:
+    """Guards the comparison: neighbours of the kept rows, which differ by one place and a little content."""
+    answer, kept = answers[0, family.ratios[1]]
+    last = family.tokens(SQUARE) - 1
+    moved = [[min(index + 1, last) for index in image] for image in kept]
+    _, logits = family_reference.answer(REDUCED[0], [sorted(set(image)) for image in moved], TOKENS)
+    assert (answer.logits[0] - logits[0]).abs().max() > 10 * TOLERANCE
+
+
+def test_kept_rows_at_renumbered_places_would_have_shown(
+    family: Bed, answers: Reduced, family_reference: Reference
+) -> None:
+    """Guards the comparison: the same rows, but at the places of the first rows of their image."""
+    answer, (kept,) = answers[0, family.ratios[1]]
+    prompt = family_reference.prompt(REDUCED[0], [kept])
+    first_dropped = int((~prompt.keep).nonzero()[0])
+    start = first_dropped - min(set(range(family.tokens(SQUARE))).difference(kept))
+    renumbered = prompt.positions.clone()
+    renumbered[..., start + torch.tensor(kept)] = prompt.positions[..., start : start + len(kept)]
+    logits = family_reference.logits(prompt, renumbered)
+    assert (answer.logits[0] - logits).abs().max() > 10 * TOLERANCE
+
+
+def test_one_image_twice_in_a_prompt_is_placed_twice(family: Bed, engine: Any, family_reference: Reference) -> None:
+    class Twice(Case):
+        def images(self) -> list[Any]:
+            return super().images()[:1] * 2
+
+    case = Twice((("are these the same", (SQUARE, SQUARE)),), next(_seeds))
+    with recorded_selections() as kept:
+        (answer,) = ask(engine, [case], family.ratios[1])
+    tokens, _ = family_reference.answer(case, [kept[0], kept[0]], TOKENS)
+    assert answer.tokens == tokens
+
+
+def test_four_pictures_answer_like_transformers(family: Bed, engine: Any, family_reference: Reference) -> None:
+    case = Case((("which of these has a cat", (SQUARE, PORTRAIT, SQUARE)), ("this", ()), ("and", (PORTRAIT,))), 160)
+    with recorded_selections() as kept:
+        (answer,) = ask(engine, [case], family.ratios[1])
+    assert len(kept) == 4
+    tokens, logits = family_reference.answer(case, kept, TOKENS)
+    assert answer.tokens == tokens
+    assert (answer.logits - logits).abs().max() < TOLERANCE
+
+
+# However the engine works
+
+
+def test_mixed_ratios_in_one_batch_answer_like_each_alone(engine: Any, answers: Reduced) -> None:
+    keys = list(answers)
+    engine.reset_prefix_cache()
+    together = ask(engine, [REDUCED[index] for index, _ in keys], [ratio for _, ratio in keys])
+    for key, answer in zip(keys, together, strict=True):
+        alike(answer, answers[key][0])
+
+
+def test_chunks_that_cut_an_image_in_two_change_nothing(family: Bed, family_model: Path, answers: Reduced) -> None:
+    llm = start_engine(
+        family_model,
+        limit_mm_per_prompt=dict(family.limits),
+        max_num_batched_tokens=48,
+        max_num_seqs=4,
+        enable_prefix_caching=False,
+    )
+    assert max(answer.prompt for answer, _ in answers.values()) > 3 * 48
+    for (index, ratio), (alone, _) in answers.items():
+        (chunked,) = ask(llm, [REDUCED[index]], ratio)
+        alike(chunked, alone)
+    together = ask(llm, [REDUCED[index] for index, _ in answers], [ratio for _, ratio in answers])
+    for (alone, _), chunked in zip(answers.values(), together, strict=True):
+        alike(chunked, alone)
+
+
+def test_compilation_changes_nothing(family: Bed, family_model: Path, answers: Reduced) -> None:
+    llm = start_engine(
+        family_model,
+        limit_mm_per_prompt=dict(family.limits),
+        enforce_eager=False,
+        mm_processor_cache_gb=0,
+        max_num_seqs=16,
+    )
+    together = ask(llm, [REDUCED[index] for index, _ in answers], [ratio for _, ratio in answers])
+    for (alone, _), compiled in zip(answers.values(), together, strict=True):
+        alike(compiled, alone)
+
+
+def alike(answer: Answer, expected: Answer) -> None:
+    assert answer.tokens == expected.tokens
+    assert answer.prompt_ids == expected.prompt_ids
+
+
+# What is reused, and what is not
+
+
+def test_the_same_request_twice_hits_the_prefix_cache_and_answers_alike(family: Bed, engine: Any, asked: Case) -> None:
+    (first,) = ask(engine, [asked], family.ratios[0])
+    (again,) = ask(engine, [asked], family.ratios[0])
+    assert first.cached == 0
+    assert again.cached > 0
+    alike(again, first)
+    assert torch.allclose(again.logits, first.logits, atol=1e-3)
+
+
+def test_another_question_never_reuses_rows(family: Bed, engine: Any, asked: Case) -> None:
+    ask(engine, [asked], family.ratios[1])
+    other = replace(asked, turns=(("where is the big red house now", (SQUARE,)),))
+    with recorded_selections() as anew:
+        (answer,) = ask(engine, [other], family.ratios[1])
+    assert answer.cached == 0
+    assert len(anew) == 1
+
+
+def test_a_second_ratio_never_reuses_the_first_ones_rows(family: Bed, engine: Any, asked: Case) -> None:
+    ask(engine, [asked], family.ratios[0])
+    with recorded_selections() as kept:
+        (other,) = ask(engine, [asked], family.ratios[1])
+    assert other.cached == 0
+    assert [len(image) for image in kept] == [retained_tokens(family.tokens(SQUARE), family.ratios[1])]
+
+
+def test_in_turn_2_the_image_of_turn_1_is_still_cached_and_the_answer_is_right(
+    family: Bed, engine: Any, asked: Case, family_reference: Reference
+) -> None:
+    with recorded_selections() as kept:
+        ask(engine, [asked], family.ratios[0])
+    chat = replace(asked, turns=(*asked.turns, ("it is green", ()), ("and the dog", ())))
+    with recorded_selections() as anew:
+        (second,) = ask(engine, [chat], family.ratios[0])
+    assert second.cached >= 64
+    assert anew == []
+    tokens, _ = family_reference.answer(chat, kept, TOKENS)
+    assert second.tokens == tokens
+
+
+def test_a_hit_that_ends_inside_an_image_answers_like_the_cold_request(
+    family: Bed, engine: Any, answers: Reduced
+) -> None:
+    placeholder = engine.get_tokenizer().convert_tokens_to_ids(family.placeholder)
+    cut = [key for key, (cold, _) in answers.items() if _placeholders_around_the_last_block(cold, placeholder)]
+    assert cut
+    for index, ratio in cut:
+        engine.reset_prefix_cache()
+        ask(engine, [REDUCED[index]], ratio)
+        (warm,) = ask(engine, [REDUCED[index]], ratio)
+        assert warm.cached == _last_block(warm)
+        alike(warm, answers[index, ratio][0])
+
+
+def _last_block(answer: Answer) -> int:
+    """Tokens of a prompt that a second request finds: whole blocks, and never the last token."""
+    return (answer.prompt - 1) // BLOCK * BLOCK
+
+
+def _placeholders_around_the_last_block(answer: Answer, placeholder: int) -> bool:
+    end = _last_block(answer)
+    return end > 0 and answer.prompt_ids[end - 1 : end + 1] == [placeholder] * 2
