@@ -20,6 +20,6 @@ def register() -> None:
     Raises:
         UnsupportedSetup: this vLLM version is not one we know.
     """
-    from . import compat
+    from . import registration
 
-    compat.register()
+    registration.register()

@@ -7,14 +7,12 @@ what it works around and when to delete it; tests/plugin/test_compat.py fails on
 from __future__ import annotations
 
 import functools
-import importlib
 import os
 from typing import Any, Final
 
 from packaging.version import Version
 
 from sppruner_vllm.errors import UnsupportedSetup
-from sppruner_vllm.families import ARCHITECTURES, PREPARED
 
 OLDEST: Final = Version("0.32")
 FIRST_UNKNOWN: Final = Version("0.34")
@@ -32,38 +30,6 @@ def check_version(version: str) -> None:
     """
     if not OLDEST <= Version(Version(version).base_version) < FIRST_UNKNOWN:
         raise UnsupportedSetup(f"sppruner_vllm supports vllm>={OLDEST},<{FIRST_UNKNOWN}; this is vLLM {version}")
-
-
-def register() -> None:
-    """Point vLLM's model registry at our classes, by name so that nothing heavy is imported yet.
-
-    Raises:
-        UnsupportedSetup: this vLLM version is not supported.
-    """
-    import vllm
-
-    check_version(vllm.__version__)
-    from vllm import ModelRegistry
-    from vllm.model_executor.models.config import MODELS_CONFIG_MAP
-
-    for architecture, module in ARCHITECTURES.items():
-        ModelRegistry.register_model(architecture, f"{module}:{architecture}")
-    for architecture in PREPARED:
-        MODELS_CONFIG_MAP[architecture] = _preparing(architecture)
-    fit_response_queues()
-
-
-def _preparing(architecture: str) -> Any:
-    """What vLLM asks about a configuration before it looks at it; our class is imported no earlier than that."""
-    from vllm.model_executor.models.config import VerifyAndUpdateConfig
-
-    class Prepared(VerifyAndUpdateConfig):  # type: ignore[misc]
-        @staticmethod
-        def verify_and_update_model_config(model_config: Any) -> None:
-            module = importlib.import_module(ARCHITECTURES[architecture])
-            getattr(module, architecture).prepare_config(model_config.hf_config)
-
-    return Prepared
 
 
 def fit_response_queues() -> None:
@@ -129,13 +95,31 @@ def is_client_gone(answer: object) -> bool:
     return answer is None or (type(answer) is Response and not answer.body)
 
 
-def open_cpu_runner_gate() -> None:
-    """Let the CPU runner strip our columns and ask us for positions.
+def let_runners_ask(config: Any, asking: type[Any]) -> None:
+    """Make this process's runner strip our columns and ask the model for positions.
+
+    Both runners do so where the multimodal configuration says that the model prunes, which vLLM 0.32 and 0.33 know of
+    videos alone (config/multimodal.py, `is_multimodal_pruning_enabled`). A subclass says it for this configuration
+    only; what upstream reads of videos stays as it is.
+    Expiry: a switch of upstream's for pictures.
+
+    Args:
+        config: vLLM's MultiModalConfig. asking: a subclass of its class that says yes.
+    """
+    config.__class__ = asking
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cpu():
+        _let_cpu_runner_ask()
+
+
+def _let_cpu_runner_ask() -> None:
+    """Let the CPU runner look at what the configuration says.
 
     `CPUModelRunner.load_model` (vLLM 0.32 and 0.33, v1/worker/cpu_model_runner.py:62) overrides the GPU one without
     setting `is_multimodal_pruning_enabled`, so reduced images would reach the language model with their columns on.
     Called while the model is built; the KV cache is initialised after that and before the first request.
-    Expiry: delete when upstream's `load_model` evaluates the gate.
+    Expiry: delete when upstream's `load_model` looks at it.
     """
     from vllm.model_executor.models.interfaces import supports_multimodal_pruning
     from vllm.v1.worker.cpu_model_runner import CPUModelRunner

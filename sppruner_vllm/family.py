@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from .planning.query import TurnFinder
 from .planning.smaller import Grid
-from .worker.positions import MediaSpan
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +33,25 @@ class TapPoints:
     merged: int
     ranks: int
     order: Callable[[Grid], Tensor] | None
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSpan:
+    """One image or video in a prompt.
+
+    offset: prompt index of its first placeholder. length: placeholders, i.e. rows kept.
+    grid: (frames, height, width) in merged visual tokens. frame_step: positions between two frames.
+    """
+
+    offset: int
+    length: int
+    grid: tuple[int, int, int]
+    frame_step: float = 1.0
+
+    @property
+    def reduced(self) -> bool:
+        frames, height, width = self.grid
+        return self.length < frames * height * width
 
 
 class Family(Protocol):

@@ -18,11 +18,10 @@ from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from sppruner_vllm import wire
 from sppruner_vllm.api.processor import ReductionProcessorMixin
-from sppruner_vllm.family import TapPoints
+from sppruner_vllm.family import MediaSpan, TapPoints
 from sppruner_vllm.planning.query import SpokenTurns
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.worker.mrope import OriginalPositionsMixin
-from sppruner_vllm.worker.positions import MediaSpan
 from sppruner_vllm.worker.reducing import ReducingMixin
 
 _TOWERS: Final = {"clip_vision_model": "default", "siglip_vision_model": "full"}

@@ -10,11 +10,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sppruner_vllm.family import TapPoints
+from sppruner_vllm.family import MediaSpan, TapPoints
 from sppruner_vllm.planning.query import TurnMarkers
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.worker.mrope import OriginalPositionsMixin
-from sppruner_vllm.worker.positions import MediaSpan
 from sppruner_vllm.worker.reducing import ReducingMixin
 
 

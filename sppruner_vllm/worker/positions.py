@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from sppruner_vllm.errors import RowCountError
+from sppruner_vllm.family import MediaSpan
 from sppruner_vllm.wire import MOST_TOKENS
 
 COLUMNS: Final = 6
@@ -26,25 +26,6 @@ _BASE: Final = math.isqrt(MOST_TOKENS)
 """Two digits hold the ordinals of the largest image."""
 
 _NO_PLACE: Final = "embedding rows fit no image of the prompt"
-
-
-@dataclass(frozen=True, slots=True)
-class MediaSpan:
-    """One image or video in a prompt.
-
-    offset: prompt index of its first placeholder. length: placeholders, i.e. rows kept.
-    grid: (frames, height, width) in merged visual tokens. frame_step: positions between two frames.
-    """
-
-    offset: int
-    length: int
-    grid: tuple[int, int, int]
-    frame_step: float = 1.0
-
-    @property
-    def reduced(self) -> bool:
-        frames, height, width = self.grid
-        return self.length < frames * height * width
 
 
 def pack(rows: Tensor, kept: Tensor, grid_width: int) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from vllm.config import VllmConfig
 
+from sppruner_vllm.compat import let_runners_ask
 from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family
 from sppruner_vllm.planning.smaller import Grid
@@ -24,7 +25,7 @@ from sppruner_vllm.wire import Order, StageOrder, decode
 from . import positions
 from .encoder import Encoder
 from .selecting import Selector
-from .startup import check_setup, open_runner_gate
+from .startup import ReducingMultiModalConfig, check_setup
 from .taps import Tapped, overheard
 
 
@@ -40,8 +41,8 @@ class ReducingMixin:
         self.family = self.family_of(vllm_config.model_config.hf_config)
         if self.family.reduces:
             check_setup(vllm_config)
-            # Before the parent builds its rotary embedding: some families size it by this gate.
-            open_runner_gate(vllm_config)
+            # Before the parent builds its rotary embedding: some families size it by what this says.
+            let_runners_ask(vllm_config.model_config.multimodal_config, ReducingMultiModalConfig)
         super().__init__(vllm_config=vllm_config, prefix=prefix)  # type: ignore[call-arg]
         # The parent must return plain rows: the columns are ours.
         self.is_multimodal_pruning_enabled = False

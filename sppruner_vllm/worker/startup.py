@@ -1,12 +1,10 @@
-"""Start-up: which options go with reduction, and the switch that makes vLLM's runners ask for positions."""
+"""Start-up: which options go with reduction, and what tells vLLM's runners that pictures are reduced."""
 
 from __future__ import annotations
 
 from vllm.config import VllmConfig
 from vllm.config.multimodal import MultiModalConfig
-from vllm.platforms import current_platform
 
-from sppruner_vllm import compat
 from sppruner_vllm.errors import UnsupportedSetup
 from sppruner_vllm.recipes import get_recipe, request_methods
 from sppruner_vllm.reduction import Need
@@ -16,7 +14,7 @@ from .taps import overheard
 
 
 class ReducingMultiModalConfig(MultiModalConfig):
-    """Opens the gate behind which runners ask the model for positions; videos keep their upstream layout."""
+    """Says that pictures are reduced, so that runners ask for positions; videos keep their upstream layout."""
 
     def is_multimodal_pruning_enabled(self) -> bool:
         return True
@@ -62,10 +60,3 @@ def _check_taps_hear(config: VllmConfig, needs: frozenset[Need]) -> None:
         raise UnsupportedSetup(f"{whose} and --mm-encoder-tp-mode data exclude each other: a rank sees only its images")
     if config.compilation_config.compile_mm_encoder:
         raise UnsupportedSetup(f"{whose} and compile_mm_encoder exclude each other: a compiled encoder fires no hook")
-
-
-def open_runner_gate(config: VllmConfig) -> None:
-    """Make this process's runner strip our columns and ask the model for positions; to be called before it is built."""
-    config.model_config.multimodal_config.__class__ = ReducingMultiModalConfig
-    if current_platform.is_cpu():
-        compat.open_cpu_runner_gate()

@@ -11,6 +11,7 @@ import pytest
 import sppruner_vllm
 from sppruner_vllm import compat
 from sppruner_vllm.errors import UnsupportedSetup
+from sppruner_vllm.families import ARCHITECTURES
 
 
 @pytest.mark.parametrize("version", ["0.32.0", "0.32.0+cpu", "0.32.1", "0.33.0", "0.33.2rc1", "0.33.1.dev3+gabc"])
@@ -29,7 +30,7 @@ def test_registering_twice_is_harmless() -> None:
 
     sppruner_vllm.register()
     sppruner_vllm.register()
-    assert set(compat.ARCHITECTURES) <= set(ModelRegistry.get_supported_archs())
+    assert set(ARCHITECTURES) <= set(ModelRegistry.get_supported_archs())
 
 
 def test_the_cpu_runner_still_needs_its_gate_opened() -> None:

@@ -17,7 +17,8 @@ from transformers import Qwen2TokenizerFast
 
 from sppruner_vllm.demo.tokenizer import build_tokenizer
 from sppruner_vllm.demo.world.questions import Asked
-from sppruner_vllm.worker.positions import MediaSpan, initial_positions
+from sppruner_vllm.family import MediaSpan
+from sppruner_vllm.worker.positions import initial_positions
 
 IGNORED: Final = -100
 _SYSTEM: Final = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"

@@ -1,0 +1,41 @@
+"""Makes vLLM build our model classes instead of its own; called in every process that vLLM starts."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from .compat import check_version, fit_response_queues
+from .families import ARCHITECTURES, PREPARED
+
+
+def register() -> None:
+    """Point vLLM's model registry at our classes, by name so that nothing heavy is imported yet.
+
+    Raises:
+        UnsupportedSetup: this vLLM version is not supported.
+    """
+    import vllm
+
+    check_version(vllm.__version__)
+    from vllm import ModelRegistry
+    from vllm.model_executor.models.config import MODELS_CONFIG_MAP
+
+    for architecture, module in ARCHITECTURES.items():
+        ModelRegistry.register_model(architecture, f"{module}:{architecture}")
+    for architecture in PREPARED:
+        MODELS_CONFIG_MAP[architecture] = _preparing(architecture)
+    fit_response_queues()
+
+
+def _preparing(architecture: str) -> Any:
+    """What vLLM asks about a configuration before it looks at it; our class is imported no earlier than that."""
+    from vllm.model_executor.models.config import VerifyAndUpdateConfig
+
+    class Prepared(VerifyAndUpdateConfig):  # type: ignore[misc]
+        @staticmethod
+        def verify_and_update_model_config(model_config: Any) -> None:
+            module = importlib.import_module(ARCHITECTURES[architecture])
+            getattr(module, architecture).prepare_config(model_config.hf_config)
+
+    return Prepared
