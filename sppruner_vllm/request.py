@@ -8,7 +8,9 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from .errors import InvalidField
 from .settings import Settings
@@ -17,9 +19,35 @@ KEEP_RATIO: Final = "keep_ratio"
 KEEP_TOKENS: Final = "keep_tokens"
 FOCUS_QUERY: Final = "focus_query"
 REDUCTION_METHOD: Final = "reduction_method"
-REQUEST_FIELDS: Final = (KEEP_RATIO, KEEP_TOKENS, FOCUS_QUERY, REDUCTION_METHOD)
 
 MAX_FOCUS_QUERY_CHARS: Final = 4096
+
+
+def _documented(**schema: object) -> Any:
+    return WithJsonSchema({"anyOf": [schema, {"type": "null"}]})
+
+
+class ReductionFields(BaseModel):
+    """What a request may say about its images; a field left out or null means the operator's default.
+
+    Any value is taken here: pydantic would turn "0.5" and true into numbers and answer in another shape.
+    """
+
+    keep_ratio: Annotated[Any, _documented(type="number", exclusiveMinimum=0, maximum=1)] = Field(
+        None, description="Fraction of each image's visual tokens to keep."
+    )
+    keep_tokens: Annotated[Any, _documented(type="integer", minimum=2)] = Field(
+        None, description="Visual tokens to keep per image. Not together with keep_ratio."
+    )
+    focus_query: Annotated[Any, _documented(type="string", maxLength=MAX_FOCUS_QUERY_CHARS)] = Field(
+        None, description="Text that steers which tokens are kept, in place of the text beside the image."
+    )
+    reduction_method: Annotated[Any, _documented(type="string")] = Field(
+        None, description="Selection method. Refused unless the operator allows it."
+    )
+
+
+REQUEST_FIELDS: Final = tuple(ReductionFields.model_fields)
 
 
 @dataclass(frozen=True, slots=True)
