@@ -11,9 +11,9 @@ from typing import Final
 
 _ONCE: Final = (
     ("sppruner_vllm/__init__.py", r'^__version__: Final = "(.+)"$'),
-    ("CHANGELOG.md", r"^## (\S+)"),
+    ("CHANGELOG.md", r"^## (\d\S*)"),
 )
-"""Files that state it in one line; of more lines, the first counts."""
+"""Files that state it in one line; of more lines, the first counts. What is unreleased has no version yet."""
 
 _ANYWHERE: Final = re.compile(
     r"""sppruner-vllm:(?P<image>\d[\w.]*)-[cg]pu            # the tag of an image
