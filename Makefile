@@ -17,6 +17,8 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 VENV := .venv/bin
 SOURCES := sppruner_vllm server deploy loadtest tests
+# Folders of tests without an engine. One thread each: they share the cores, and the first two mostly wait.
+QUICK := load programs plugin pure deploy
 TYPED := sppruner_vllm server deploy loadtest
 
 # Nothing here needs a network once the environment is made.
@@ -24,7 +26,7 @@ export HF_HUB_OFFLINE ?= $(if $(MODEL),,1)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo quick quick-pure quick-rest test lint style types imports format eval ablation train-demo bench-smoke bench-overhead loadtest loadtest-agree capacity image image-test release clean
+.PHONY: help setup serve demo quick test lint style types imports format eval ablation train-demo bench-smoke bench-overhead loadtest loadtest-agree capacity image image-test release clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -39,15 +41,11 @@ serve: setup ## Serve MODEL (default: the demo model) on 127.0.0.1:PORT; KEEP_RA
 demo: setup ## Ask about one photograph at three keep ratios and print what each cost
 	@$(VENV)/python -m sppruner_vllm.demo
 
-quick: setup ## Run every check and all tests that need no engine, side by side: under a minute on two cores
-	@$(MAKE) --no-print-directory --output-sync=target -j3 quick-rest quick-pure lint
+quick: setup ## Run every check and all tests that need no engine, side by side: under a minute on two idle cores
+	@$(MAKE) --no-print-directory --output-sync=target -j6 $(QUICK:%=quick-%) lint
 
-# One thread each: three programs share the cores already.
-quick-pure: setup
-	@OMP_NUM_THREADS=1 $(VENV)/python -m pytest -q tests/pure
-
-quick-rest: setup
-	@OMP_NUM_THREADS=1 $(VENV)/python -m pytest -q tests/plugin tests/programs tests/deploy
+quick-%: setup
+	@OMP_NUM_THREADS=1 $(VENV)/python -m pytest -q tests/$*
 
 test: $(if $(TESTS),setup,lint) ## Run every check and every test, or only TESTS: folders, files or FILE::TEST
 	$(VENV)/python -m pytest $(TESTS) $(ARGS)
