@@ -16,12 +16,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TESTS = (
     "tests/vllm_next/since_0_33.py",
-    "tests/unit/test_compat.py",
-    "tests/server/test_answers.py",
-    "tests/server/test_cli.py",
-    "tests/server/test_errors.py",
-    "tests/server/test_hooks.py",
-    "tests/server/test_routes.py",
+    "tests/plugin/test_answers.py",
+    "tests/plugin/test_cli.py",
+    "tests/plugin/test_compat.py",
+    "tests/plugin/test_errors.py",
+    "tests/plugin/test_hooks.py",
+    "tests/plugin/test_routes.py",
     "tests/server/test_http_accounting.py",
     "tests/engine/test_reference.py",
 )
