@@ -11,6 +11,7 @@ OUT ?=
 TESTS ?=
 TOOL ?=
 TARGET ?= cpu
+VLLM ?= $(shell sed -n 's/^VERSION: Final = "\(.*\)"/\1/p' deploy/vllm_next_env.py)
 BASE_IMAGE ?=
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -26,7 +27,7 @@ export HF_HUB_OFFLINE ?= $(if $(MODEL),,1)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo quick test lint style types imports format eval ablation train-demo bench-smoke bench-overhead loadtest loadtest-agree capacity image image-test release clean
+.PHONY: help setup serve demo quick test test-vllm lint style types imports format eval ablation train-demo bench-smoke bench-overhead loadtest loadtest-agree capacity image image-test release clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -49,6 +50,10 @@ quick-%: setup
 
 test: $(if $(TESTS),setup,lint) ## Run every check and every test, or only TESTS: folders, files or FILE::TEST
 	$(VENV)/python -m pytest $(TESTS) $(ARGS)
+
+test-vllm: setup ## Run all tests that touch vLLM on another release of it: VLLM (0.33.0); TESTS: only these; ARGS
+	$(VENV)/python deploy/vllm_next_env.py $(VLLM)
+	.cache/vllm-$(VLLM)/bin/python -m pytest $(or $(TESTS),tests/vllm_next/since_0_33.py tests/plugin tests/server tests/engine) $(ARGS)
 
 lint: style types imports ## Check style, types and import directions (as the pre-commit hooks do)
 

@@ -1,6 +1,6 @@
 """Everything of vLLM's that this server rebinds, on the objects of its own process and nowhere else.
 
-Each says what vLLM lacks and what would make it go. tests/server/test_hooks.py holds them against the real classes:
+Each says what vLLM lacks and what would make it go. tests/plugin/test_hooks.py holds them against the real classes:
 that what is rebound is there, that vLLM calls it as we take it to, and that it is still needed. What the plugin rebinds
 in every process stands in sppruner_vllm/compat.py.
 """

@@ -14,7 +14,7 @@ import sppruner_server
 import vllm
 from real_renderer import real_renderer
 from sppruner_server.hooks import install_gate, install_withdrawal
-from sppruner_server.record import RequestRecord, recording
+from sppruner_server.record import recording
 from sppruner_server.request import ChatRequest
 from vllm.entrypoints.anthropic.serving import AnthropicServingMessages
 from vllm.entrypoints.launchers import launcher
@@ -36,9 +36,16 @@ VLLM = Path(vllm.__file__).parent
 PICTURE = data_url(png(448, 448))
 
 
-@pytest.fixture
-def renderer(tiny_model: Path) -> Iterator[OnlineRenderer]:
-    """vLLM's OnlineRenderer with our hooks on it."""
+@pytest.fixture(scope="module")
+def stock(tiny_model: Path) -> Iterator[OnlineRenderer]:
+    """vLLM's OnlineRenderer without our hooks."""
+    online = real_renderer(tiny_model)
+    yield online
+    online.renderer.shutdown()
+
+
+@pytest.fixture(scope="module")
+def hooked(tiny_model: Path) -> Iterator[OnlineRenderer]:
     online = real_renderer(tiny_model)
     install_gate(online)
     install_withdrawal(online.renderer)
@@ -46,7 +53,14 @@ def renderer(tiny_model: Path) -> Iterator[OnlineRenderer]:
     online.renderer.shutdown()
 
 
-def render(online: OnlineRenderer, request: ChatCompletionRequest, record: RequestRecord | None = None) -> list:
+@pytest.fixture
+def renderer(hooked: OnlineRenderer) -> OnlineRenderer:
+    """vLLM's OnlineRenderer with our hooks on it, its sender cache empty."""
+    hooked.renderer.clear_mm_cache()
+    return hooked
+
+
+def render(online: OnlineRenderer, request: ChatCompletionRequest) -> list:
     """The engine inputs of a chat, as vLLM's chat route gets them."""
     return asyncio.run(online.render_chat(request))[1]
 
@@ -99,14 +113,10 @@ def test_a_real_renderer_keeps_foreign_kwargs_out(renderer: OnlineRenderer) -> N
         render(renderer, chat(PICTURE, keep_ratio=0.5, mm_processor_kwargs={"min_pixels": 28 * 28}))
 
 
-def test_without_the_gate_a_real_renderer_takes_no_field_of_ours(tiny_model: Path) -> None:
+def test_without_the_gate_a_real_renderer_takes_no_field_of_ours(stock: OnlineRenderer) -> None:
     """Once it does, the gate can go."""
-    online = real_renderer(tiny_model)
-    try:
-        with pytest.raises(VLLMValidationError):
-            render(online, chat(PICTURE, mm_processor_kwargs={"keep_ratio": 0.25}))
-    finally:
-        online.renderer.shutdown()
+    with pytest.raises(VLLMValidationError):
+        render(stock, chat(PICTURE, mm_processor_kwargs={"keep_ratio": 0.25}))
 
 
 def test_both_entrances_of_the_renderer_are_called_through_the_object_we_rebind() -> None:
@@ -141,13 +151,9 @@ def test_a_withdrawal_takes_an_image_out_of_the_real_sender_cache(renderer: Onli
     assert engine_input["mm_kwargs"]["image"][0] is not None, "the engine is sent the image again"
 
 
-def test_rendering_alone_still_makes_vllm_believe_that_the_engine_has_the_image(tiny_model: Path) -> None:
+def test_rendering_alone_still_makes_vllm_believe_that_the_engine_has_the_image(stock: OnlineRenderer) -> None:
     """Once it waits for the engine, or asks it, the withdrawal can go."""
-    online = real_renderer(tiny_model)
-    try:
-        first, second = (render(online, chat(PICTURE))[0]["mm_kwargs"]["image"][0] for _ in range(2))
-    finally:
-        online.renderer.shutdown()
+    first, second = (render(stock, chat(PICTURE))[0]["mm_kwargs"]["image"][0] for _ in range(2))
     assert first is not None
     assert second is None
 
@@ -201,7 +207,7 @@ DATA = {
     "response.body": "one answer",
     "response.body_iterator": "one answer",
 }
-"""Attributes that belong to one request or answer, and are meant to be written."""
+"""Attributes that are meant to be written, and whose they are."""
 
 
 def assigned(source: str) -> set[str]:
