@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +56,16 @@ def pinned(lock: str, package: str) -> str:
         if found and name == package:
             return version.strip()
     raise LookupError(f"{package} is not in the lock")
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Two set-ups at once: the second waits, then finds the first one's stamp."""
+    cache = ROOT / ".cache"
+    cache.mkdir(exist_ok=True)
+    with (cache / "setup.lock").open("w") as turnstile:
+        fcntl.flock(turnstile, fcntl.LOCK_EX)
+        yield
 
 
 def say(message: str) -> None:
@@ -124,10 +136,7 @@ def main() -> None:
     stamp = ENVIRONMENT / "sppruner-setup.sha256"
     if is_current(stamp, expected):
         return
-    cache = ROOT / ".cache"
-    cache.mkdir(exist_ok=True)
-    with (cache / "setup.lock").open("w") as turnstile:
-        fcntl.flock(turnstile, fcntl.LOCK_EX)  # two `make` at once: the second waits, then finds the stamp
+    with one_at_a_time():
         if is_current(stamp, expected):
             return
         make_environment(version)

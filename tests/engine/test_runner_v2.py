@@ -1,7 +1,7 @@
 """Runner V2's own pruner, driven on the CPU with our model's methods.
 
-The runner itself needs Triton. Its pruner class works on plain tensors, so it runs here for real; what it reads from
-the runner (rope state, encoder cache, batch) is stood in for by the fewest attributes.
+The runner itself needs Triton and is asked in tests/runner_v2. Its pruner class works on plain tensors, so it runs here
+for real; what it reads from the runner (rope state, encoder cache, batch) is stood in for by the fewest attributes.
 """
 
 from __future__ import annotations

@@ -1,0 +1,121 @@
+"""Starts one engine on the runner that the environment names, asks it its steps, and writes what it answered.
+
+`python ask.py MODEL ENGINE REPORT [FAULT]`: checkpoint folder, name of an engine of scenarios.py, file to write,
+name of a fault of faults.py. Started by runners.py.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from faults import FAULTS
+from outcomes import Answer, Outcome, Report
+from scenarios import ENGINES, Engine, Step
+
+USUAL: dict[str, Any] = {
+    "dtype": "float32",
+    "enforce_eager": True,
+    "block_size": 32,
+    "max_model_len": 2048,
+    "max_num_seqs": 8,
+    "logprobs_mode": "raw_logits",
+    "max_logprobs": -1,
+    "disable_log_stats": False,
+    "gpu_memory_utilization": 0.2,
+    "limit_mm_per_prompt": {"image": 2, "video": 0},
+    "seed": 0,
+}
+"""Of `LLM`: small blocks so that prompts hit the prefix cache, raw logits of the whole vocabulary, little memory."""
+
+
+def schedule_ahead() -> None:
+    """Leave asynchronous scheduling on, which `CpuPlatform` turns off (vLLM 0.32, platforms/cpu.py:331)."""
+    from vllm.platforms.cpu import CpuPlatform
+
+    upstream = CpuPlatform.check_and_update_config
+
+    def check(config: Any) -> None:
+        upstream(config)
+        if config.scheduler_config is not None:
+            config.scheduler_config.async_scheduling = True
+
+    CpuPlatform.check_and_update_config = staticmethod(check)
+
+
+def interpreted_kernels() -> set[str]:
+    """Names of the Triton kernels that this process interprets from now on; it fills as they run."""
+    from triton.runtime.interpreter import InterpretedFunction
+
+    names: set[str] = set()
+    upstream = InterpretedFunction.run
+
+    def run(kernel: Any, *args: Any, **kwargs: Any) -> Any:
+        names.add(kernel.fn.__name__)
+        return upstream(kernel, *args, **kwargs)
+
+    InterpretedFunction.run = run
+    return names
+
+
+def classes(worker: Any) -> dict[str, str]:
+    """The modules of the classes at work in a worker: the runner's, the model's, and V2's that places rows."""
+    runner = worker.model_runner
+    placer = getattr(getattr(runner, "model_state", None), "mm_pruner", None)
+    return {
+        name: type(part).__module__
+        for name, part in (("runner", runner), ("model", runner.get_model()), ("placer", placer))
+    }
+
+
+def preemptions(llm: Any) -> int:
+    """Since the engine started."""
+    (count,) = [metric.value for metric in llm.get_metrics() if metric.name == "vllm:num_preemptions"]
+    return int(count)
+
+
+def take(llm: Any, step: Step) -> Outcome:
+    """Put the step's requests to the engine as one batch."""
+    from vllm import SamplingParams
+
+    if not step.warm:
+        llm.reset_prefix_cache()
+    before = preemptions(llm)
+    sampling = SamplingParams(max_tokens=step.tokens, temperature=0, logprobs=-1, ignore_eos=True)
+    for request in step.requests:
+        llm.enqueue_chat(request.messages(), sampling, use_tqdm=False, mm_processor_kwargs=dict(request.fields))
+    answers = [answer(output) for output in llm.wait_for_completion(use_tqdm=False)]
+    scheduler = llm.llm_engine.vllm_config.scheduler_config
+    core = llm.llm_engine.engine_core.engine_core
+    return Outcome(answers, scheduler.max_num_batched_tokens, preemptions(llm) - before, core.batch_queue is not None)
+
+
+def answer(output: Any) -> Answer:
+    (completion,) = output.outputs
+    logits = [[step[token].logprob for token in sorted(step)] for step in completion.logprobs]
+    return Answer(list(completion.token_ids), list(output.prompt_token_ids), output.num_cached_tokens or 0, logits)
+
+
+def main(model: str, name: str, report: str, fault: str | None = None) -> None:
+    (engine,) = [engine for engine in ENGINES if engine.name == name]
+    second = os.environ["VLLM_USE_V2_MODEL_RUNNER"] == "1"
+    kernels = interpreted_kernels() if second else set()
+    if second and engine.asynchronous:
+        schedule_ahead()
+    llm = start(model, engine)
+    if fault is not None:
+        FAULTS[fault](llm)
+    outcomes = {step.name: take(llm, step) for step in engine.steps}
+    Report(llm.collective_rpc(classes)[0], sorted(kernels), outcomes).write(Path(report))
+
+
+def start(model: str, engine: Engine) -> Any:
+    from vllm import LLM
+
+    return LLM(model=model, **USUAL | dict(engine.options))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

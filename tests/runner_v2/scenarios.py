@@ -1,0 +1,171 @@
+"""What both model runners are asked: the one table.
+
+A model is asked on engines, an engine takes steps, a step is one batch of requests. A model is one line of MODELS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from PIL import Image
+
+from sppruner_vllm.demo import picture, places
+
+TOKENS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """text: after the pictures. pictures: names of PICTURES. fields: those of ours."""
+
+    text: str
+    pictures: tuple[str, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The conversation, OpenAI messages with PIL pictures."""
+        images = [{"type": "image_pil", "image_pil": PICTURES[name]()} for name in self.pictures]
+        return [{"role": "user", "content": [*images, {"type": "text", "text": self.text}]}]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Requests of one batch.
+
+    tokens: that each answer has. warm: prefix cache as the steps before left it, else empty.
+    shows: names of `outcomes.FACTS` without which the step would not test what its name says.
+    """
+
+    name: str
+    requests: tuple[Request, ...]
+    shows: tuple[str, ...] = ()
+    tokens: int = TOKENS
+    warm: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Engine:
+    """options: of `LLM`, over the usual ones. asynchronous: V2 schedules a step ahead, as a GPU does by default."""
+
+    name: str
+    options: Mapping[str, Any]
+    steps: tuple[Step, ...]
+    asynchronous: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """checkpoint: makes it in an empty folder, or names one that exists. engines: on which it is asked in full."""
+
+    name: str
+    checkpoint: Callable[[Path], Path]
+    engines: tuple[Engine, ...]
+
+
+def _scene() -> Image.Image:
+    return Image.open(picture.PICTURE).convert("RGB")
+
+
+def _half() -> Image.Image:
+    scene = _scene().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return scene.crop((0, 0, scene.width, scene.height // 2))
+
+
+PICTURES: Final = {"scene": _scene, "half": _half}
+"""The demo's picture, 256 visual tokens of the demo model, and the upper half of its mirror image, 128."""
+
+
+def ratio(value: float, **fields: Any) -> dict[str, Any]:
+    """Fields of a request with a keep ratio."""
+    return {"keep_ratio": value, **fields}
+
+
+SIGN: Final = picture.QUESTIONS[1][0]
+
+
+def about_scene(value: float, **fields: Any) -> Request:
+    return Request(SIGN, ("scene",), ratio(value, **fields))
+
+
+def about_both(value: float, text: str = "compare") -> Request:
+    return Request(text, ("scene", "half"), ratio(value))
+
+
+ONE_KEPT_WHOLE: Final = Request("compare", ("scene", "half"), {"keep_tokens": 128})
+MIXED: Final = (
+    about_scene(1),
+    about_scene(0.5),
+    about_scene(0.222),
+    Request("hello", fields=ratio(1)),
+    Request("compare", ("half", "scene"), ratio(0.1)),
+)
+
+SHORT: Final = Engine(
+    "short",
+    {"max_num_batched_tokens": 100, "max_num_seqs": 4},
+    (
+        Step("scene at 1", (about_scene(1),), ("a chunk ends inside a picture",)),
+        Step("scene at 0.222", (about_scene(0.222),), ("one chunk",)),
+        Step("two pictures", (about_both(0.5),), ("a chunk ends inside a picture",)),
+        Step("two pictures, one kept whole", (ONE_KEPT_WHOLE,), ("a chunk ends inside a picture",)),
+    ),
+)
+"""The fewest steps that notice each of `faults.FAULTS`: whole prompts, cut pictures, several pictures."""
+
+WHOLE: Final = Engine(
+    "whole prompts",
+    {},
+    (
+        *(Step(f"scene at {value}", (about_scene(value),), ("one chunk",)) for value in (1, 0.222, 0.06)),
+        Step("the same again", (about_scene(0.06),), ("a prefix is cached",), warm=True),
+        Step("two pictures", (about_both(0.222),), ("one chunk",)),
+        Step("two pictures again", (about_both(0.222),), ("a cached prefix ends inside picture 2",), warm=True),
+        Step("two pictures, one kept whole", (ONE_KEPT_WHOLE,), ("one chunk",)),
+        *(
+            Step(f"method {method}", (about_scene(0.3, reduction_method=method),))
+            for method in ("uniform", "hybrid", "downscale")
+        ),
+        Step("mixed batch", MIXED),
+    ),
+)
+CHUNKS: Final = Engine(
+    "chunks of 48",
+    {"max_num_batched_tokens": 48, "max_num_seqs": 4, "enable_prefix_caching": False},
+    (
+        *(Step(f"scene at {value}", (about_scene(value),), ("a chunk ends inside a picture",)) for value in (1, 0.222)),
+        Step("two pictures", (about_both(0.5),), ("a chunk ends inside a picture",)),
+        Step("two pictures, one kept whole", (ONE_KEPT_WHOLE,), ("a chunk ends inside a picture",)),
+        Step("mixed batch", MIXED, tokens=16),
+    ),
+)
+ASYNCHRONOUS: Final = Engine(
+    "asynchronous scheduling",
+    {"max_num_batched_tokens": 48, "max_num_seqs": 4},
+    (
+        *(Step(f"scene at {value}", (about_scene(value),), ("scheduled ahead",)) for value in (1, 0.222)),
+        Step("mixed batch", MIXED, ("scheduled ahead",), tokens=16),
+        Step("mixed batch again", MIXED, ("scheduled ahead", "a prefix is cached"), tokens=16, warm=True),
+    ),
+    asynchronous=True,
+)
+PREEMPTION: Final = Engine(
+    "preemption",
+    {"num_gpu_blocks_override": 16, "max_model_len": 480, "max_num_batched_tokens": 480},
+    (Step("mixed batch", MIXED[1:], ("a request was preempted",), tokens=96),),
+)
+TWO_RANKS: Final = Engine(
+    "two ranks",
+    {"tensor_parallel_size": 2},
+    (
+        Step("scene at 1", (about_scene(1),)),
+        Step("scene at 0.222", (about_scene(0.222),)),
+        Step("two pictures, one kept whole", (ONE_KEPT_WHOLE,)),
+    ),
+)
+ENGINES: Final = (SHORT, WHOLE, CHUNKS, ASYNCHRONOUS, PREEMPTION, TWO_RANKS)
+
+MODELS: Final = (Model("demo", lambda _: places.MODEL, ENGINES),)
+"""The first one is asked on SHORT in every run of the tests, all of them on their engines by `make test-v2`."""
