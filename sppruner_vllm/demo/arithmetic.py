@@ -15,10 +15,8 @@ def fast_dtype(device: str = "cpu") -> torch.dtype:
     Args:
         device: "cpu" or "cuda".
     """
-    if device == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = _cpu_multiplies_bfloat16()
+    on_gpu = device == "cuda"
+    native = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else _cpu_multiplies_bfloat16()
     return torch.bfloat16 if native else torch.float32
 
 

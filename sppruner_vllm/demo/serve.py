@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from sppruner_vllm.demo_model.flags import DEMO_ENVIRONMENT, DEMO_NAME, KV_SPACE, demo_arguments
+from sppruner_vllm.demo_model.picture import QUESTIONS, picture_url
+
 from . import places
-from .flags import DEMO_ENVIRONMENT, DEMO_NAME, KV_SPACE, demo_arguments
-from .picture import QUESTIONS, picture_url
 from .server_process import Server, ServerFailed, running_server, server_command, server_url
 
 EXAMPLE_RATIO: Final = 0.222

@@ -23,9 +23,9 @@ from sppruner_vllm.request import ReductionRequest
 from .asking import Answer, AskingFailed, Manner, Usable
 from .bare_model import BareModel, Prompt, Seen
 from .conditions import FULL, Condition
-from .dataset import Picture, Question
 from .merging import merged
 from .model_stamp import model_stamp
+from .questions import Picture, Question
 
 _PREPARED: Final = 256
 """Prompts made at once, so that those answered together have about the same length."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sppruner_vllm.demo import places
+from sppruner_vllm.demo_model import CHECKPOINT
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.request import validate_keep_ratio
 
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("reports", type=Path, nargs="*", help="result.json of a load test, or a folder of them, such as a sweep's")
     add("--assume", action="append", default=[], metavar="RATIO:USERS:TTFT_MS:TPOT_MS:TOKENS_PER_S")
-    add("--model", type=Path, default=places.MODEL, help="checkpoint folder; its JSON files are read, no weights")
+    add("--model", type=Path, default=CHECKPOINT, help="checkpoint folder; its JSON files are read, no weights")
     add("--ratios", type=_ratios, help="keep ratios, with commas between (default: those measured)")
     add("--users", type=float, help="concurrency of a replica (default: the most that kept the SLO)")
     replica = parser.add_argument_group("a replica")

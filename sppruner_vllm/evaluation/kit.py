@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from .asking import Asker, AskingFailed, Manner
 from .backends import backend
 from .conditions import Condition, conditions
-from .dataset import DatasetError, Question, load_dataset
+from .dataset import load_dataset
+from .questions import DatasetError, Question
 from .records import Header, Store
 from .report import ANSWERS, MARKDOWN, write_report
 from .runner import Run

@@ -15,7 +15,7 @@ from sppruner_vllm.evaluation.ablation import run, table
 from sppruner_vllm.evaluation.asking import AskingFailed, Manner
 from sppruner_vllm.evaluation.bare import BareAsker, Variant
 from sppruner_vllm.evaluation.conditions import FULL, Condition
-from sppruner_vllm.evaluation.dataset import Picture, Question
+from sppruner_vllm.evaluation.questions import Picture, Question
 from sppruner_vllm.reduction import FocusContextParams
 
 TOKENS = 4

@@ -13,8 +13,8 @@ from PIL import Image
 
 from sppruner_vllm.evaluation.asking import AskingFailed, Manner
 from sppruner_vllm.evaluation.conditions import FULL, Condition, conditions
-from sppruner_vllm.evaluation.dataset import Picture, Question
 from sppruner_vllm.evaluation.over_http import HttpAsker
+from sppruner_vllm.evaluation.questions import Picture, Question
 
 
 def png():

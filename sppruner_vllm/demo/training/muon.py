@@ -1,9 +1,10 @@
 """Muon, an optimiser for weight matrices, in the number type that the processor is made for.
 
 `torch.optim.Muon` always orthogonalises in bfloat16. Where the processor emulates that, it takes more time than forward
-and backward pass together. In bfloat16 both take the same steps, bit for bit (tests/unit/test_demo_optimiser.py).
-Method: K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024; scale of the update: J. Liu et
-al., "Muon is Scalable for LLM Training", 2025.
+and backward pass together. In bfloat16 both take the same steps, bit for bit (tests/pure/test_demo_optimiser.py).
+
+Method: K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024; the scale of the update:
+J. Liu et al., "Muon is Scalable for LLM Training", 2025.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Muon(torch.optim.Optimizer):
         self._dtype = dtype
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         """One update of every matrix that has a gradient.
 
         Raises:
