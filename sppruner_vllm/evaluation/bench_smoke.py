@@ -20,7 +20,8 @@ from rich.progress import track
 from rich.table import Table
 
 from sppruner_vllm.demo.arithmetic import fast_dtype
-from sppruner_vllm.demo.tiny_model import TinyModelSpec, build_tiny_model
+from sppruner_vllm.demo.tiny_model import build_tiny_model
+from sppruner_vllm.demo.tiny_spec import TinyModelSpec
 
 from .prefill import Bench, Prefill
 
