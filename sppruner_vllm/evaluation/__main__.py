@@ -1,4 +1,4 @@
-"""`python -m sppruner_vllm.evaluation`: run the proof kit, write its report again, or show what a selection kept."""
+"""`python -m sppruner_vllm.evaluation`: ask and report, write a report again, or show what a selection kept."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(extra)}")
     # Imported late: --help answers without loading torch.
     if options.command == "run":
-        from .kit import run
+        from .commands import run
 
         return run(options, extra)
     if options.command == "report":
-        from .kit import report
+        from .commands import report
 
         return report(options)
     from .explain import main as explain

@@ -21,11 +21,11 @@ from sppruner_vllm.demo_model import CHECKPOINT
 from sppruner_vllm.reduction import FocusContextParams
 
 from .asking import Manner
-from .bare import BareAsker, Variant
 from .bootstrap import Bootstrap, Interval, Scores
 from .conditions import DEFAULT_RATIOS, FULL, Condition
 from .dataset import DEMO, load_dataset
 from .demo_dataset import TUNING_SEED
+from .engineless import EnginelessAsker, Variant
 from .questions import DatasetError, Question
 from .scoring import score
 
@@ -61,7 +61,7 @@ VARIANTS: Final[Mapping[str, Variant]] = {
 
 
 def run(
-    asker: BareAsker,
+    asker: EnginelessAsker,
     questions: Sequence[Question],
     variants: Mapping[str, Variant],
     ratios: Sequence[float],
@@ -121,7 +121,7 @@ def main() -> None:
         questions = load_dataset(DEMO, options.limit, options.seed)
     except DatasetError as problem:
         sys.exit(f"{problem}")
-    asker = BareAsker(str(options.model), Manner(max_tokens=6))
+    asker = EnginelessAsker(str(options.model), Manner(max_tokens=6))
     found = run(asker, questions, VARIANTS, DEFAULT_RATIOS, options.resamples)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "ablation.md").write_text(table(found, DEFAULT_RATIOS) + "\n")

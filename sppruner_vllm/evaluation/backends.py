@@ -43,9 +43,9 @@ def backend(
             yield asker
         return
     if options.bare:
-        from .bare import BareAsker
+        from .engineless import EnginelessAsker
 
-        yield BareAsker(options.model or str(CHECKPOINT), manner)
+        yield EnginelessAsker(options.model or str(CHECKPOINT), manner)
         return
     lowest_ratio = min(lowest_ratio, Settings.model_fields["min_keep_ratio"].default)
     demo = options.model is None

@@ -1,4 +1,4 @@
-"""Questions about pictures: what the proof kit asks, and how it tells one question from another.
+"""Questions about pictures: what the evaluation asks, and how it tells one question from another.
 
 Where they come from is another module's business (dataset.py).
 """

@@ -16,9 +16,9 @@ from sppruner_vllm.demo.world.scene import render
 from sppruner_vllm.demo_model import CHECKPOINT
 from sppruner_vllm.demo_model.picture import PICTURE, QUESTIONS, SEED
 from sppruner_vllm.evaluation.asking import Manner
-from sppruner_vllm.evaluation.bare import BareAsker
 from sppruner_vllm.evaluation.conditions import FULL, Condition
 from sppruner_vllm.evaluation.demo_dataset import demo_questions
+from sppruner_vllm.evaluation.engineless import EnginelessAsker
 
 HELD_OUT_SEED = 1234
 SCENES = 29
@@ -78,8 +78,8 @@ def test_the_model_knows_its_world(questions, answers):
 
 
 @pytest.fixture(scope="module")
-def bare() -> BareAsker:
-    return BareAsker(str(CHECKPOINT), Manner(max_tokens=TOKENS))
+def bare() -> EnginelessAsker:
+    return EnginelessAsker(str(CHECKPOINT), Manner(max_tokens=TOKENS))
 
 
 @pytest.mark.parametrize("method", ["focus_context", "downscale", "hybrid", "coverage"])

@@ -1,4 +1,4 @@
-"""How the kit asks over HTTP, against a made-up server: what it sends, what it measures, what it says when refused."""
+"""How the evaluation asks over HTTP, against a made-up server: what goes out, what is measured, what a refusal says."""
 
 from __future__ import annotations
 

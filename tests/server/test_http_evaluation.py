@@ -1,4 +1,4 @@
-"""The proof kit against a real server."""
+"""The evaluation against a real server."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Prompt:
     visual: int
 
 
-class BareModel:
+class EnginelessModel:
     """The checkpoint, float32, on the CPU."""
 
     def __init__(self, model: str) -> None:
