@@ -18,8 +18,8 @@ from typing import Any, Final
 from rich.console import Console
 
 from .agreement import ABSOLUTE_MS, RELATIVE, Comparison, compare
+from .page import Page
 from .process import LoadFailed, run_locust
-from .report import Page
 from .tables import Table, number, percent
 from .target import NoServer, Target, machine, parse, serving
 

@@ -16,7 +16,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from .stream import Answer, ChatStream, error_message, failed
+from .stream import ChatStream, StreamedAnswer, error_message, failed
 
 PATH: Final = "/v1/chat/completions"
 _OK: Final = 200
@@ -42,7 +42,7 @@ class ChatClient:
             **({"Authorization": f"Bearer {key}"} if key else {}),
         }
 
-    def ask(self, body: Mapping[str, Any]) -> tuple[float, Answer]:
+    def ask(self, body: Mapping[str, Any]) -> tuple[float, StreamedAnswer]:
         """Send a request and read its answer to the end.
 
         Returns:

@@ -28,12 +28,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # Locust loads this file by 
 from loadtest.arrivals import poisson_times, run_open_loop
 from loadtest.client import ChatClient
 from loadtest.mix import show_ratio
-from loadtest.options import BadOption, Plan, add_arguments, make_plan
+from loadtest.options import BadOption, Job, add_arguments, make_job
 from loadtest.recorder import Recorder
 from loadtest.sample import Sample
 from loadtest.server_metrics import read_gauges
 from loadtest.shapes import SHAPES, users_at
-from loadtest.stream import Answer, failed
+from loadtest.stream import StreamedAnswer, failed
 from loadtest.workload import Session
 
 STOP_TIMEOUT: Final = 120
@@ -52,10 +52,10 @@ _run: Run
 class Run:
     """The state that users, shape and events of one Locust process share."""
 
-    def __init__(self, plan: Plan, environment: Environment) -> None:
-        self.plan = plan
+    def __init__(self, job: Job, environment: Environment) -> None:
+        self.job = job
         self.environment = environment
-        self.recorder = Recorder(plan)
+        self.recorder = Recorder(job)
         self.numbers = count()
         self.ready = False
         self.over = False
@@ -69,12 +69,12 @@ class Run:
         """
         host = self.environment.host or ""
         self.numbers, self.ready, self.over = count(), False, False
-        self.recorder.begin(self.plan.model or _first_model(host))
+        self.recorder.begin(self.job.model or _first_model(host))
         client = ChatClient(host)
-        for number in range(WARMUP_NUMBER, WARMUP_NUMBER + self.plan.warmup):
+        for number in range(WARMUP_NUMBER, WARMUP_NUMBER + self.job.warmup):
             self.play(client, self._session(number), keep=False)
         client.close()
-        if self.plan.poll_s:
+        if self.job.poll_s:
             self._poller = gevent.spawn(self._poll, f"{host.rstrip('/')}/metrics")
         self.ready = True
 
@@ -83,14 +83,14 @@ class Run:
         if self._poller is not None:
             self._poller.kill()
         result = self.recorder.finish()
-        _log.info("Reports of %d requests are in %s", result["num_prompts"], self.plan.out)
+        _log.info("Reports of %d requests are in %s", result["num_prompts"], self.job.out)
 
     def next_session(self) -> Session | None:
         """The next one in order, or None when the run has had all of them."""
         if self.over:
             return None
         number = next(self.numbers)
-        if self.plan.sessions is not None and number >= self.plan.sessions:
+        if self.job.sessions is not None and number >= self.job.sessions:
             self.over = True
             return None
         return self._session(number)
@@ -121,10 +121,10 @@ class Run:
         return runner is None or runner.state in _ENDING
 
     def _session(self, number: int) -> Session:
-        size = self.plan.workload.size
-        return self.plan.workload.session(number if size is None else number % WARMUP_NUMBER % size)
+        size = self.job.workload.size
+        return self.job.workload.session(number if size is None else number % WARMUP_NUMBER % size)
 
-    def _keep(self, session: Session, turn: int, sent_at: float, late_s: float, answer: Answer) -> None:
+    def _keep(self, session: Session, turn: int, sent_at: float, late_s: float, answer: StreamedAnswer) -> None:
         sample = Sample(session.number, turn, session.scenario, session.keep_ratio, sent_at, late_s, answer)
         self.recorder.samples.append(sample)
         self.environment.events.request.fire(
@@ -146,7 +146,7 @@ class Run:
                 else:
                     if page.is_success:
                         self.recorder.readings.append(read_gauges(page.text, time.perf_counter()))
-                gevent.sleep(self.plan.poll_s)
+                gevent.sleep(self.job.poll_s)
 
 
 class ClosedLoop(User):
@@ -157,7 +157,7 @@ class ClosedLoop(User):
 
     def wait_time(self) -> float:
         """Seconds between sessions."""
-        return _run.plan.think_s
+        return _run.job.think_s
 
     @task
     def play(self) -> None:
@@ -177,14 +177,14 @@ class OpenLoop(User):
 
     @task
     def start_all(self) -> None:
-        plan, client, sessions = _run.plan, ChatClient(self.host or ""), Group()
+        job, client, sessions = _run.job, ChatClient(self.host or ""), Group()
 
         def start(late_s: float) -> None:
             session = _run.next_session()
             if session is not None:
                 sessions.spawn(_run.play, client, session, late_s)
 
-        times = poisson_times(plan.rate or 1.0, plan.seed, plan.seconds, plan.sessions)
+        times = poisson_times(job.rate or 1.0, job.seed, job.seconds, job.sessions)
         try:
             _run.recorder.pace = run_open_loop(times, start, time.perf_counter, gevent.sleep, lambda: not _run.ending())
             sessions.join()
@@ -201,13 +201,13 @@ class Shape(LoadTestShape):
     use_common_options = True
 
     def tick(self) -> tuple[int, float, list[type[User]] | None] | None:
-        plan = _run.plan
+        job = _run.job
         if _run.over and self.runner is not None and self.runner.user_count == 0:
             return None
-        if plan.users is None:
+        if job.users is None:
             return 1, 1, [OpenLoop]
         elapsed = time.perf_counter() - self.start_time if _run.ready else 0.0
-        users = users_at(SHAPES[plan.shape](plan.users, plan.seconds or FOREVER), elapsed)
+        users = users_at(SHAPES[job.shape](job.users, job.seconds or FOREVER), elapsed)
         return None if users is None else (users, min(users, FASTEST_SPAWN), [ClosedLoop])
 
 
@@ -225,7 +225,7 @@ def _init(environment: Environment, **_: Any) -> None:
     if options is None or not environment.host:
         sys.exit("loadtest needs --host, the server's URL")
     try:
-        _run = Run(make_plan(options), environment)
+        _run = Run(make_job(options), environment)
     except BadOption as problem:
         sys.exit(f"loadtest: {problem}")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per reading of /metrics

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Job:
     """What a run does. Closed loop: `users` and `shape`; open loop: `rate`, and `users` is None."""
 
     workload: Workload
@@ -77,7 +77,7 @@ class Plan:
     options: dict[str, Any]
 
 
-def make_plan(options: argparse.Namespace) -> Plan:
+def make_job(options: argparse.Namespace) -> Job:
     """Check the options and prepare the work, pictures included.
 
     Raises:
@@ -91,7 +91,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
         raise BadOption(str(problem)) from problem
     open_loop = options.load_shape == POISSON
     sessions = options.sessions if workload.size is None else min(options.sessions or workload.size, workload.size)
-    return Plan(
+    return Job(
         workload=workload,
         shape=options.load_shape,
         users=None if open_loop else options.num_users or 1,

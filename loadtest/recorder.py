@@ -7,8 +7,8 @@ from typing import Any
 
 from .arrivals import Pace
 from .files import RESULT, save
-from .options import Plan
-from .report import write_reports
+from .options import Job
+from .page import write_reports
 from .sample import Sample
 from .server_metrics import Reading
 from .slo import TOO_MANY_ERRORS
@@ -20,8 +20,8 @@ _log = logging.getLogger(__name__)
 class Recorder:
     """Of one run at a time; `begin` starts over."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, job: Job) -> None:
+        self.job = job
         self.begin("")
 
     def begin(self, model: str) -> None:
@@ -38,13 +38,13 @@ class Recorder:
 
     def finish(self) -> dict[str, Any]:
         """Write result.json, report.html and report.md, and keep the exit status."""
-        plan = self.plan
-        setting = Setting(self.model, plan.shape, plan.users, plan.rate, plan.slo, plan.error_bound, plan.options)
+        job = self.job
+        setting = Setting(self.model, job.shape, job.users, job.rate, job.slo, job.error_bound, job.options)
         result = summarise(self.samples, setting, self.pace, self.readings)
         self.status = result[OURS]["exit_status"]
-        plan.out.mkdir(parents=True, exist_ok=True)
-        save(plan.out / RESULT, result)
-        write_reports(result, plan.out)
+        job.out.mkdir(parents=True, exist_ok=True)
+        save(job.out / RESULT, result)
+        write_reports(result, job.out)
         if self.pace is not None and not self.pace.kept:
             _log.warning(
                 "The load generator could not keep up: %d of %d arrivals were late, the worst by %.0f ms",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .stream import Answer
+from .stream import StreamedAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Sample:
     keep_ratio: float | None
     start_s: float
     late_s: float
-    answer: Answer
+    answer: StreamedAnswer
 
     @property
     def end_s(self) -> float:

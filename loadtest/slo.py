@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .stream import Answer
+from .stream import StreamedAnswer
 
 OK: Final = 0
 TOO_MANY_ERRORS: Final = 3
@@ -34,14 +34,14 @@ class Slo:
         named = {"ttft": self.ttft, "tpot": self.tpot, "e2el": self.e2el}
         return {name: limit for name, limit in named.items() if limit is not None}
 
-    def kept_by(self, answer: Answer) -> bool:
+    def kept_by(self, answer: StreamedAnswer) -> bool:
         """Whether a request was good; a failed one never is. For a single token tpot is 0, as in vLLM's bench."""
         if answer.error is not None or answer.ttft_s is None:
             return False
         seen = {"ttft": answer.ttft_s, "tpot": answer.tpot_s or 0.0, "e2el": answer.end_s}
         return all(seen[name] * 1000 <= limit for name, limit in self.limits.items())
 
-    def good_share(self, answers: Sequence[Answer]) -> float:
+    def good_share(self, answers: Sequence[StreamedAnswer]) -> float:
         """The part of the requests that kept every limit; 0 of none."""
         return sum(map(self.kept_by, answers)) / len(answers) if answers else 0.0
 
@@ -65,7 +65,7 @@ def parse_slo(text: str, share: float = 0.99) -> Slo:
     return Slo(**limits, share=share)
 
 
-def exit_status(answers: Sequence[Answer], slo: Slo | None, error_bound: float) -> int:
+def exit_status(answers: Sequence[StreamedAnswer], slo: Slo | None, error_bound: float) -> int:
     """The verdict on a run.
 
     Args:

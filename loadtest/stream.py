@@ -24,7 +24,7 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StreamedAnswer:
     """One answer as its client saw it. All times are seconds from sending the request.
 
     ttft_s: until the first chunk that can hold a token; None when there was none.
@@ -48,13 +48,13 @@ class Answer:
         return (self.end_s - self.ttft_s) / (self.usage.output_tokens - 1)
 
 
-def failed(error: str, after_s: float) -> Answer:
+def failed(error: str, after_s: float) -> StreamedAnswer:
     """An answer that never began."""
-    return Answer(None, after_s, (), Usage(0, 0), "", error)
+    return StreamedAnswer(None, after_s, (), Usage(0, 0), "", error)
 
 
 class ChatStream:
-    """Server-sent events in, one `Answer` out.
+    """Server-sent events in, one `StreamedAnswer` out.
 
     Bytes may be cut anywhere; comments (`: ping`) are skipped; the chunk that only names the role is no token.
     """
@@ -78,7 +78,7 @@ class ChatStream:
         for line in lines:
             self._line(line.removesuffix(b"\r").decode(errors="replace"), at - self._sent_at)
 
-    def answer(self, ended_at: float) -> Answer:
+    def answer(self, ended_at: float) -> StreamedAnswer:
         """What came of it; call it once the stream has ended.
 
         Args:
@@ -93,7 +93,7 @@ class ChatStream:
             error = "the stream had no token"
         end = ended_at - self._sent_at if self._end is None else self._end
         usage = self._usage or Usage(0, 0)
-        return Answer(self._ttft, end, tuple(self._gaps), usage, "".join(self._text), error)
+        return StreamedAnswer(self._ttft, end, tuple(self._gaps), usage, "".join(self._text), error)
 
     def _line(self, line: str, at: float) -> None:
         if line.startswith("data:"):

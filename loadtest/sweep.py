@@ -20,7 +20,7 @@ from .cells import Cell, Measured, grid, keep, kept
 from .mix import read_ratio, show_ratio
 from .process import LoadFailed, run_locust
 from .slo import Slo, parse_slo
-from .sweep_report import Sweep, write_sweep
+from .sweep_page import Sweep, write_sweep
 from .target import NoServer, Target, machine, parse, serving
 
 OUT: Final = Path(".cache/loadtest")

@@ -1,4 +1,8 @@
-"""The server a load goes to: one that runs already, or one started as `make serve` starts it and stopped at the end."""
+"""The server a load goes to: one that runs already, or one started as `make serve` starts it and stopped at the end.
+
+That start is the load test's only tie to the product, a command line and no import. How a child is started, waited for
+and stopped stands in demo/server_process.py too: the load test may not import it, nor is it installed with the plugin.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""The bundled demo: a tiny Qwen2.5-VL that knows one small world, a server around it, and a picture to ask about."""
+"""`make demo` and `make serve`, and how the demo model was made: its parts, the world it knows, its training.
+
+`world/` and `training/` are in a checkout only, not in the wheel.
+"""

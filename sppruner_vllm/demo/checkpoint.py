@@ -13,7 +13,7 @@ import torch
 from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2TokenizerFast
 
 from .chat_template import CHAT_TEMPLATE
-from .tiny_model import TinyModelSpec
+from .tiny_spec import TinyModelSpec
 from .tokenizer import build_tokenizer, word_ids
 from .weights import fill_with_random_weights
 

@@ -19,7 +19,7 @@ from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
 from prometheus_client.parser import text_string_to_metric_families
 
-from .picture import QUESTIONS, picture_url, picture_variant_url
+from sppruner_vllm.demo_model.picture import QUESTIONS, picture_url, picture_variant_url
 
 ANSWER_TOKENS: Final = 16
 PREFILL_FAMILY: Final = "vllm:request_prefill_kv_computed_tokens"

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from sppruner_vllm.demo_model.flags import DEMO_ENVIRONMENT, DEMO_NAME, KV_SPACE, demo_arguments
+from sppruner_vllm.demo_model.picture import QUESTIONS, picture_url
+
 from . import places
-from .flags import DEMO_ENVIRONMENT, DEMO_NAME, KV_SPACE, demo_arguments
-from .picture import QUESTIONS, picture_url
-from .server_process import Server, ServerFailed, running_server, server_command, server_url
+from .server_process import RunningServer, ServerFailed, running_server, server_command, server_url
 
 EXAMPLE_RATIO: Final = 0.222
 
@@ -45,7 +46,7 @@ def serve(model: str | None, port: int, keep_ratio: float | None, extra: Sequenc
         return 0
 
 
-def _print_example(server: Server, model: str | None) -> None:
+def _print_example(server: RunningServer, model: str | None) -> None:
     name = DEMO_NAME if model is None else model
     places.CACHE.mkdir(exist_ok=True)
     places.EXAMPLE_REQUEST.write_text(json.dumps(example_request(name)))

@@ -33,7 +33,7 @@ class ServerFailed(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class RunningServer:
     """A server that answers: its address and the process at its root."""
 
     url: str
@@ -65,7 +65,7 @@ def running_server(
     log: Path | None = None,
     on_wait: Callable[[float], None] = lambda seconds: None,
     limit: float = START_LIMIT,
-) -> Iterator[Server]:
+) -> Iterator[RunningServer]:
     """Start a server, wait until its /health answers, and stop it at the end of the block.
 
     Args:
@@ -87,7 +87,7 @@ def running_server(
         )
         try:
             _wait_until_ready(url, process, on_wait, limit)
-            yield Server(url, process)
+            yield RunningServer(url, process)
         finally:
             _stop(process)
 

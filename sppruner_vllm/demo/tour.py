@@ -6,12 +6,13 @@ from typing import Final
 
 from rich.console import Console
 
+from sppruner_vllm.demo_model.flags import DEMO_ENVIRONMENT, DEMO_NAME, demo_arguments
+from sppruner_vllm.demo_model.picture import QUESTIONS
+
 from . import places
-from .flags import DEMO_ENVIRONMENT, DEMO_NAME, demo_arguments
 from .measure import measure
-from .picture import QUESTIONS
-from .report import answers, notes, table
 from .server_process import ServerFailed, free_port, running_server, server_command, server_url
+from .tables import answers, notes, table
 
 RATIOS: Final = (1.0, 0.5, 0.222)
 REPEATS: Final = 5

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .world.vocabulary import COLOURS, COUNTS, PLURALS, SHAPES, SIGN_WORDS
+from .vocabulary import COLOURS, COUNTS, PLURALS, SHAPES, SIGN_WORDS
 
 LINE_STARTS: Final = (
     *("system", "user", "assistant", "You", "What", "Which", "Where", "How", "Describe", "The", "Is", "Do"),

@@ -1,1 +1,1 @@
-"""The proof kit: what a keep ratio costs and saves."""
+"""What a keep ratio costs and what it saves."""

@@ -1,4 +1,4 @@
-"""`python -m sppruner_vllm.evaluation`: run the proof kit, write its report again, or show what a selection kept."""
+"""`python -m sppruner_vllm.evaluation`: ask and report, write a report again, or show what a selection kept."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from sppruner_vllm.demo import places
+from sppruner_vllm.demo_model import CHECKPOINT
 
 from .arguments import count
 from .bootstrap import DEFAULT_RESAMPLES, FEWEST_RESAMPLES
@@ -31,11 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(extra)}")
     # Imported late: --help answers without loading torch.
     if options.command == "run":
-        from .kit import run
+        from .commands import run
 
         return run(options, extra)
     if options.command == "report":
-        from .kit import report
+        from .commands import report
 
         return report(options)
     from .explain import main as explain
@@ -84,7 +85,7 @@ def _add_report_options(command: argparse.ArgumentParser) -> None:
 def _add_explain(command: argparse.ArgumentParser) -> None:
     command.add_argument("image", type=Path)
     command.add_argument("question")
-    command.add_argument("--model", default=str(places.MODEL), help="folder or hub name (default: the demo model)")
+    command.add_argument("--model", default=str(CHECKPOINT), help="folder or hub name (default: the demo model)")
     command.add_argument("--keep-ratio", type=float, default=0.222, help="default: %(default)s")
     command.add_argument("--method", default="focus_context", help="default: %(default)s")
     command.add_argument("--panels", type=_names, default=(), help="image,kept,saliency,relevance (default: all)")

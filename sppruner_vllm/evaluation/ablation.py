@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +17,16 @@ import numpy as np
 from rich.progress import Progress
 
 from sppruner_vllm.demo import places
-from sppruner_vllm.demo.world.exam import TUNING_SEED
+from sppruner_vllm.demo_model import CHECKPOINT
 from sppruner_vllm.reduction import FocusContextParams
 
 from .asking import Manner
-from .bare import BareAsker, Variant
 from .bootstrap import Bootstrap, Interval, Scores
 from .conditions import DEFAULT_RATIOS, FULL, Condition
-from .dataset import DEMO, Question, load_dataset
+from .dataset import DEMO, load_dataset
+from .demo_dataset import TUNING_SEED
+from .engineless import EnginelessAsker, Variant
+from .questions import DatasetError, Question
 from .scoring import score
 
 SHIPPED: Final = "as shipped"
@@ -58,7 +61,7 @@ VARIANTS: Final[Mapping[str, Variant]] = {
 
 
 def run(
-    asker: BareAsker,
+    asker: EnginelessAsker,
     questions: Sequence[Question],
     variants: Mapping[str, Variant],
     ratios: Sequence[float],
@@ -108,14 +111,17 @@ def _cell(relative: Interval, difference: Interval, *, first: bool) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sppruner_vllm.evaluation.ablation", description=__doc__)
-    parser.add_argument("--model", type=Path, default=places.MODEL, help="default: %(default)s")
+    parser.add_argument("--model", type=Path, default=CHECKPOINT, help="default: %(default)s")
     parser.add_argument("--limit", type=int, default=1050, help="questions; default: %(default)s")
     parser.add_argument("--seed", type=int, default=TUNING_SEED, help="of the exam; default: the one used for tuning")
     parser.add_argument("--resamples", type=int, default=2000, help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=places.CACHE / "ablation", help="folder; default: %(default)s")
     options = parser.parse_args()
-    questions = load_dataset(DEMO, options.limit, options.seed)
-    asker = BareAsker(str(options.model), Manner(max_tokens=6))
+    try:
+        questions = load_dataset(DEMO, options.limit, options.seed)
+    except DatasetError as problem:
+        sys.exit(f"{problem}")
+    asker = EnginelessAsker(str(options.model), Manner(max_tokens=6))
     found = run(asker, questions, VARIANTS, DEFAULT_RATIOS, options.resamples)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "ablation.md").write_text(table(found, DEFAULT_RATIOS) + "\n")

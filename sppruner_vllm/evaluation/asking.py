@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from sppruner_vllm.request import FOCUS_QUERY, KEEP_RATIO, REDUCTION_METHOD
 
 from .conditions import FULL, Condition
-from .dataset import Question
+from .questions import Question
 
 
 class AskingFailed(RuntimeError):

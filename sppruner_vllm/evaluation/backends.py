@@ -11,9 +11,9 @@ from typing import Final
 
 from rich.console import Console
 
-from sppruner_vllm.demo import places
-from sppruner_vllm.demo.flags import DEMO_ENVIRONMENT, KV_SPACE, demo_arguments
 from sppruner_vllm.demo.server_process import ServerFailed, free_port, running_server, server_command, server_url
+from sppruner_vllm.demo_model import CHECKPOINT
+from sppruner_vllm.demo_model.flags import DEMO_ENVIRONMENT, KV_SPACE, demo_arguments
 from sppruner_vllm.settings import Settings
 
 from .asking import Asker, AskingFailed, Manner
@@ -43,9 +43,9 @@ def backend(
             yield asker
         return
     if options.bare:
-        from .bare import BareAsker
+        from .engineless import EnginelessAsker
 
-        yield BareAsker(options.model or str(places.MODEL), manner)
+        yield EnginelessAsker(options.model or str(CHECKPOINT), manner)
         return
     lowest_ratio = min(lowest_ratio, Settings.model_fields["min_keep_ratio"].default)
     demo = options.model is None

@@ -14,11 +14,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from sppruner_vllm.demo.tiny_model import TinyModelSpec, build_tiny_model
+from sppruner_vllm.demo.arithmetic import fast_dtype
+from sppruner_vllm.demo.tiny_model import build_tiny_model
+from sppruner_vllm.demo.tiny_spec import TinyModelSpec
 
 from .prefill import Bench, Prefill
 
@@ -63,11 +66,12 @@ def main() -> None:
     parser.add_argument("--keep-ratio", type=float, default=0.222)
     parser.add_argument("--pixels", type=int, default=1008, help="side of the square picture; 1008 is 1296 tokens")
     parser.add_argument("--pairs", type=int, default=7, help="counted pairs of runs, after one that is not counted")
-    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--dtype", help="default: bfloat16 where this machine has units for it, else float32")
     parser.add_argument("--out", type=Path, default=Path(".cache/bench-smoke.json"), help="every run, as JSON")
     options = parser.parse_args()
 
-    bench = Bench(build_tiny_model(options.model, SPEC), options.pixels, options.dtype)
+    dtype = options.dtype or str(fast_dtype("cuda" if torch.cuda.is_available() else "cpu")).removeprefix("torch.")
+    bench = Bench(build_tiny_model(options.model, SPEC), options.pixels, dtype)
     full, reduced = [], []
     for _ in track(range(options.pairs + 1), description="Prefill pairs", console=Console(stderr=True)):
         full.append(bench.prefill(1.0))
@@ -78,9 +82,9 @@ def main() -> None:
     found = ratios(full, reduced, retained / original)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     runs = {"full": [asdict(run) for run in full], "reduced": [asdict(run) for run in reduced]}
-    facts = {"machine": platform.machine(), "original": original, "retained": retained, "dtype": options.dtype}
+    facts = {"machine": platform.machine(), "original": original, "retained": retained, "dtype": dtype}
     options.out.write_text(json.dumps({**facts, "ratios": found, "runs": runs}, indent=2))
-    _report(full, reduced, found, f"{original} → {retained} visual tokens, {options.pairs} pairs, {options.dtype}")
+    _report(full, reduced, found, f"{original} → {retained} visual tokens, {options.pairs} pairs, {dtype}")
 
 
 def _report(full: Sequence[Prefill], reduced: Sequence[Prefill], found: dict[str, list[float]], title: str) -> None:

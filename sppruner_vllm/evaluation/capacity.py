@@ -15,40 +15,40 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sppruner_vllm.demo import places
+from sppruner_vllm.demo_model import CHECKPOINT
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.request import validate_keep_ratio
 
 from .arguments import count
 from .capacity_fleet import Layout, Traffic
 from .capacity_memory import DTYPE_BYTES, pool, read_kv_shape
-from .capacity_plan import Plan, Question, make_plan
 from .capacity_rate import Measurement
-from .capacity_report import read_reports
+from .capacity_results import read_results
+from .capacity_sizing import Question, Sizing, make_sizing
 from .capacity_tokens import Request, read_patches, visual_tokens
 from .capacity_view import document, facts, markdown, table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the plan. Returns the exit status: 1 when a file or a figure cannot be used."""
+    """Print the sizing. Returns the exit status: 1 when a file or a figure cannot be used."""
     options = _parser().parse_args(arguments)
     try:
-        plan = _plan(options)
+        sizing = _sizing(options)
         if options.json:
-            options.json.write_text(json.dumps(document(plan), indent=2) + "\n")
+            options.json.write_text(json.dumps(document(sizing), indent=2) + "\n")
         if options.plot:
             from .capacity_plot import draw  # imported late: only plots need matplotlib
 
-            draw(plan).savefig(options.plot, dpi=150)
+            draw(sizing).savefig(options.plot, dpi=150)
     except (ValueError, OSError, InvalidField) as problem:
         Console(stderr=True).print(str(problem), style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
-    _show(plan, options.markdown)
+    _show(sizing, options.markdown)
     return 0
 
 
-def _plan(options: argparse.Namespace) -> Plan:
-    reports = [one for path in options.reports for one in read_reports(path)]
+def _sizing(options: argparse.Namespace) -> Sizing:
+    reports = [one for path in options.reports for one in read_results(path)]
     request = _request(options, reports)
     assumed = [_assumed(text, request) for text in options.assume]
     if both := {one.keep_ratio for one in reports} & {one.keep_ratio for one in assumed}:
@@ -65,7 +65,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         ratios=ratios,
         users=options.users,
     )
-    return make_plan(question, measured)
+    return make_sizing(question, measured)
 
 
 def _request(options: argparse.Namespace, reports: Sequence[Measurement]) -> Request:
@@ -97,15 +97,15 @@ def _assumed(text: str, request: Request) -> Measurement:
     return Measurement(keep_ratio, users, ttft_ms / 1000, tpot_ms / 1000, rate, request, basis="assumed")
 
 
-def _show(plan: Plan, as_markdown: bool) -> None:
+def _show(sizing: Sizing, as_markdown: bool) -> None:
     if as_markdown:
-        sys.stdout.write(markdown(plan))
+        sys.stdout.write(markdown(sizing))
         return
     console = Console()
-    for fact in facts(plan):
+    for fact in facts(sizing):
         console.print(fact, highlight=False)
-    console.print(table(plan))
-    for warning in plan.warnings:
+    console.print(table(sizing))
+    for warning in sizing.warnings:
         console.print(warning, style="yellow", highlight=False, markup=False)
 
 
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("reports", type=Path, nargs="*", help="result.json of a load test, or a folder of them, such as a sweep's")
     add("--assume", action="append", default=[], metavar="RATIO:USERS:TTFT_MS:TPOT_MS:TOKENS_PER_S")
-    add("--model", type=Path, default=places.MODEL, help="checkpoint folder; its JSON files are read, no weights")
+    add("--model", type=Path, default=CHECKPOINT, help="checkpoint folder; its JSON files are read, no weights")
     add("--ratios", type=_ratios, help="keep ratios, with commas between (default: those measured)")
     add("--users", type=float, help="concurrency of a replica (default: the most that kept the SLO)")
     replica = parser.add_argument_group("a replica")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from .capacity_plan import Plan, Row
-from .curves import BLUE, ORANGE, tidy
+from .accuracy_curves import BLUE, ORANGE, tidy
+from .capacity_sizing import Row, Sizing
 
 
-def draw(plan: Plan) -> Figure:
+def draw(sizing: Sizing) -> Figure:
     """Three panels of bars; what was not measured is hatched, what is not known is left empty."""
     figure = Figure(figsize=(11, 3.8), layout="constrained")
     panels = figure.subplots(1, 3)
     titles = ("Requests that fit the KV cache", "Requests per second of a replica", "GPUs for the traffic")
-    names = [f"{row.keep_ratio:g}" for row in plan.rows]
+    names = [f"{row.keep_ratio:g}" for row in sizing.rows]
     for index, (axes, title) in enumerate(zip(panels, titles, strict=True)):
-        for name, row in zip(names, plan.rows, strict=True):
+        for name, row in zip(names, sizing.rows, strict=True):
             value = _values(row)[index]
             measured = index == 0 or (row.rate is not None and row.rate.basis == "measured")
             look = {} if measured else {"hatch": "//", "alpha": 0.6}
@@ -25,7 +25,7 @@ def draw(plan: Plan) -> Figure:
         axes.set_xlabel("keep ratio")
         axes.margins(y=0.12)
         tidy(axes)
-    figure.suptitle(f"{plan.question.traffic.peak:g} requests/s. Hatched: not measured as used", fontsize="medium")
+    figure.suptitle(f"{sizing.question.traffic.peak:g} requests/s. Hatched: not measured as used", fontsize="medium")
     return figure
 
 

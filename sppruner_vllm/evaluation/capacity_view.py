@@ -1,4 +1,4 @@
-"""Capacity, view: a plan as a table for the terminal, as Markdown and as JSON."""
+"""Capacity, view: a sizing as a table for the terminal, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from .capacity_memory import usage
-from .capacity_plan import Plan, Row
+from .capacity_sizing import Row, Sizing
 from .markdown import markdown_table
 
 _NONE: Final = "—"
 
 
-def figures(row: Row, plan: Plan) -> dict[str, str]:
+def figures(row: Row, sizing: Sizing) -> dict[str, str]:
     """A row's texts under their names."""
     shown = {
         "visual tokens": f"{row.kept:,}",
@@ -26,7 +26,7 @@ def figures(row: Row, plan: Plan) -> dict[str, str]:
     rate, fleet = row.rate, row.fleet
     if rate is None or fleet is None:
         return shown
-    in_use = rate.users * usage(1, row.prompt, plan.question.request.output, plan.question.pool)
+    in_use = rate.users * usage(1, row.prompt, sizing.question.request.output, sizing.question.pool)
     return shown | {
         "users of a replica": f"{rate.users:g}",
         "KV cache in use, %, at most": f"{100 * in_use:.2f}",
@@ -39,17 +39,17 @@ def figures(row: Row, plan: Plan) -> dict[str, str]:
     }
 
 
-def lines(plan: Plan) -> list[tuple[str, ...]]:
+def lines(sizing: Sizing) -> list[tuple[str, ...]]:
     """A table with a column per keep ratio; the first line is its head."""
-    columns = [figures(row, plan) for row in plan.rows]
+    columns = [figures(row, sizing) for row in sizing.rows]
     names = max(columns, key=len)
-    head = ("keep ratio", *(f"{row.keep_ratio:g}" for row in plan.rows))
+    head = ("keep ratio", *(f"{row.keep_ratio:g}" for row in sizing.rows))
     return [head, *((name, *(column.get(name, _NONE) for column in columns)) for name in names)]
 
 
-def facts(plan: Plan) -> tuple[str, ...]:
+def facts(sizing: Sizing) -> tuple[str, ...]:
     """What all rows share, in sentences."""
-    question = plan.question
+    question = sizing.question
     request, pool, traffic, layout = question.request, question.pool, question.traffic, question.layout
     several = len(request.visual) > 1
     images = f"{request.original:,} visual tokens" + (f" of {len(request.visual)} images" if several else "")
@@ -65,18 +65,18 @@ def facts(plan: Plan) -> tuple[str, ...]:
     )
 
 
-def markdown(plan: Plan) -> str:
+def markdown(sizing: Sizing) -> str:
     """Facts, table and warnings."""
-    head, *body = lines(plan)
-    parts = ["\n".join(f"- {fact}" for fact in facts(plan)), markdown_table(head, body)]
-    if plan.warnings:
-        parts.append("\n".join(f"- {warning}" for warning in plan.warnings))
+    head, *body = lines(sizing)
+    parts = ["\n".join(f"- {fact}" for fact in facts(sizing)), markdown_table(head, body)]
+    if sizing.warnings:
+        parts.append("\n".join(f"- {warning}" for warning in sizing.warnings))
     return "\n\n".join(parts) + "\n"
 
 
-def table(plan: Plan) -> Table:
+def table(sizing: Sizing) -> Table:
     """For the terminal."""
-    head, *body = lines(plan)
+    head, *body = lines(sizing)
     view = Table(box=SIMPLE_HEAD)
     view.add_column(head[0], no_wrap=True)
     for name in head[1:]:
@@ -86,6 +86,6 @@ def table(plan: Plan) -> Table:
     return view
 
 
-def document(plan: Plan) -> dict[str, Any]:
+def document(sizing: Sizing) -> dict[str, Any]:
     """All figures, ready for JSON, under the names of the dataclasses."""
-    return {**asdict(plan), "monthly": plan.question.traffic.monthly}
+    return {**asdict(sizing), "monthly": sizing.question.traffic.monthly}

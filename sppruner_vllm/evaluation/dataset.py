@@ -1,80 +1,17 @@
-"""Questions about pictures: what the proof kit asks, and how it tells one question from another.
-
-Where they come from is another module's business: a user's JSONL (jsonl.py) or the demo's world (demo_dataset.py).
-"""
+"""A dataset by its name: a user's JSONL file, or the questions about the demo's world."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from .scoring import EXACT, Metric
+from .demo_dataset import USUAL_COUNT, demo_questions
+from .jsonl import read_jsonl
+from .questions import DatasetError, Question
 
 DEMO: Final = "demo"
-
-
-class DatasetError(ValueError):
-    """The questions cannot be used; the message says which and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture that is read when it is needed.
-
-    name: for people. read: returns the bytes of an image file, the same on every call.
-    """
-
-    name: str
-    read: Callable[[], bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One question and its right answers.
-
-    id: unique within the dataset. images: at least one, in the order they are sent. text: the question.
-    answers: at least one, any of which is right. metric: how an answer is judged.
-    family: kind of question, for the breakdown. group: questions of one group are resampled together, because they
-        share a picture; None groups by the pictures themselves.
-    """
-
-    id: str
-    images: tuple[Picture, ...]
-    text: str
-    answers: tuple[str, ...]
-    metric: Metric = EXACT
-    family: str = "all"
-    group: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """content: digest of everything that decides a question's score. group: its resampling group."""
-
-    content: str
-    group: str
-
-
-def identify(question: Question) -> Identity:
-    """Digest of a question and its pictures; reads them.
-
-    Raises:
-        DatasetError: a picture cannot be read.
-    """
-    pictures = hashlib.sha256()
-    for picture in question.images:
-        try:
-            pictures.update(hashlib.sha256(picture.read()).digest())
-        except (OSError, ValueError) as error:
-            raise DatasetError(f"question {question.id}: cannot read {picture.name}: {error}") from error
-    shown = pictures.hexdigest()[:16]
-    asked = json.dumps([shown, question.text, question.answers, asdict(question.metric)])
-    return Identity(hashlib.sha256(asked.encode()).hexdigest()[:16], question.group or shown)
 
 
 def load_dataset(name: str, limit: int | None, seed: int) -> list[Question]:
@@ -89,12 +26,8 @@ def load_dataset(name: str, limit: int | None, seed: int) -> list[Question]:
         DatasetError: there is none, or an entry makes no sense.
     """
     if name == DEMO:
-        from .demo_dataset import USUAL_COUNT, demo_questions
-
         questions = list(islice(demo_questions(limit or USUAL_COUNT, seed), limit))
     else:
-        from .jsonl import read_jsonl
-
         questions = read_jsonl(Path(name))[:limit]
     _check(questions, name)
     return questions

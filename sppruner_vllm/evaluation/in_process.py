@@ -14,8 +14,8 @@ from sppruner_vllm.recipes import request_methods
 
 from .asking import Answer, AskingFailed, Manner, Usable
 from .conditions import FULL, Condition
-from .dataset import Question
 from .model_stamp import model_stamp
+from .questions import Question
 
 
 class InProcessAsker:

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from .dataset import DatasetError, Picture, Question
 from .pictures import picture_from
+from .questions import DatasetError, Picture, Question
 from .scoring import METRICS, Metric, MetricName, parse_tolerance
 
 

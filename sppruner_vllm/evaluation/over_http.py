@@ -22,9 +22,9 @@ from sppruner_vllm.request import REDUCTION_METHOD
 
 from .asking import Answer, AskingFailed, Manner, Usable
 from .conditions import FULL, Condition
-from .dataset import Question
 from .model_stamp import model_stamp
 from .pictures import media_type
+from .questions import Question
 
 _TIMEOUT: Final = 600.0
 

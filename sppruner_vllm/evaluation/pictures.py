@@ -13,7 +13,7 @@ from typing import Final
 import httpx
 from PIL import Image, UnidentifiedImageError
 
-from .dataset import Picture
+from .questions import Picture
 
 _SHORTEST_BASE64: Final = 64
 """Characters; no picture is smaller, and a mistyped path is not taken for one."""

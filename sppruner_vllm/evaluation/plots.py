@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure
 
+from .accuracy_curves import accuracy, columns, small_multiples, style, tidy
 from .conditions import FULL
-from .curves import accuracy, columns, small_multiples, style, tidy
 from .summary import Row, Summary
 
 _DPI: Final = 150

@@ -35,7 +35,7 @@ class Prefill:
 class Bench:
     """An engine on `model` that prefills one fresh picture at a time."""
 
-    def __init__(self, model: Path, pixels: int, dtype: str = "bfloat16", **engine_options: Any) -> None:
+    def __init__(self, model: Path, pixels: int, dtype: str, **engine_options: Any) -> None:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         # The CPU build would otherwise take nearly all memory.
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")

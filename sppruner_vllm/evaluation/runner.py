@@ -17,7 +17,7 @@ from sppruner_vllm.planning.plan import ALGORITHM_VERSION
 
 from .asking import Answer, Asker, Manner
 from .conditions import Condition
-from .dataset import Identity, Question, identify
+from .questions import Identity, Question, identify
 from .records import Block, Header, Record, Store, run_key
 from .scoring import score
 

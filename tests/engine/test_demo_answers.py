@@ -10,15 +10,15 @@ from PIL import Image, ImageChops
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from engines import start_engine
-from sppruner_vllm.demo import places
-from sppruner_vllm.demo.picture import PICTURE, QUESTIONS, SEED
 from sppruner_vllm.demo.world.exam import SIZE, exam
 from sppruner_vllm.demo.world.layout import draw_layout
 from sppruner_vllm.demo.world.scene import render
+from sppruner_vllm.demo_model import CHECKPOINT
+from sppruner_vllm.demo_model.picture import PICTURE, QUESTIONS, SEED
 from sppruner_vllm.evaluation.asking import Manner
-from sppruner_vllm.evaluation.bare import BareAsker
 from sppruner_vllm.evaluation.conditions import FULL, Condition
 from sppruner_vllm.evaluation.demo_dataset import demo_questions
+from sppruner_vllm.evaluation.engineless import EnginelessAsker
 
 HELD_OUT_SEED = 1234
 SCENES = 29
@@ -29,7 +29,7 @@ TOKENS = 5
 
 @pytest.fixture(scope="module")
 def demo_llm() -> Any:
-    return start_engine(places.MODEL)
+    return start_engine(CHECKPOINT)
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def answers(demo_llm, questions) -> list[str]:
 
 @torch.inference_mode()
 def test_200_answers_equal_those_of_transformers(questions, answers):
-    processor = AutoProcessor.from_pretrained(places.MODEL)
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(places.MODEL, dtype=torch.float32).eval()
+    processor = AutoProcessor.from_pretrained(CHECKPOINT)
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(CHECKPOINT, dtype=torch.float32).eval()
     theirs = []
     for question in questions:
         pictures = question.pictures()
@@ -78,8 +78,8 @@ def test_the_model_knows_its_world(questions, answers):
 
 
 @pytest.fixture(scope="module")
-def bare() -> BareAsker:
-    return BareAsker(str(places.MODEL), Manner(max_tokens=TOKENS))
+def bare() -> EnginelessAsker:
+    return EnginelessAsker(str(CHECKPOINT), Manner(max_tokens=TOKENS))
 
 
 @pytest.mark.parametrize("method", ["focus_context", "downscale", "hybrid", "coverage"])

@@ -16,10 +16,10 @@ import pytest
 
 from engines import start_engine
 from serving import chat_body, data_url, eventually, metric, serving
-from sppruner_vllm.demo import places
 from sppruner_vllm.demo.world.exam import SIZE
-from sppruner_vllm.evaluation.dataset import Question
+from sppruner_vllm.demo_model import CHECKPOINT
 from sppruner_vllm.evaluation.demo_dataset import demo_questions
+from sppruner_vllm.evaluation.questions import Question
 
 CHAT = "/v1/chat/completions"
 HELD_OUT_SEED = 1234
@@ -71,7 +71,7 @@ def alone(bodies) -> list[Said]:
     """What one engine in one process answers."""
     from vllm import SamplingParams
 
-    llm = start_engine(places.MODEL, logprobs_mode="raw_logprobs")
+    llm = start_engine(CHECKPOINT, logprobs_mode="raw_logprobs")
     sampling = SamplingParams(max_tokens=6, temperature=0, logprobs=0)
     for body in bodies:
         kwargs = {"keep_ratio": body["keep_ratio"]}
@@ -93,7 +93,7 @@ def parallel(request: pytest.FixtureRequest) -> ParallelServer:
 def http(parallel: ParallelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     log = tmp_path_factory.mktemp("parallel") / "server.log"
     with (
-        serving(places.MODEL, log, *parallel.flags, env=parallel.env) as running,
+        serving(CHECKPOINT, log, *parallel.flags, env=parallel.env) as running,
         httpx.Client(base_url=running.url, timeout=120) as client,
     ):
         yield client

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from serving import eventually
-from sppruner_vllm.demo.server_process import Server, free_port, running_server, server_url
+from sppruner_vllm.demo.server_process import RunningServer, free_port, running_server, server_url
 
 IMAGE = os.environ.get("SPPRUNER_TEST_IMAGE", "")
 TOOL = os.environ.get("SPPRUNER_TEST_TOOL", "docker")
@@ -62,7 +62,7 @@ class Container:
 class Process:
     """The image's entry point without the image."""
 
-    def __init__(self, server: Server, log: Path) -> None:
+    def __init__(self, server: RunningServer, log: Path) -> None:
         self.url = server.url
         self._process = server.process
         self._log = log

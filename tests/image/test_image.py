@@ -15,8 +15,8 @@ import pytest
 from endpoint import IMAGE, Container, started
 
 from serving import eventually, metric
-from sppruner_vllm.demo.flags import DEMO_NAME
-from sppruner_vllm.demo.picture import QUESTIONS, picture_url, picture_variant_url
+from sppruner_vllm.demo_model.flags import DEMO_NAME
+from sppruner_vllm.demo_model.picture import QUESTIONS, picture_url, picture_variant_url
 
 of_an_image = pytest.mark.skipif(not IMAGE, reason="asks about an image; `make image-test` builds one")
 USERS = 8

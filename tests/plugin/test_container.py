@@ -7,7 +7,7 @@ from sppruner_server.cli import add_flags
 from sppruner_server.container import DRAIN_SECONDS, command_line, environment, names_a_model
 
 from sppruner_vllm.compat import QUEUE_CHUNK, serve_parser
-from sppruner_vllm.demo.flags import DEMO_NAME, KV_SPACE
+from sppruner_vllm.demo_model.flags import DEMO_NAME, KV_SPACE
 
 ROOMY = 2**34
 DOCKERS_OWN = 64 * 2**20

@@ -13,9 +13,9 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from sppruner_vllm.evaluation.ablation import run, table
 from sppruner_vllm.evaluation.asking import AskingFailed, Manner
-from sppruner_vllm.evaluation.bare import BareAsker, Variant
 from sppruner_vllm.evaluation.conditions import FULL, Condition
-from sppruner_vllm.evaluation.dataset import Picture, Question
+from sppruner_vllm.evaluation.engineless import EnginelessAsker, Variant
+from sppruner_vllm.evaluation.questions import Picture, Question
 from sppruner_vllm.reduction import FocusContextParams
 
 TOKENS = 4
@@ -37,8 +37,8 @@ QUESTIONS = [
 
 
 @pytest.fixture(scope="module")
-def asker(tiny_model) -> BareAsker:
-    return BareAsker(str(tiny_model), Manner(max_tokens=TOKENS))
+def asker(tiny_model) -> EnginelessAsker:
+    return EnginelessAsker(str(tiny_model), Manner(max_tokens=TOKENS))
 
 
 @torch.inference_mode()

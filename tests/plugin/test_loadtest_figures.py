@@ -13,7 +13,7 @@ from loadtest.bench_keys import PERCENTILES, bench_result
 from loadtest.sample import Sample
 from loadtest.server_metrics import Reading, read_gauges
 from loadtest.slo import OK, SLO_MISSED, TOO_MANY_ERRORS, Slo, exit_status, parse_slo
-from loadtest.stream import Answer, Usage, failed
+from loadtest.stream import StreamedAnswer, Usage, failed
 from loadtest.summary import Setting, summarise
 
 
@@ -26,7 +26,7 @@ def sample(number: int = 0, ratio: float | None = 1.0, start: float = 0.0, **fie
         "text": "a",
         "error": None,
     }
-    return Sample(number, 0, "single", ratio, start, 0.0, Answer(**{**values, **fields}))
+    return Sample(number, 0, "single", ratio, start, 0.0, StreamedAnswer(**{**values, **fields}))
 
 
 def random_samples(count: int = 300) -> list[Sample]:

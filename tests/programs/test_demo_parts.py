@@ -15,9 +15,9 @@ import pytest
 from PIL import Image, ImageChops
 
 from sppruner_vllm.demo.measure import prefilled
-from sppruner_vllm.demo.picture import PICTURE, picture_url, picture_variant_url
 from sppruner_vllm.demo.serve import example_request
 from sppruner_vllm.demo.server_process import ServerFailed, free_port, running_server, server_url
+from sppruner_vllm.demo_model.picture import PICTURE, picture_url, picture_variant_url
 
 FAKE_SERVER = """
 import http.server, pathlib, subprocess, sys

@@ -1,4 +1,4 @@
-"""How the kit asks over HTTP, against a made-up server: what it sends, what it measures, what it says when refused."""
+"""How the evaluation asks over HTTP, against a made-up server: what goes out, what is measured, what a refusal says."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from PIL import Image
 
 from sppruner_vllm.evaluation.asking import AskingFailed, Manner
 from sppruner_vllm.evaluation.conditions import FULL, Condition, conditions
-from sppruner_vllm.evaluation.dataset import Picture, Question
 from sppruner_vllm.evaluation.over_http import HttpAsker
+from sppruner_vllm.evaluation.questions import Picture, Question
 
 
 def png():

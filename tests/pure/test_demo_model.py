@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoProcessor, AutoTokenizer
 
-from sppruner_vllm.demo.tiny_model import TinyModelSpec, build_tiny_model
+from sppruner_vllm.demo.tiny_model import build_tiny_model
+from sppruner_vllm.demo.tiny_spec import TinyModelSpec
 from sppruner_vllm.demo.words import LINE_STARTS, WORDS
 
 

@@ -9,13 +9,14 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from sppruner_vllm.demo.vocabulary import FEATURE_INDEX, FEATURES, LIGHT, PLURALS, SHAPES
 from sppruner_vllm.demo.world.content import content
-from sppruner_vllm.demo.world.exam import TUNING_SEED, exam
+from sppruner_vllm.demo.world.exam import exam
 from sppruner_vllm.demo.world.layout import draw_layout
 from sppruner_vllm.demo.world.questions import FAMILIES, askable, askable_of_two, choose
 from sppruner_vllm.demo.world.scene import render
 from sppruner_vllm.demo.world.sprites import draw
-from sppruner_vllm.demo.world.vocabulary import FEATURE_INDEX, FEATURES, LIGHT, PLURALS, SHAPES
+from sppruner_vllm.evaluation.demo_dataset import TUNING_SEED
 
 SEEDS = range(200)
 

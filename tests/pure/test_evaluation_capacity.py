@@ -11,7 +11,7 @@ import pytest
 from loadtest.files import RESULT, save
 from loadtest.sample import Sample
 from loadtest.slo import Slo
-from loadtest.stream import Answer, Usage
+from loadtest.stream import StreamedAnswer, Usage
 from loadtest.summary import Setting, summarise
 from sppruner_vllm.evaluation.capacity import main
 from sppruner_vllm.evaluation.capacity_fleet import Fleet, Layout, Traffic, regional_peak, size_fleet
@@ -25,9 +25,9 @@ from sppruner_vllm.evaluation.capacity_memory import (
     read_kv_shape,
     usage,
 )
-from sppruner_vllm.evaluation.capacity_plan import Question, make_plan
 from sppruner_vllm.evaluation.capacity_rate import Measurement, at_ratio, largest_load, little, replica_rate
-from sppruner_vllm.evaluation.capacity_report import measurement, read_reports
+from sppruner_vllm.evaluation.capacity_results import measurement, read_results
+from sppruner_vllm.evaluation.capacity_sizing import Question, make_sizing
 from sppruner_vllm.evaluation.capacity_tokens import (
     Patches,
     Request,
@@ -60,7 +60,9 @@ def config(folder, values, name="config.json"):
 def result(ratio=1.0, users=2, ttft=0.3, output=11, retained=100, original=100, slo=None, scenario="single"):
     """A report as the load test writes it: users without a pause, 4 requests each, 0.1 s between tokens."""
     took = ttft + 0.1 * (output - 1)
-    answer = Answer(ttft, took, (0.1,) * (output - 1), Usage(20 + retained, output, original, retained), "a", None)
+    answer = StreamedAnswer(
+        ttft, took, (0.1,) * (output - 1), Usage(20 + retained, output, original, retained), "a", None
+    )
     samples = [Sample(user, 0, scenario, ratio, turn * took, 0.0, answer) for turn in range(4) for user in range(users)]
     setting = Setting("m", "steady", users, None, slo, 0.0, {"images": 2})
     return summarise(samples, setting, None, [])
@@ -256,15 +258,15 @@ def test_what_is_no_measure_of_one_ratio_is_refused(tmp_path):
         measurement(result(ratio=None, retained=50))
     assert measurement(result(ratio=None)).keep_ratio == 1
     with pytest.raises(ValueError, match=r"no result\.json"):
-        read_reports(tmp_path)
+        read_results(tmp_path)
     (tmp_path / "result.json").write_text('{"completed": 1}')
     with pytest.raises(ValueError, match="'sppruner'"):
-        read_reports(tmp_path)
+        read_results(tmp_path)
 
 
 def test_measurements_with_other_images_are_left_out_with_a_warning():
     question = Question(Request((400,), 20, 11), Pool(1000, 16, 100), Traffic(1), Layout(), (1.0,))
-    plan = make_plan(question, [LOAD])
+    plan = make_sizing(question, [LOAD])
     assert plan.rows[0].rate is None
     assert plan.rows[0].fit == 999 // 27  # 430 tokens: 27 blocks
     assert "other images" in plan.warnings[0]

@@ -10,8 +10,9 @@ import json
 import pytest
 from PIL import Image
 
-from sppruner_vllm.evaluation.dataset import DatasetError, Picture, Question, identify, load_dataset
+from sppruner_vllm.evaluation.dataset import load_dataset
 from sppruner_vllm.evaluation.jsonl import read_jsonl
+from sppruner_vllm.evaluation.questions import DatasetError, Picture, Question, identify
 from sppruner_vllm.evaluation.scoring import Metric
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sppruner_vllm.evaluation.asking import Answer, AskingFailed, Manner, Usable
 from sppruner_vllm.evaluation.conditions import FULL, Condition, conditions
-from sppruner_vllm.evaluation.dataset import Picture, Question
+from sppruner_vllm.evaluation.questions import Picture, Question
 from sppruner_vllm.evaluation.records import Store
 from sppruner_vllm.evaluation.report import write_report
 from sppruner_vllm.evaluation.runner import Run

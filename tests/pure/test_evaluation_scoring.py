@@ -1,4 +1,4 @@
-"""Metrics of the proof kit: what counts as right."""
+"""Metrics of the evaluation: what counts as right."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from loadtest.arrivals import poisson_times, run_open_loop
 from loadtest.conversations import QUESTIONS, SCENARIOS
 from loadtest.images import folder_pool, pick, synthetic_image, synthetic_pool
 from loadtest.mix import Mix, parse_mix, read_ratio, show_ratio
-from loadtest.options import BadOption, add_arguments, make_plan
+from loadtest.options import BadOption, add_arguments, make_job
 from loadtest.shapes import SHAPES, users_at
 from loadtest.workload import Made, Replayed, read_requests
 
@@ -31,7 +31,7 @@ def plan(*words: str):
     add_arguments(parser)
     for name in ("--num-users", "--run-time"):  # Locust's own
         parser.add_argument(name, type=int)
-    return make_plan(parser.parse_args(["--image-size", "32x32", "--image-pool", "4", *words]))
+    return make_job(parser.parse_args(["--image-size", "32x32", "--image-pool", "4", *words]))
 
 
 def bodies(workload, number: int) -> list[dict]:

@@ -16,11 +16,11 @@ def main(result: Path) -> None:
     from vllm import LLM, SamplingParams
 
     import sppruner_vllm
-    from sppruner_vllm.demo.picture import PICTURE, QUESTIONS
-    from sppruner_vllm.demo.places import MODEL
+    from sppruner_vllm.demo_model import CHECKPOINT
+    from sppruner_vllm.demo_model.picture import PICTURE, QUESTIONS
 
     question, right = QUESTIONS[0]
-    engine = LLM(model=str(MODEL), dtype="float32", max_model_len=2048, block_size=32, enforce_eager=True)
+    engine = LLM(model=str(CHECKPOINT), dtype="float32", max_model_len=2048, block_size=32, enforce_eager=True)
     image = {"type": "image_pil", "image_pil": Image.open(PICTURE)}
     chat = [{"role": "user", "content": [image, {"type": "text", "text": question}]}]
     asked = SamplingParams(max_tokens=8, temperature=0)

@@ -20,6 +20,8 @@ from sppruner_release.sbom import sbom
 
 VERSION = versions.project_version(ROOT)
 FOLDERS = {"sppruner_vllm": "sppruner_vllm", "server": "sppruner_server"}
+CHECKOUT_ONLY = {"sppruner_vllm/demo/training", "sppruner_vllm/demo/world"}
+"""Folders that the wheel leaves out: how the demo model was made."""
 EPOCH = 1_800_000_000
 
 
@@ -40,10 +42,12 @@ def bill() -> str:
 
 def test_the_wheel_holds_our_packages_and_nothing_else(built: packages.Packages) -> None:
     """It was built from the sdist, so this says that the sdist holds them too."""
+    sources = [path for path in packages.sources(ROOT) if path.parts[0] in FOLDERS]
+    assert {path.parent.as_posix() for path in sources} >= CHECKOUT_ONLY
     checkout = {
         "/".join((FOLDERS[path.parts[0]], *path.parts[1:])): (ROOT / path).read_bytes()
-        for path in packages.sources(ROOT)
-        if path.parts[0] in FOLDERS
+        for path in sources
+        if path.parent.as_posix() not in CHECKOUT_ONLY
     }
     with zipfile.ZipFile(built.wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
@@ -80,6 +84,30 @@ def test_the_installed_wheel_reduces_in_stock_vllm(fresh: Fresh, tmp_path: Path)
     (full, answer), (reduced, reduced_answer) = seen["full"], seen["reduced"]
     assert full - reduced == 256 - 57  # of 16 x 16 visual tokens, 0.222 rounded up
     assert answer == reduced_answer == seen["right"]
+
+
+def test_the_installed_wheel_evaluates_questions_of_ones_own(fresh: Fresh, tmp_path: Path) -> None:
+    picture = fresh.site / "sppruner_vllm" / "demo_model" / "scene.png"
+    asked = {"image": str(picture), "question": "What colour is the star?", "answer": "black"}
+    (tmp_path / "own.jsonl").write_text(json.dumps(asked))
+    chosen = ["--methods", "focus_context", "--ratios", "0.222", "--max-tokens", "4"]
+    done = _evaluate(fresh, tmp_path, "--dataset", str(tmp_path / "own.jsonl"), *chosen)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["complete"] == 1
+    assert [row["retained"] for row in report["rows"]] == [256, 57]
+
+
+def test_the_installed_wheel_says_where_the_demos_questions_are(fresh: Fresh, tmp_path: Path) -> None:
+    done = _evaluate(fresh, tmp_path, "--limit", "1")
+    assert done.returncode == 1
+    assert "in a checkout of the project only: name a JSONL file with --dataset" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def _evaluate(fresh: Fresh, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["-m", "sppruner_vllm.evaluation", "run", "--bare", "--out", str(folder / "out")]
+    return fresh.python(*command, *arguments, limit=600)
 
 
 def test_the_version_is_the_same_everywhere() -> None:

@@ -10,7 +10,7 @@ from serving import CPU_ENVIRONMENT
 from sppruner_vllm.evaluation.capacity import main
 from sppruner_vllm.evaluation.capacity_memory import Pool, blocks_per_request, pool, read_kv_shape, usage
 from sppruner_vllm.evaluation.capacity_rate import little, replica_rate
-from sppruner_vllm.evaluation.capacity_report import measurement
+from sppruner_vllm.evaluation.capacity_results import measurement
 from sppruner_vllm.evaluation.capacity_tokens import Request, prompt_tokens, read_patches, visual_tokens
 
 RATIO = 0.25

@@ -1,4 +1,4 @@
-"""The proof kit against a real server."""
+"""The evaluation against a real server."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from serving import metric, png
 from sppruner_vllm.evaluation.asking import Manner
 from sppruner_vllm.evaluation.conditions import FULL
-from sppruner_vllm.evaluation.dataset import Picture, Question
 from sppruner_vllm.evaluation.over_http import HttpAsker
+from sppruner_vllm.evaluation.questions import Picture, Question
 
 QUESTION = Question("q", (Picture("p", lambda: png(336, 336, 77)),), "what is this", ("a cat",))
 

@@ -11,19 +11,19 @@ from PIL import Image
 from transformers import AutoProcessor
 
 from sppruner_vllm.demo.checkpoint import save_checkpoint
+from sppruner_vllm.demo.forward import decode, encode
 from sppruner_vllm.demo.training.cutting import cut, whole
-from sppruner_vllm.demo.training.forward import decode, encode
 from sppruner_vllm.demo.training.lessons import lesson
 from sppruner_vllm.demo.training.losses import imagine, see
 from sppruner_vllm.demo.training.packing import IGNORED, pack, token_ids, tokenizer
 from sppruner_vllm.demo.training.run import train
 from sppruner_vllm.demo.training.stages import FINISH, READ, REREAD, SEE, TOGETHER
 from sppruner_vllm.demo.training.student import DEMO_SPEC, new_student
+from sppruner_vllm.demo.vocabulary import SHAPES
 from sppruner_vllm.demo.world.content import covered
 from sppruner_vllm.demo.world.layout import draw_layout
 from sppruner_vllm.demo.world.questions import Asked, askable
 from sppruner_vllm.demo.world.scene import render
-from sppruner_vllm.demo.world.vocabulary import SHAPES
 
 ASKED = [Asked("focus", "What colour is the star?", "red"), Asked("reading", "What is the printed number?", "47")]
 

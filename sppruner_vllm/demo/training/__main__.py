@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from sppruner_vllm.demo import places
+from sppruner_vllm.demo_model import CHECKPOINT
 
 from .export import export
 from .run import train
@@ -20,7 +21,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=places.TRAINING, help="checkpoints; default: %(default)s")
     parser.add_argument("--steps", type=int, help="steps of each stage; default: the stage's own")
     parser.add_argument("--threads", type=int, help="processor threads; default: all")
-    parser.add_argument("--out", type=Path, default=places.MODEL, help="the model; default: %(default)s")
+    parser.add_argument("--out", type=Path, default=CHECKPOINT, help="the model; default: %(default)s")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sppruner_vllm.demo.vocabulary import FEATURE_INDEX, SHAPES
 from sppruner_vllm.demo.world.content import content
 from sppruner_vllm.demo.world.layout import TOKEN, Layout, draw_layout, draw_practice
 from sppruner_vllm.demo.world.questions import Asked, askable, askable_of_two, choose
 from sppruner_vllm.demo.world.scene import render
-from sppruner_vllm.demo.world.vocabulary import FEATURE_INDEX, SHAPES
 
 from .cutting import Cut, cut, whole
 from .packing import IGNORED, Packed, pack

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sppruner_vllm.demo.world.vocabulary import OBJECTS
+from sppruner_vllm.demo.forward import decode, encode
+from sppruner_vllm.demo.vocabulary import OBJECTS
 
-from .forward import decode, encode
 from .lessons import Lesson
 from .packing import IGNORED
 from .student import Student

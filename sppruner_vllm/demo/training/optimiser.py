@@ -8,6 +8,8 @@ from typing import Final
 import torch
 from torch import nn
 
+from .muon import Muon
+
 WARM_UP: Final = 100
 _FLAT: Final = ("embed_tokens", "lm_head", "patch_embed", "reader", "probes")
 """Parts whose matrices are tables or single layers between unlike spaces: AdamW suits them better."""
@@ -16,8 +18,18 @@ _FLAT: Final = ("embed_tokens", "lm_head", "patch_embed", "reader", "probes")
 class Optimiser:
     """Both optimisers behind one step."""
 
-    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], rate: float, steps: int, cool_down: float) -> None:
-        """Optimise `named` over so many steps; the rate falls to zero over the last `cool_down` share of them."""
+    def __init__(
+        self,
+        named: Iterable[tuple[str, nn.Parameter]],
+        rate: float,
+        steps: int,
+        cool_down: float,
+        dtype: torch.dtype,
+    ) -> None:
+        """Optimise `named` over so many steps; the rate falls to zero over the last `cool_down` share of them.
+
+        dtype: what Muon orthogonalises in; weights and their momentum stay as they are.
+        """
         parameters = list(named)
         flat = [weight for name, weight in parameters if weight.dim() != 2 or any(part in name for part in _FLAT)]
         known = {id(weight) for weight in flat}
@@ -26,7 +38,7 @@ class Optimiser:
             torch.optim.AdamW(flat, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
         ]
         if matrices:
-            self.parts.append(torch.optim.Muon(matrices, lr=rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"))
+            self.parts.append(Muon(matrices, rate, weight_decay=0.02, dtype=dtype))
         self.weights = [weight for _, weight in parameters]
         self.rate, self.steps, self.cool_down = rate, steps, cool_down
 

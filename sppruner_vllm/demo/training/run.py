@@ -12,6 +12,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sppruner_vllm.demo.arithmetic import fast_dtype
+
 from .optimiser import Optimiser
 from .stages import Stage, hold_named_directions
 from .student import Student, new_student
@@ -22,7 +24,7 @@ SAY_EVERY: Final = 50
 
 
 def train(stage: Stage, folder: Path, steps: int | None = None, until: int | None = None) -> dict[str, float]:
-    """Run a stage from its last checkpoint, where there is one.
+    """Run a stage from its last checkpoint, where there is one, in the number type that this processor is made for.
 
     Args:
         stage: what to train.
@@ -40,7 +42,8 @@ def train(stage: Stage, folder: Path, steps: int | None = None, until: int | Non
     _gather(student, folder, stage)
     if stage.holds_named:
         hold_named_directions(student)
-    optimiser = Optimiser(stage.parameters(student), stage.rate, steps, stage.cool_down)
+    dtype = fast_dtype()
+    optimiser = Optimiser(stage.parameters(student), stage.rate, steps, stage.cool_down, dtype)
     start, averages = _resume(file, student, optimiser)
     end = steps if until is None else min(until, steps)
     console = Console()
@@ -61,7 +64,7 @@ def train(stage: Stage, folder: Path, steps: int | None = None, until: int | Non
             dice = random.Random(f"{SEED}:{stage.name}:{number}")  # noqa: S311 (a game of dice, not a secret)
             torch.manual_seed(dice.randrange(2**31))
             batch = stage.draw(dice, number / steps)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
                 loss, parts = stage.loss(student, batch)
             loss.backward()
             optimiser.step(number)

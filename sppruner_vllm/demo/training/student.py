@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from sppruner_vllm.demo.checkpoint import new_model
-from sppruner_vllm.demo.tiny_model import TinyModelSpec
+from sppruner_vllm.demo.tiny_spec import TinyModelSpec
+from sppruner_vllm.demo.vocabulary import COLOURS, FEATURE_INDEX, FEATURES, OBJECTS, PLURALS, SHAPES
 from sppruner_vllm.demo.world.layout import TOKEN
-from sppruner_vllm.demo.world.vocabulary import COLOURS, FEATURE_INDEX, FEATURES, OBJECTS, PLURALS, SHAPES
 
 from .packing import token_ids, tokenizer
 

@@ -1,6 +1,6 @@
 """Backgrounds of scenes: crops of real photographs and of textures that scikit-image and scikit-learn ship.
 
-Which ones, and under what licence: MODEL_CARD.md.
+Which ones, and under what licence: demo_model/MODEL_CARD.md.
 """
 
 from __future__ import annotations

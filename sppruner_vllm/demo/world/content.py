@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from sppruner_vllm.demo.vocabulary import FEATURE_INDEX, LIGHT, OBJECTS
+
 from .layout import TOKEN, Item, Layout
-from .vocabulary import FEATURE_INDEX, LIGHT, OBJECTS
 
 _SEEN: tuple[float, float] = (0.06, 0.36)
 """A token shows nothing of an object of which it holds a smaller share than the first, all of it above the second."""

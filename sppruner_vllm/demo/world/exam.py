@@ -19,8 +19,6 @@ from .scene import render
 SIZE: Final = 448
 CROWD: Final = (1.5, 3.5)
 """The busier half of what training shows."""
-TUNING_SEED: Final = 11
-"""Scenes of this seed chose the defaults; any other seed is one that tuning never saw."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from .vocabulary import CLUTTER, COLOURS, DIGITS, SHAPES, SIGN_WORDS
+from sppruner_vllm.demo.vocabulary import CLUTTER, COLOURS, DIGITS, SHAPES, SIGN_WORDS
 
 TOKEN: Final = 28
 """Pixels along one side of a visual token."""

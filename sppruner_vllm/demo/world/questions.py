@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from sppruner_vllm.demo.vocabulary import COLOURS, COUNTS, PLURALS, SHAPES
+
 from .layout import Item, Layout
-from .vocabulary import COLOURS, COUNTS, PLURALS, SHAPES
 
 Family = Literal["focus", "neighbour", "count", "presence", "reading", "place", "compare"]
 

@@ -14,8 +14,9 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from sppruner_vllm.demo.vocabulary import CLUTTER, RGB
+
 from .layout import Item
-from .vocabulary import CLUTTER, RGB
 
 _FINE: Final = 4
 _FONTS: Final = (

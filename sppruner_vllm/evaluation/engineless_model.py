@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-from sppruner_vllm.demo.training.forward import Cache, decode, encode
+from sppruner_vllm.demo.forward import Cache, decode, encode
 from sppruner_vllm.family import MediaSpan
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.worker.positions import initial_positions
@@ -43,7 +43,7 @@ class Prompt:
     visual: int
 
 
-class BareModel:
+class EnginelessModel:
     """The checkpoint, float32, on the CPU."""
 
     def __init__(self, model: str) -> None:

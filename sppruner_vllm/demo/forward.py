@@ -1,7 +1,7 @@
-"""The model's forward pass for training: transformers' own weights, in plain batched tensor code.
+"""Qwen2.5-VL's forward pass in plain batched tensor code, on transformers' own weights.
 
-transformers runs vision windows one by one and rebuilds masks per layer; on two CPU cores that is most of the time. The
-results are equal (tests/training/test_demo_training.py).
+For training, and for an evaluation without an engine. transformers runs vision windows one by one and rebuilds masks
+per layer; on two CPU cores that is most of the time. The results are equal (tests/training/test_demo_training.py).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from PIL import Image
 
 PICTURE: Final = Path(__file__).with_name("scene.png")
 SEED: Final = 35
-"""The layout that the picture was drawn from, 448 x 448 pixels (world/layout.py)."""
+"""The layout that the picture was drawn from, 448 x 448 pixels (demo/world/layout.py)."""
 
 QUESTIONS: Final = (
     ("What colour is the star?", "black"),

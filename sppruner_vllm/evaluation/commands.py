@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from .asking import Asker, AskingFailed, Manner
 from .backends import backend
 from .conditions import Condition, conditions
-from .dataset import DatasetError, Question, load_dataset
+from .dataset import load_dataset
+from .questions import DatasetError, Question
 from .records import Header, Store
 from .report import ANSWERS, MARKDOWN, write_report
 from .runner import Run
@@ -27,8 +28,8 @@ def run(options: argparse.Namespace, extra: Sequence[str]) -> int:
         questions = load_dataset(options.dataset, options.limit, options.seed)
         store = Store(options.out / ANSWERS)
         with backend(options, extra, manner, min(condition.ratio for condition in wanted), console) as asker:
-            kit = Run(asker, manner, options.dataset, questions, store)
-            header = _ask(kit, asker, questions[0], wanted, console)
+            every = Run(asker, manner, options.dataset, questions, store)
+            header = _ask(every, asker, questions[0], wanted, console)
     except (AskingFailed, DatasetError) as problem:
         console.print(str(problem), style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
@@ -49,12 +50,12 @@ def report(options: argparse.Namespace) -> int:
     return _write(options, header, store, console)
 
 
-def _ask(kit: Run, asker: Asker, first: Question, wanted: Sequence[Condition], console: Console) -> Header:
+def _ask(every: Run, asker: Asker, first: Question, wanted: Sequence[Condition], console: Console) -> Header:
     usable = asker.usable(first, wanted)
     if usable.note:
         console.print(usable.note, style="yellow", markup=False, highlight=False, soft_wrap=True)
-    missing = sum(len(names) for names in kit.missing(usable.conditions).values())
-    total = len(usable.conditions) * len(kit)
+    missing = sum(len(names) for names in every.missing(usable.conditions).values())
+    total = len(usable.conditions) * len(every)
     columns = (
         TextColumn("{task.description}", justify="left"),
         BarColumn(),
@@ -64,7 +65,7 @@ def _ask(kit: Run, asker: Asker, first: Question, wanted: Sequence[Condition], c
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("asking", total=total, completed=total - missing)
-        return kit.ask_missing(
+        return every.ask_missing(
             usable.conditions,
             lambda condition, count: bar.update(task, advance=count, description=f"asked {condition}"),
         )

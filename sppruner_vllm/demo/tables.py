@@ -1,4 +1,4 @@
-"""The demo's table."""
+"""The tables that the demo prints."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from sppruner_vllm.demo_model.picture import QUESTIONS
+
 from .measure import Cost
-from .picture import QUESTIONS
 
 RIGHT: Final = "[green]✓[/]"
 WRONG: Final = "[red]✗[/]"

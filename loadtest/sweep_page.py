@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from .cells import Measured, largest_users
 from .mix import show_ratio
+from .page import Page, Picture
 from .plots import COLOURS, png
-from .report import Page, Picture
 from .slo import Slo
 from .tables import NOTHING, Table, number, percent
 from .target import Target

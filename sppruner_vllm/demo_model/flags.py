@@ -1,6 +1,6 @@
 """The flags and the environment that serve the demo model on a CPU.
 
-Apart from the rest of the demo: the container's entry point needs them, and starts without the demo's packages.
+They need none of the demo's packages: the container's entry point starts without those.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from . import places
+from . import CHECKPOINT
 
 DEMO_NAME: Final = "sppruner-demo"
 
@@ -28,4 +28,4 @@ def demo_arguments() -> list[str]:
     Blocks of 32 tokens instead of the CPU's 128 let short prompts hit the prefix cache.
     """
     options = ["--dtype", "float32", "--max-model-len", "8192", "--block-size", "32", "--enforce-eager"]
-    return ["--model", str(places.MODEL), "--served-model-name", DEMO_NAME, *options]
+    return ["--model", str(CHECKPOINT), "--served-model-name", DEMO_NAME, *options]

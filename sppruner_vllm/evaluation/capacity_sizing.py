@@ -1,4 +1,4 @@
-"""Capacity, plan: everything about each keep ratio side by side, and what the reader has to be warned of."""
+"""Capacity, sizing: everything about each keep ratio side by side, and what the reader has to be warned of."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Sizing:
     """The answer: a row per keep ratio, and warnings in whole sentences."""
 
     question: Question
@@ -53,7 +53,7 @@ class Plan:
     warnings: tuple[str, ...]
 
 
-def make_plan(question: Question, measured: Sequence[Measurement]) -> Plan:
+def make_sizing(question: Question, measured: Sequence[Measurement]) -> Sizing:
     """Size a fleet at every keep ratio.
 
     Args:
@@ -83,7 +83,7 @@ def make_plan(question: Question, measured: Sequence[Measurement]) -> Plan:
         row = _row(ratio, question, load)
         rows.append(row)
         warnings += _warnings(row, question, load)
-    return Plan(question, tuple(rows), tuple(warnings))
+    return Sizing(question, tuple(rows), tuple(warnings))
 
 
 def _row(ratio: float, question: Question, load: Measurement | None) -> Row:

@@ -1,6 +1,6 @@
 """Reports of one run, from its result.json alone: report.html with curves inside, report.md, and the curves as files.
 
-`python -m loadtest.report RESULT` writes them again.
+`python -m loadtest.page RESULT` writes them again.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Page:
         for picture in self.pictures:
             (folder / picture.name).write_bytes(picture.content)
         environment = Environment(loader=PackageLoader("loadtest", "."), autoescape=True)
-        (folder / HTML).write_text(environment.get_template("report.html.j2").render(page=self))
+        (folder / HTML).write_text(environment.get_template("page.html.j2").render(page=self))
         (folder / MARKDOWN).write_text(self.markdown())
 
     def markdown(self) -> str:
@@ -142,7 +142,7 @@ def _one_line(text: str) -> str:
 
 def main() -> None:
     """Write the reports of a result again."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.report", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest.page", description=__doc__)
     parser.add_argument("result", type=Path, help="result.json of a run")
     path: Path = parser.parse_args().result
     write_reports(json.loads(path.read_text()), path.parent)

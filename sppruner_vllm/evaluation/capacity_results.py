@@ -15,7 +15,7 @@ from .capacity_rate import Measurement
 from .capacity_tokens import Request
 
 
-def read_reports(path: Path) -> tuple[Measurement, ...]:
+def read_results(path: Path) -> tuple[Measurement, ...]:
     """The measurements at a path: one result.json, or all of a folder, such as a sweep's.
 
     A sweep's warm-up is left out: it is no steady load.

@@ -21,11 +21,11 @@ from sppruner_vllm.reduction import DEFAULT_METHOD, FocusContextParams, ImageTok
 from sppruner_vllm.request import ReductionRequest
 
 from .asking import Answer, AskingFailed, Manner, Usable
-from .bare_model import BareModel, Prompt, Seen
 from .conditions import FULL, Condition
-from .dataset import Picture, Question
+from .engineless_model import EnginelessModel, Prompt, Seen
 from .merging import merged
 from .model_stamp import model_stamp
+from .questions import Picture, Question
 
 _PREPARED: Final = 256
 """Prompts made at once, so that those answered together have about the same length."""
@@ -49,7 +49,7 @@ class Variant:
     attention: bool = False
 
 
-class BareAsker:
+class EnginelessAsker:
     """A checkpoint of our own."""
 
     def __init__(self, model: str, manner: Manner) -> None:
@@ -61,7 +61,7 @@ class BareAsker:
         self.model, self.stamp = model, model_stamp(model)
         self.facts: Mapping[str, str] = {"backend": "bare"}
         self._manner = manner
-        self._bare = BareModel(model)
+        self._plain = EnginelessModel(model)
         self._seen: dict[tuple[Picture, Grid | None], Seen] = {}
         self._open = lru_cache(maxsize=64)(_open)
 
@@ -84,7 +84,7 @@ class BareAsker:
             by_length = sorted(zip(part, prompts, strict=True), key=lambda pair: len(pair[1].embedded))
             for first in range(0, len(by_length), _BATCH):
                 indices, alike = zip(*by_length[first : first + _BATCH], strict=True)
-                texts = self._bare.answer(alike, self._manner.max_tokens)
+                texts = self._plain.answer(alike, self._manner.max_tokens)
                 for index, text, prompt in zip(indices, texts, alike, strict=True):
                     original = sum(len(self._look(picture, None).rows) for picture in questions[index].images)
                     answers[index] = Answer(text, original, prompt.visual, len(prompt.embedded), None, None)
@@ -103,7 +103,7 @@ class BareAsker:
             if variant.merge:
                 pictures[number][index] = _merged(pictures[number][index], selection, variant.merge)
         return [
-            self._bare.prompt(self._manner.prompt(question), shown, stays)
+            self._plain.prompt(self._manner.prompt(question), shown, stays)
             for question, shown, stays in zip(questions, pictures, kept, strict=True)
         ]
 
@@ -111,7 +111,7 @@ class BareAsker:
         """The server's plans. Pictures are encoded at the size they have, so that only the smallest would grow."""
         request = ReductionRequest(condition.ratio, None, variant.query, _method(condition))
         grids = [self._look(picture, None).grid for picture in question.images]
-        return self._bare.chat.plans(self._manner.prompt(question), grids, request, self._bare.chat.regrid)
+        return self._plain.chat.plans(self._manner.prompt(question), grids, request, self._plain.chat.regrid)
 
     def _selections(
         self,
@@ -127,10 +127,10 @@ class BareAsker:
             for index, (plan, seen) in enumerate(zip(planned, shown, strict=True)):
                 if plan.stages:
                     attention = seen.attention if variant.attention else None
-                    query = self._bare.embed(plan.query_ids)
+                    query = self._plain.embed(plan.query_ids)
                     images.append(ImageTokens(seen.rows, seen.grid, query, plan.retained, attention))
                     places.append((number, index))
-        mean = self._bare.text_mean if variant.centred else None
+        mean = self._plain.text_mean if variant.centred else None
         chosen = reduce(images, method, text_mean=mean, params=variant.params)
         yield from ((*place, selection) for place, selection in zip(places, chosen, strict=True))
 
@@ -138,7 +138,7 @@ class BareAsker:
         key = picture, grid
         if key not in self._seen:
             image = self._open(picture)
-            (self._seen[key],) = self._bare.see([image if grid is None else resize(image, grid, self._bare.cell)])
+            (self._seen[key],) = self._plain.see([image if grid is None else resize(image, grid, self._plain.cell)])
         return self._seen[key]
 
 
