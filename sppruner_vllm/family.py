@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .planning.query import TurnFinder
 from .planning.smaller import Grid
+from .reduction import Need
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,8 @@ class Family(Protocol):
         """The row of positions that stands still inside an image; 0 in M-RoPE, where it is time's."""
 
     @property
-    def most_positions(self) -> int:
-        """Positions that a prompt may take before reduction."""
+    def heard(self) -> frozenset[Need]:
+        """What can be overheard in the vision tower."""
 
     # API process
 
@@ -101,6 +102,13 @@ class Family(Protocol):
 
     def embedded_grid(self, item: Any) -> Grid:
         """Visual tokens of an image that was sent as embeddings, as vLLM's parser holds it."""
+
+    def most_positions(self, longest: int) -> int:
+        """Positions that a prompt may take before reduction, so that no answer leaves the table of positions.
+
+        Args:
+            longest: tokens of the longest prompt and answer that the engine takes.
+        """
 
     def extent(self, grid: Grid) -> int:
         """Positions that an image takes in an unreduced prompt."""

@@ -24,17 +24,28 @@ def register() -> None:
     for architecture, module in ARCHITECTURES.items():
         ModelRegistry.register_model(architecture, f"{module}:{architecture}")
     for architecture in PREPARED:
-        MODELS_CONFIG_MAP[architecture] = _preparing(architecture)
+        MODELS_CONFIG_MAP[architecture] = _preparing(architecture, MODELS_CONFIG_MAP.get(architecture))
     fit_response_queues()
 
 
-def _preparing(architecture: str) -> Any:
-    """What vLLM asks about a configuration before it looks at it; our class is imported no earlier than that."""
+def _preparing(architecture: str, upstream: Any) -> Any:
+    """What vLLM asks about a configuration before it looks at it; our class is imported no earlier than that.
+
+    Args:
+        upstream: what vLLM would have asked, if anything.
+    """
     from vllm.model_executor.models.config import VerifyAndUpdateConfig
 
-    class Prepared(VerifyAndUpdateConfig):  # type: ignore[misc]
+    base: Any = upstream or VerifyAndUpdateConfig
+    if getattr(base, "prepares", False):
+        return base
+
+    class Prepared(base):  # type: ignore[misc]
+        prepares = True
+
         @staticmethod
         def verify_and_update_model_config(model_config: Any) -> None:
+            base.verify_and_update_model_config(model_config)
             module = importlib.import_module(ARCHITECTURES[architecture])
             getattr(module, architecture).prepare_config(model_config.hf_config)
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from .errors import InvalidField
-from .settings import Settings
+from .settings import FEWEST_TOKENS, Settings
 
 KEEP_RATIO: Final = "keep_ratio"
 KEEP_TOKENS: Final = "keep_tokens"
@@ -36,7 +36,7 @@ class ReductionFields(BaseModel):
     keep_ratio: Annotated[Any, _documented(type="number", exclusiveMinimum=0, maximum=1)] = Field(
         None, description="Fraction of each image's visual tokens to keep."
     )
-    keep_tokens: Annotated[Any, _documented(type="integer", minimum=2)] = Field(
+    keep_tokens: Annotated[Any, _documented(type="integer", minimum=FEWEST_TOKENS)] = Field(
         None, description="Visual tokens to keep per image. Not together with keep_ratio."
     )
     focus_query: Annotated[Any, _documented(type="string", maxLength=MAX_FOCUS_QUERY_CHARS)] = Field(

@@ -6,11 +6,15 @@ Neither vLLM nor torch is loaded: the server and the tests import it freely.
 from __future__ import annotations
 
 from functools import cache
+from typing import Final
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sppruner_vllm.reduction import DEFAULT_METHOD
+
+FEWEST_TOKENS: Final = 2
+"""Visual tokens that any image keeps: positions could not be recovered from fewer."""
 
 
 class Settings(BaseSettings):
@@ -25,7 +29,7 @@ class Settings(BaseSettings):
     # vLLM's scheduler budgets encoder work by retained tokens, so this bounds the pixels that one step brings along.
     min_keep_ratio: float = Field(0.05, ge=0, le=1, description="Smallest keep ratio a request may ask for.")
     max_keep_ratio: float = Field(1.0, gt=0, le=1, description="Largest keep ratio a request may ask for.")
-    min_tokens: int = Field(2, ge=2, description="Fewest visual tokens an image keeps.")
+    min_tokens: int = Field(FEWEST_TOKENS, ge=FEWEST_TOKENS, description="Fewest visual tokens an image keeps.")
     method: str = Field(DEFAULT_METHOD, description="Reduction method when a request names none.")
     saliency_attention: bool = Field(
         False, description="Let methods see which patches the encoder's last full-attention block looks at."

@@ -64,8 +64,8 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         return self.family.turns(self.info.get_tokenizer())
 
     @cached_property
-    def _known(self) -> LRUCache[str, Sent]:
-        """Images by upstream hash, for those that later come by UUID alone."""
+    def _known(self) -> LRUCache[str, tuple[Grid, bool]]:
+        """Grid of each image by upstream hash, and whether it is a picture, for those that later come by UUID alone."""
         return LRUCache(maxsize=8192)
 
     # Planning
@@ -107,8 +107,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             return tuple(unreduced(image.tokens, request, "keep_ratio_is_1") for image in sent)
         if not self.family.reduces and not request.keeps_all:
             return tuple(unreduced(image.tokens, request, "unsupported_input") for image in sent)
-        encode = partial(self.info.get_tokenizer().encode, add_special_tokens=False)
-        prompt = Prompt(inputs.prompt, self.family.image_token, self.turns, encode)
+        prompt = Prompt(inputs.prompt, self.family.image_token, lambda: self.turns, self._encode)
         plans = plan_images(sent, prompt, request, settings())
         if any(plan.reduces for plan in plans):
             self._refuse_positions_beyond_the_model(inputs.prompt, plans, sent)
@@ -120,20 +119,23 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         item = items.get(index)
         if isinstance(items, DictEmbeddingItems | EmbeddingItems):
             return Sent(self.family.embedded_grid(item), regrid=None)
-        if item is None:
-            if key not in self._known:
-                raise VLLMValidationError(f"image {index} was sent by uuid only and is not cached", parameter="uuid")
-            return self._known[key]
-        size = cast("ImageProcessorItems", items).get_image_size(index)
         kwargs = inputs.hf_processor_mm_kwargs
-        grid = self.family.token_grid(self.info, size.width, size.height, kwargs)
-        resizable = isinstance(item, Image.Image) and self.family.cell is not None
-        self._known[key] = sent = Sent(grid, partial(self._regrid, kwargs) if resizable else None)
-        return sent
+        if item is not None:
+            size = cast("ImageProcessorItems", items).get_image_size(index)
+            grid = self.family.token_grid(self.info, size.width, size.height, kwargs)
+            self._known[key] = grid, isinstance(item, Image.Image)
+        elif key not in self._known:
+            raise VLLMValidationError(f"image {index} was sent by uuid only and is not cached", parameter="uuid")
+        grid, is_picture = self._known[key]
+        cell = self.family.cell
+        return Sent(grid, partial(self._regrid, kwargs, cell) if is_picture and cell is not None else None)
 
-    def _regrid(self, kwargs: Mapping[str, object], grid: Grid) -> Grid:
-        cell = self.family.cell or 1
+    def _regrid(self, kwargs: Mapping[str, object], cell: int, grid: Grid) -> Grid:
         return self.family.token_grid(self.info, grid[1] * cell, grid[0] * cell, kwargs)
+
+    def _encode(self, text: str) -> Sequence[int]:
+        ids: Sequence[int] = self.info.get_tokenizer().encode(text, add_special_tokens=False)
+        return ids
 
     def _refuse_positions_beyond_the_model(
         self, prompt: Sequence[int], plans: Sequence[ReductionPlan], sent: Sequence[Sent]
@@ -141,9 +143,10 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         """Kept tokens stay at the positions of the unreduced prompt, so those must be positions that the model has."""
         grids = [image.grid if plan.resized is None else plan.resized for plan, image in zip(plans, sent, strict=True)]
         taken = len(prompt) - len(grids) + sum(self.family.extent(grid) for grid in grids)
-        if taken > self.family.most_positions:
+        most = self.family.most_positions(self.info.ctx.model_config.max_model_len)
+        if taken > most:
             raise VLLMValidationError(
-                f"before reduction this prompt takes {taken} positions; the model has {self.family.most_positions}",
+                f"before reduction this prompt takes {taken} positions, of which there are {most}",
                 parameter=KEEP_RATIO,
             )
 
@@ -183,7 +186,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
     def _apply_hf_processor_main(self, mm_items: MultiModalDataItems, hf_kwargs: Mapping[str, object]) -> BatchFeature:
         planned = _planned(hf_kwargs)
         output = super()._apply_hf_processor_main(
-            mm_items=_resized(mm_items, planned.plans, self.family.cell or 1), hf_kwargs=_clean(hf_kwargs)
+            mm_items=_resized(mm_items, planned.plans, self.family.cell), hf_kwargs=_clean(hf_kwargs)
         )
         if planned.plans and self.family.reduces:
             output.update(wire.encode([_order(plan, planned.profiling) for plan in planned.plans]))
@@ -229,9 +232,9 @@ def _order(plan: ReductionPlan, profiling: bool) -> wire.Order:
     return wire.Order(plan.encoded, plan.retained, plan.stages, query_ids, profiling)
 
 
-def _resized(items: MultiModalDataItems, plans: Sequence[ReductionPlan], cell: int) -> MultiModalDataItems:
+def _resized(items: MultiModalDataItems, plans: Sequence[ReductionPlan], cell: int | None) -> MultiModalDataItems:
     """The items with the images that their plans make smaller; done as late as this, a cached image costs nothing."""
-    if all(plan.resized is None for plan in plans):
+    if cell is None or all(plan.resized is None for plan in plans):
         return items
     images = items["image"]
     pictures = [

@@ -1,4 +1,4 @@
-"""A checkpoint's chat outside vLLM: prompts, and plans for the pictures in them, made as the server makes them."""
+"""A checkpoint's chat without an engine: prompts, and plans for the pictures in them, made as the server makes them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from sppruner_vllm.families.qwen2_5_vl import Qwen2_5_VL
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.planner import Prompt, Regrid, Sent, plan_images
+from sppruner_vllm.planning.query import turn_queries
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.request import ReductionRequest
 from sppruner_vllm.settings import settings
@@ -44,6 +45,12 @@ class Chat:
         text = self._processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         return self._encode(text)
 
+    def query(self, question: str) -> tuple[int, ...]:
+        """Token ids of a question as they are found in the prompt around a picture."""
+        ids = self.ids(question, 1)
+        (found,) = turn_queries(ids, [ids.index(self.family.image_token)], self._turns, settings().max_query_tokens)
+        return found
+
     def plans(
         self, question: str, grids: Sequence[Grid], request: ReductionRequest, regrid: Regrid
     ) -> tuple[ReductionPlan, ...]:
@@ -52,7 +59,7 @@ class Chat:
         Args:
             grids: of the pictures as they are. regrid: how a smaller form of them is sized.
         """
-        prompt = Prompt(self.ids(question, len(grids)), self.family.image_token, self._turns, self._encode)
+        prompt = Prompt(self.ids(question, len(grids)), self.family.image_token, lambda: self._turns, self._encode)
         return plan_images([Sent(grid, regrid) for grid in grids], prompt, request, settings())
 
     def _encode(self, text: str) -> list[int]:

@@ -57,13 +57,14 @@ def explain(
     ratio = validate_keep_ratio(keep_ratio)
     if method not in request_methods():
         raise ValueError(f"there is no method {method}; choose of {', '.join(sorted(request_methods()))}")
-    selects = get_recipe(method).selects
+    recipe = get_recipe(method)
+    selects = recipe.selects
     if selects is None:
         raise ValueError(f"{method} sends a smaller image and keeps all its tokens: there is no selection to draw")
     plan = model.plan(image, question, ratio, method)
     image = model.shown(image, plan)
     rows, grid = model.encode(image)
-    query = model.embed(plan.query_ids)
+    query = model.query(question) if recipe.uses_query else None
     mean = None if query is None else model.text_mean
     (selection,) = reduce([ImageTokens(rows, grid, query, plan.retained)], selects, text_mean=mean)
     return Explanation(image, question, grid, selection)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +12,6 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.smaller import Grid, resize
-from sppruner_vllm.reduction import DEFAULT_METHOD
 from sppruner_vllm.request import ReductionRequest
 
 from .chat import Chat
@@ -55,14 +53,10 @@ class VisionModel:
         output = self._model.model.get_image_features(**pixels)
         return output.pooler_output[0], grid
 
+    @torch.no_grad()
     def query(self, question: str) -> Tensor | None:
         """(T, D) embeddings of the question's tokens as the server finds them in the prompt; None without any."""
-        plan = self.plan(Image.new("RGB", (self._chat.family.cell * 4,) * 2), question, 0.5, DEFAULT_METHOD)
-        return self.embed(plan.query_ids)
-
-    @torch.no_grad()
-    def embed(self, ids: Sequence[int]) -> Tensor | None:
-        """(T, D) embeddings of token ids; None for none."""
+        ids = self._chat.query(question)
         return self._embeddings(torch.tensor(ids)) if ids else None
 
     @cached_property

@@ -13,16 +13,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from torch import Tensor
+from vllm.config import VllmConfig
 from vllm.model_executor.models import llava as upstream
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from sppruner_vllm import wire
 from sppruner_vllm.api.processor import ReductionProcessorMixin
+from sppruner_vllm.errors import UnsupportedSetup
 from sppruner_vllm.family import MediaSpan, TapPoints
-from sppruner_vllm.planning.query import SpokenTurns
+from sppruner_vllm.planning.query import SpokenTurns, TurnFinder
 from sppruner_vllm.planning.smaller import Grid
-from sppruner_vllm.worker.mrope import OriginalPositionsMixin
+from sppruner_vllm.reduction import Need
+from sppruner_vllm.worker.original_positions import OriginalPositionsMixin
 from sppruner_vllm.worker.reducing import ReducingMixin
+
+from .chatml import chatml_turns, speaks_chatml
 
 _TOWERS: Final = {"clip_vision_model": "default", "siglip_vision_model": "full"}
 """Vision towers whose visual tokens are a square grid, and the feature selection that makes them so."""
@@ -30,30 +35,41 @@ _TOWERS: Final = {"clip_vision_model": "default", "siglip_vision_model": "full"}
 _BLANKS: Final = str.maketrans({"\u2581": " ", "\u0120": " ", "\u010a": "\n"})
 """How tokenizers write blanks inside a token."""
 
+_LENGTHENED: Final = frozenset({"default", "linear", "llama3"})
+"""Kinds of rotary table that can be made longer without changing what it holds."""
+
 
 class Llava:
     """A `Family` for LLaVA-1.5: every picture is one square of tokens, turns are opened by words."""
 
     cell = None
     still_row = 2
+    heard: frozenset[Need] = frozenset({"merger_input"})
 
     def __init__(self, config: Any) -> None:
         """Args:
         config: the checkpoint's transformers configuration.
         """
         vision, text = config.vision_config, config.get_text_config()
-        self.reduces = _TOWERS.get(vision.model_type) == config.vision_feature_select_strategy
+        square = _TOWERS.get(vision.model_type) == config.vision_feature_select_strategy
+        self.reduces = square and text.rope_parameters.get("rope_type", "default") in _LENGTHENED
         self.image_token = int(config.image_token_index)
         self.row_width = int(text.hidden_size)
-        self.most_positions = int(text.max_position_embeddings)
         self._side = int(vision.image_size) // int(vision.patch_size)
 
-    def turns(self, tokenizer: Any) -> SpokenTurns:
-        def piece(token: int) -> str:
-            text: str = tokenizer.convert_ids_to_tokens(token)
-            return text.translate(_BLANKS)
+    def most_positions(self, longest: int) -> int:
+        # What ratio 1 would take: beyond it the model knows no position.
+        return longest
 
-        return SpokenTurns(("USER:", "ASSISTANT:"), piece, frozenset((*tokenizer.all_special_ids, self.image_token)))
+    def turns(self, tokenizer: Any) -> TurnFinder:
+        if speaks_chatml(tokenizer):
+            return chatml_turns(tokenizer, [self.image_token])
+
+        def pieces(prompt: Sequence[int]) -> list[str]:
+            # An id of the model that the tokenizer does not know has no piece.
+            return [(piece or "").translate(_BLANKS) for piece in tokenizer.convert_ids_to_tokens(list(prompt))]
+
+        return SpokenTurns(("USER:", "ASSISTANT:"), pieces, frozenset((*tokenizer.all_special_ids, self.image_token)))
 
     def token_grid(self, info: Any, width: int, height: int, kwargs: Mapping[str, object]) -> Grid:
         if self.reduces:
@@ -127,15 +143,33 @@ class LlavaForConditionalGeneration(ReducingMixin, OriginalPositionsMixin, upstr
     supports_multimodal_pruning = True
     supports_mrope = True
 
+    def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
+        config = vllm_config.model_config.hf_config
+        if not Llava(config).reduces:
+            super().__init__(vllm_config=vllm_config, prefix=prefix)
+            return
+        speculation = vllm_config.speculative_config
+        if speculation is not None and (speculation.use_eagle() or speculation.uses_draft_model()):
+            raise UnsupportedSetup(
+                "a draft model and LLaVA's reduction exclude each other: its positions end too early"
+            )
+        # A prompt may begin where the context ends before its pictures were reduced: the answer needs a table as long.
+        text = config.get_text_config()
+        context = text.max_position_embeddings
+        text.max_position_embeddings = 2 * context
+        try:
+            super().__init__(vllm_config=vllm_config, prefix=prefix)
+        finally:
+            text.max_position_embeddings = context
+
     @staticmethod
     def prepare_config(config: Any) -> None:
         """Let runners keep three rows of positions, whose first is the real one.
 
-        Said on the whole model's configuration: the language model's own stays stock's, and so does its rotary table.
+        Said on the whole model's configuration: the language model's own stays stock's. Nobody reads the numbers.
         """
         if Llava(config).reduces:
-            text = config.get_text_config()
-            config.mrope_section = [text.hidden_size // text.num_attention_heads // 2, 0, 0]
+            config.mrope_section = [0, 0, 0]
 
     def forward(
         self,

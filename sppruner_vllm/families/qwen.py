@@ -13,8 +13,11 @@ from torch import Tensor, nn
 from sppruner_vllm.family import MediaSpan, TapPoints
 from sppruner_vllm.planning.query import TurnMarkers
 from sppruner_vllm.planning.smaller import Grid
-from sppruner_vllm.worker.mrope import OriginalPositionsMixin
+from sppruner_vllm.reduction import Need
+from sppruner_vllm.worker.original_positions import OriginalPositionsMixin
 from sppruner_vllm.worker.reducing import ReducingMixin
+
+from .chatml import chatml_turns
 
 
 class QwenFamily(ABC):
@@ -22,6 +25,7 @@ class QwenFamily(ABC):
 
     reduces = True
     still_row = 0
+    heard: frozenset[Need] = frozenset({"attention", "merger_input"})
 
     def __init__(self, config: Any) -> None:
         """Args:
@@ -33,23 +37,19 @@ class QwenFamily(ABC):
         self.image_token = int(config.image_token_id)
         self.cell = int(config.vision_config.patch_size) * self._merge
         self.row_width = int(text.hidden_size)
-        # vLLM makes the rotary table four times as long as the context; decoding takes up to one context more.
-        self.most_positions = 3 * int(text.max_position_embeddings)
+        self._table = 4 * _context(text)
+
+    def most_positions(self, longest: int) -> int:
+        return self._table - longest
 
     def turns(self, tokenizer: Any) -> TurnMarkers:
-        vocabulary = tokenizer.get_vocab()
         vision = (
             self._config.image_token_id,
             self._config.video_token_id,
             self._config.vision_start_token_id,
             self._config.vision_end_token_id,
         )
-        return TurnMarkers(
-            start=vocabulary["<|im_start|>"],
-            end=vocabulary["<|im_end|>"],
-            newline=tokenizer.encode("\n", add_special_tokens=False)[-1],
-            silent=frozenset((*tokenizer.all_special_ids, *vision)),
-        )
+        return chatml_turns(tokenizer, vision)
 
     def token_grid(self, info: Any, width: int, height: int, kwargs: Mapping[str, object]) -> Grid:
         size, _ = info._get_vision_info(
@@ -104,6 +104,14 @@ class QwenFamily(ABC):
         merger: nn.Module = model.visual.merger
         # The merger itself is compiled: its first norm is the first module inside that a hook can stand on.
         return TapPoints(attention.attn, merger.ln_q, self._merge**2, attention.tp_size, order)  # type: ignore[arg-type]
+
+
+def _context(text: Any) -> int:
+    """Positions by which vLLM sizes the rotary table, a quarter of it (layers/rotary_embedding, `get_rope`)."""
+    rope = text.rope_parameters
+    if rope.get("rope_type") == "yarn":
+        return int(rope["original_max_position_embeddings"] * rope["factor"])
+    return int(text.max_position_embeddings)
 
 
 class QwenModelMixin(ReducingMixin, OriginalPositionsMixin):

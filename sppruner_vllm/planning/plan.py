@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from sppruner_vllm.request import ReductionRequest
-from sppruner_vllm.settings import Settings
+from sppruner_vllm.settings import FEWEST_TOKENS, Settings
 from sppruner_vllm.wire import StageOrder
 
 from .smaller import Grid
@@ -47,7 +47,7 @@ class ReductionPlan:
         return self.original if self.resized is None else math.prod(self.resized)
 
 
-def retained_tokens(total: int, keep_ratio: float, *, floor: int = 2) -> int:
+def retained_tokens(total: int, keep_ratio: float, *, floor: int = FEWEST_TOKENS) -> int:
     """Number of visual tokens an image keeps.
 
     Rounds up, so that a ratio never keeps less than it says, and never goes below `floor`: position recovery needs two

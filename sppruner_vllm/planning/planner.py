@@ -43,12 +43,13 @@ class Prompt:
     """A prompt as its processor sees it.
 
     ids: token ids before placeholder expansion. image_token: the id that stands for one image.
-    turns: finds the text that belongs to an image. encode: token ids of a plain text.
+    turns: gives what finds the text that belongs to an image. encode: token ids of a plain text. Neither is called
+        where no question matters.
     """
 
     ids: Sequence[int]
     image_token: int
-    turns: TurnFinder
+    turns: Callable[[], TurnFinder]
     encode: Callable[[str], Sequence[int]]
 
     @property
@@ -84,9 +85,10 @@ def _queries(
 ) -> list[tuple[int, ...]]:
     if not recipe.uses_query:
         return [()] * images
+    turns = prompt.turns()
     if request.focus_query is None:
-        return turn_queries(prompt.ids, places[:images], prompt.turns, limits.max_query_tokens)
-    spoken = tuple(token for token in prompt.encode(request.focus_query) if token not in prompt.turns.silent)
+        return turn_queries(prompt.ids, places[:images], turns, limits.max_query_tokens)
+    spoken = tuple(token for token in prompt.encode(request.focus_query) if token not in turns.silent)
     return [spoken[-limits.max_query_tokens :]] * images
 
 

@@ -58,24 +58,26 @@ class TurnMarkers:
 class SpokenTurns:
     """Turns that plain words open, such as "USER:", which a tokenizer cuts differently from place to place.
 
-    words: what opens a turn. piece: the text of one id, with the blanks around it as they stand in the prompt.
+    A prompt without these words is of another template, of which nothing is known: it has no text that is a query.
+
+    words: what opens a turn. pieces: the text of each id, with the blanks around it as they stand in the prompt.
     silent: ids that are never part of a query.
     """
 
     words: tuple[str, ...]
-    piece: Callable[[int], str]
+    pieces: Callable[[Sequence[int]], Sequence[str]]
     silent: frozenset[int]
 
     def spans(self, prompt: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-        pieces = [self.piece(token) for token in prompt]
+        pieces = self.pieces(prompt)
         owner = [index for index, piece in enumerate(pieces) for _ in piece]
-        text = "".join(pieces)
-        opened = [(0, 0)]
-        for match in re.finditer("|".join(map(re.escape, self.words)), text):
-            opened.append((owner[match.start()], owner[match.end() - 1] + 1))
+        opening = re.finditer(rf"(?<!\w)(?:{'|'.join(map(re.escape, self.words))})", "".join(pieces))
+        opened = [(owner[match.start()], owner[match.end() - 1] + 1) for match in opening]
+        first = opened[0][0] if opened else len(prompt)
+        yield 0, first, first
         ends = [begin for begin, _ in opened[1:]] + [len(prompt)]
-        for (begin, said), end in zip(opened, ends, strict=True):
-            yield begin, min(max(begin, said), end), end
+        for (begin, text), end in zip(opened, ends, strict=False):
+            yield begin, min(text, end), end
 
 
 def turn_queries(

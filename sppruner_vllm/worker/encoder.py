@@ -2,7 +2,7 @@
 
 vLLM schedules encoder work by retained tokens, so a batch of strongly reduced images may hold many times the tokens
 that start-up measured; cutting it by unreduced tokens keeps the peak where it was. A stage that drops tokens inside the
-tower belongs here too: it would give fewer rows, and say which (`Encoded.kept`).
+tower belongs here too.
 """
 
 from __future__ import annotations

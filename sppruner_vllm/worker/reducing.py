@@ -17,16 +17,16 @@ from sppruner_vllm.compat import let_runners_ask
 from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family
 from sppruner_vllm.planning.smaller import Grid
-from sppruner_vllm.recipes import get_recipe
-from sppruner_vllm.reduction import DEFAULT_METHOD, ImageTokens, Need
+from sppruner_vllm.reduction import ImageTokens, Need
 from sppruner_vllm.settings import settings
 from sppruner_vllm.wire import Order, StageOrder, decode
 
 from . import positions
 from .encoder import Encoder
 from .selecting import Selector
+from .served import overheard, overheard_by_requests, usual_selection
 from .startup import ReducingMultiModalConfig, check_setup
-from .taps import Tapped, overheard
+from .taps import Tapped
 
 
 class ReducingMixin:
@@ -40,7 +40,7 @@ class ReducingMixin:
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         self.family = self.family_of(vllm_config.model_config.hf_config)
         if self.family.reduces:
-            check_setup(vllm_config)
+            check_setup(vllm_config, self.family.heard)
             # Before the parent builds its rotary embedding: some families size it by what this says.
             let_runners_ask(vllm_config.model_config.multimodal_config, ReducingMultiModalConfig)
         super().__init__(vllm_config=vllm_config, prefix=prefix)  # type: ignore[call-arg]
@@ -84,13 +84,22 @@ class ReducingMixin:
         for method in dict.fromkeys(stage.method for stage in stages.values()):
             chosen = [index for index, stage in stages.items() if stage.method == method]
             images = [ImageTokens(rows[i], grids[i], queries[i], stages[i].budget, **tapped.of(i)) for i in chosen]
-            for index, image, selection in zip(chosen, images, self._selector.select(images, method), strict=True):
-                selected = image.rows.index_select(0, selection.kept)
-                kept[index] = positions.pack(selected, selection.kept, self.family.packing_width(grids[index]))
+            with self._selector.timed(method, rows[0].device):
+                for index, packed in zip(chosen, self._packed(images, method), strict=True):
+                    kept[index] = packed
         for result, order in zip(kept, orders, strict=True):
             if len(result) != order.placed:
                 raise RowCountError(f"image has {order.placed} placeholders but {len(result)} rows")
         return kept
+
+    def _packed(self, images: list[ImageTokens], method: str) -> list[Tensor]:
+        """Kept rows of each image with their position columns, (K, D + COLUMNS)."""
+        return [
+            positions.pack(
+                image.rows.index_select(0, selection.kept), selection.kept, self.family.packing_width(image.grid)
+            )
+            for image, selection in zip(images, self._selector.select(images, method), strict=True)
+        ]
 
     def _rehearse(self, rows: Sequence[Tensor], tapped: Tapped, grids: Sequence[Grid]) -> None:
         """Let vLLM's memory profiling see the selection at its largest."""
@@ -100,9 +109,7 @@ class ReducingMixin:
             ImageTokens(image, grid, query, max(1, image.shape[0] - 1), **tapped.of(index))
             for index, (image, grid) in enumerate(zip(rows, grids, strict=True))
         ]
-        selections = self._selector.select(images, _usual_selection(), timed=False)
-        for image, selection in zip(images, selections, strict=True):
-            positions.pack(image.rows.index_select(0, selection.kept), selection.kept, image.grid[1])
+        self._packed(images, usual_selection())
 
     # Paths that would bypass or miscount the reduction
 
@@ -111,7 +118,7 @@ class ReducingMixin:
         tokens = None if mm_kwargs is None else self.family.tokens_of(mm_kwargs, modality)
         if tokens is not None:
             num_mm_embeds = tokens
-        elif modality == "image" and self._whole_batch:
+        elif mm_kwargs is None and modality == "image" and self._whole_batch and self.family.reduces:
             num_mm_embeds = int(num_mm_embeds / settings().min_keep_ratio) + 1
         return super().get_mm_lora_token_counts(  # type: ignore[misc,no-any-return]
             modality=modality, mm_kwargs=mm_kwargs, num_mm_embeds=num_mm_embeds
@@ -119,17 +126,22 @@ class ReducingMixin:
 
 
 def _among_rows(order: Order, rows: int) -> list[StageOrder]:
-    """The stage that selects among the rows of an image, if any is left to drop."""
-    return [stage for stage in order.stages if stage.where == "rows" and stage.budget < rows]
+    """The stage that selects among the rows of an image, if any is left to drop.
 
-
-def _usual_selection() -> str:
-    """The selection of requests that name no method; one that selects nothing is rehearsed as the default."""
-    return get_recipe(settings().method).selects or DEFAULT_METHOD
+    Raises:
+        RowCountError: the order counts on other rows, or holds a stage that nothing here carries out.
+    """
+    if order.stages and rows != order.encoded:
+        raise RowCountError(f"image was planned with {order.encoded} rows but has {rows}")
+    among = [stage for stage in order.stages if stage.where == "rows"]
+    if len(among) != len(order.stages) or len(among) > 1:
+        raise RowCountError(f"no way to carry out {len(order.stages)} stages in a worker: {order.stages}")
+    return [stage for stage in among if stage.budget < rows]
 
 
 def _overheard_for(order: Order, grid: Grid) -> frozenset[Need]:
     """What has to be overheard in the encoder for one image."""
+    if order.profiling:
+        return overheard_by_requests()
     dropping = [stage.method for stage in order.stages if stage.budget < math.prod(grid)]
-    methods = [_usual_selection()] if order.profiling else dropping
-    return frozenset[Need]().union(*(overheard(method, settings().saliency_attention) for method in methods))
+    return frozenset[Need]().union(*(overheard(method) for method in dropping))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -23,15 +23,13 @@ class Selector:
         self._text_mean: Tensor | None = None
         self._timer = SelectionTimer() if get_tensor_model_parallel_rank() == 0 else None
 
-    def select(self, images: list[ImageTokens], method: str, *, timed: bool = True) -> list[Selection]:
-        """What each image keeps.
+    def select(self, images: list[ImageTokens], method: str) -> list[Selection]:
+        """What each image keeps, of at least one."""
+        return reduce(images, method, text_mean=self._mean_text_embedding(images))
 
-        Args:
-            images: at least one. timed: whether the time counts as that of served images.
-        """
-        device = images[0].rows.device
-        with self._timer.measure(method, device) if timed and self._timer is not None else nullcontext():
-            return reduce(images, method, text_mean=self._mean_text_embedding(images))
+    def timed(self, method: str, device: torch.device) -> AbstractContextManager[None]:
+        """Counts what the block does as a selection of served images."""
+        return nullcontext() if self._timer is None else self._timer.measure(method, device)
 
     def embed_queries(self, ids: Sequence[Tensor]) -> list[Tensor | None]:
         """Input embeddings of each query, (T, D) or None for an empty one; one look-up for all."""

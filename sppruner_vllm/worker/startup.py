@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from vllm.config import VllmConfig
 from vllm.config.multimodal import MultiModalConfig
 
 from sppruner_vllm.errors import UnsupportedSetup
-from sppruner_vllm.recipes import get_recipe, request_methods
+from sppruner_vllm.recipes import request_methods
 from sppruner_vllm.reduction import Need
 from sppruner_vllm.settings import settings
 
-from .taps import overheard
+from .served import overheard_by_requests
 
 
 class ReducingMultiModalConfig(MultiModalConfig):
@@ -20,8 +22,11 @@ class ReducingMultiModalConfig(MultiModalConfig):
         return True
 
 
-def check_setup(config: VllmConfig) -> None:
+def check_setup(config: VllmConfig, heard: frozenset[Need] = frozenset(get_args(Need))) -> None:
     """Refuse start-up options under which positions or counts would be wrong.
+
+    Args:
+        heard: what can be overheard in the encoder of this family.
 
     Raises:
         UnsupportedSetup: says which option, and why.
@@ -36,20 +41,15 @@ def check_setup(config: VllmConfig) -> None:
         raise UnsupportedSetup("visual-token reduction and --enable-prompt-embeds exclude each other")
     if settings().method not in request_methods():
         raise UnsupportedSetup(f"SPPRUNER_METHOD={settings().method} is none of {', '.join(sorted(request_methods()))}")
-    if needs := overheard_by_requests():
+    if settings().saliency_attention and "attention" not in heard:
+        raise UnsupportedSetup("SPPRUNER_SALIENCY_ATTENTION: the attention of this model's encoder cannot be overheard")
+    if needs := overheard_by_requests() & heard:
         _check_taps_hear(config, needs)
     lora = config.lora_config
     if lora is not None and lora.enable_tower_connector_lora and settings().min_keep_ratio == 0:
         raise UnsupportedSetup(
             "--enable-tower-connector-lora needs SPPRUNER_MIN_KEEP_RATIO above 0, which bounds a step's encoder tokens"
         )
-
-
-def overheard_by_requests() -> frozenset[Need]:
-    """What requests to this server may want overheard in the encoder."""
-    names = request_methods() if settings().allow_method else {settings().method}
-    methods = [stage.method for name in names for stage in get_recipe(name).in_worker if stage.method is not None]
-    return frozenset[Need]().union(*(overheard(method, settings().saliency_attention) for method in methods))
 
 
 def _check_taps_hear(config: VllmConfig, needs: frozenset[Need]) -> None:

@@ -20,19 +20,9 @@ from vllm.utils.torch_utils import async_tensor_h2d
 
 from sppruner_vllm.family import TapPoints
 from sppruner_vllm.planning.smaller import Grid
-from sppruner_vllm.reduction import Need, get_method
+from sppruner_vllm.reduction import Need
 
 from . import column_attention
-
-
-def overheard(method: str, attention: bool) -> frozenset[Need]:
-    """What has to be overheard in the encoder for a selection method.
-
-    Args:
-        attention: whether the operator lets methods see attention.
-    """
-    needs = get_method(method).needs - {"query"}
-    return needs if attention else needs - {"attention"}
 
 
 @dataclass(slots=True)
@@ -82,7 +72,7 @@ class Taps:
         try:
             yield self._found
         finally:
-            self._grids, self._wanted = (), frozenset()
+            self._grids, self._wanted, self._found = (), frozenset(), Tapped()
 
     def _on_attention(self, _: Any, __: Any, inputs: dict[str, Any]) -> None:
         if "attention" not in self._wanted:

@@ -125,10 +125,18 @@ def _answer(output: Any) -> Answer:
     )
 
 
-def orders(keep: Sequence[int], queries: Sequence[Tensor], method: str = "focus_context") -> dict[str, Any]:
-    """The fields by which the worker keeps so many rows of each image."""
-    stage = [StageOrder("rows", method, budget) for budget in keep]
-    return dict(encode([Order(2**16, one.budget, (one,), query) for one, query in zip(stage, queries, strict=True)]))
+def orders(
+    tokens: Sequence[int], keep: Sequence[int], queries: Sequence[Tensor], method: str = "focus_context"
+) -> dict[str, Any]:
+    """The fields by which the worker keeps so many rows of images of so many tokens."""
+    return dict(
+        encode(
+            [
+                Order(size, budget, (StageOrder("rows", method, budget),), query)
+                for size, budget, query in zip(tokens, keep, queries, strict=True)
+            ]
+        )
+    )
 
 
 @contextmanager

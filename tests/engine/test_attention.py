@@ -18,7 +18,7 @@ from sppruner_vllm.errors import UnsupportedSetup
 from sppruner_vllm.reduction import ImageTokens
 from sppruner_vllm.settings import Settings
 from sppruner_vllm.worker import column_attention as attention
-from sppruner_vllm.worker import reducing, selecting
+from sppruner_vllm.worker import selecting, served
 from sppruner_vllm.worker import startup as gate
 from sppruner_vllm.worker.column_attention import visual_tokens_attention
 from sppruner_vllm.worker.startup import check_setup
@@ -62,7 +62,7 @@ def expected(reference: Reference) -> list[Tensor]:
 
 @pytest.fixture
 def switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reducing, "settings", lambda: Settings(saliency_attention=True))
+    monkeypatch.setattr(served, "settings", lambda: Settings(saliency_attention=True))
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ def seen(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[ImageTokens]:
 
 
 def embed(model: Any, inputs: dict[str, Any], keep: tuple[int, ...], **more: Any) -> None:
-    count = len(keep)
-    fields = orders(keep, [torch.empty(0, dtype=torch.int64)] * count)
+    tokens = [height * width for height, width in model.family.grids(inputs)]
+    fields = orders(tokens, keep, [torch.empty(0, dtype=torch.int64)] * len(keep))
     with torch.inference_mode():
         model.embed_multimodal(**inputs, **fields, **more)
 
@@ -177,6 +177,7 @@ def setup(ranks: int = 1, mode: str = "weights", compiled: bool = False) -> Any:
 def asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPPRUNER_SALIENCY_ATTENTION", "1")
     monkeypatch.setattr(gate, "settings", Settings)
+    monkeypatch.setattr(served, "settings", Settings)
 
 
 @pytest.mark.usefixtures("asked_for")

@@ -27,7 +27,15 @@ def encoder_inputs(processor: Any, sizes: list[tuple[int, int]], keep: list[int]
     inputs = processor.info.get_hf_processor().image_processor(images, return_tensors="pt")
     return {
         **inputs,
-        **orders(keep, [torch.tensor([300, 301]), *(torch.empty(0, dtype=torch.int64) for _ in keep[1:])]),
+        **orders(
+            [width * height // 784 for width, height in sizes],
+            keep,
+            [torch.tensor([300, 301]), *(torch.empty(0, dtype=torch.int64) for _ in keep[1:])],
+        ),
+            [width * height // 784 for width, height in sizes],
+            keep,
+            [torch.tensor([300, 301]), *(torch.empty(0, dtype=torch.int64) for _ in keep[1:])],
+        ),
     }
 
 

@@ -107,7 +107,7 @@ def test_the_hooks_we_override_exist_upstream() -> None:
 
     from sppruner_vllm.api.processor import ReductionProcessorMixin
     from sppruner_vllm.families.qwen import QwenModelMixin
-    from sppruner_vllm.worker.mrope import OriginalPositionsMixin
+    from sppruner_vllm.worker.original_positions import OriginalPositionsMixin
     from sppruner_vllm.worker.reducing import ReducingMixin
 
     mixins = (ReducingMixin, OriginalPositionsMixin, QwenModelMixin)

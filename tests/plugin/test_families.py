@@ -12,6 +12,7 @@ from vllm.transformers_utils.config import uses_mrope
 
 from sppruner_vllm.families.llava import Llava, LlavaForConditionalGeneration
 from sppruner_vllm.families.qwen2_vl import Qwen2VL
+from sppruner_vllm.planning.query import TurnMarkers, turn_queries
 from sppruner_vllm.wire import Order, StageOrder, encode
 
 
@@ -38,6 +39,50 @@ def test_a_llava_whose_tokens_are_a_square_is_reduced_and_no_other(config: Llava
     LlavaForConditionalGeneration.prepare_config(config)
     assert uses_mrope(config) is reduces
     assert not uses_mrope(config.get_text_config()), "the language model stays stock's"
+
+
+def test_a_llava_of_another_rotary_table_is_not_reduced() -> None:
+    config = llava(CLIP)
+    config.get_text_config().rope_parameters = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    assert not Llava(config).reduces
+
+
+class Speaking:
+    """A tokenizer as far as a turn finder looks at it."""
+
+    all_special_ids = (1, 2)
+
+    def __init__(self, *marks: str) -> None:
+        self._marks = marks
+
+    def get_vocab(self) -> dict[str, int]:
+        return {mark: 10 + index for index, mark in enumerate(self._marks)}
+
+    def encode(self, text: str, add_special_tokens: bool) -> list[int]:
+        return [20]
+
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str | None]:
+        return [{1: "<s>", 5: "\u2581USER", 6: ":", 7: "\u2581what"}.get(token) for token in ids]
+
+
+def test_a_llava_that_speaks_chatml_has_its_turns() -> None:
+    family = Llava(llava(CLIP))
+    assert isinstance(family.turns(Speaking("<|im_start|>", "<|im_end|>")), TurnMarkers)
+
+
+def test_an_id_that_the_tokenizer_does_not_know_is_no_text() -> None:
+    turns = Llava(llava(CLIP)).turns(Speaking())
+    assert turn_queries([1, 5, 6, 32000, 7, 32010], [3], turns, 9) == [(7, 32010)]
+
+
+def test_positions_end_where_the_table_of_the_model_does() -> None:
+    assert Llava(llava(CLIP)).most_positions(4096) == 4096
+    config = Qwen2VLConfig(image_token_id=9)
+    text = config.get_text_config()
+    text.max_position_embeddings = 1000
+    assert Qwen2VL(config).most_positions(1000) == 3000
+    text.rope_parameters = {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 300}
+    assert Qwen2VL(config).most_positions(600) == 1800
 
 
 def test_every_picture_of_a_llava_is_the_same_square() -> None:

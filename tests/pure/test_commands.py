@@ -11,7 +11,17 @@ ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
 
-NEEDS_MORE = {"engine", "image", "monitoring", "release", "reliability", "server", "training"}
+NEEDS_MORE = {
+    "engine",
+    "image",
+    "monitoring",
+    "release",
+    "reliability",
+    "runner_v2",
+    "server",
+    "training",
+    "vllm_next",
+}
 """Folders that want an engine, a Prometheus, a container or minutes."""
 
 

@@ -33,7 +33,7 @@ def asking(method: str, ratio: float = 0.25, query: str | None = None) -> Reduct
 
 
 def plan(ids: list[int], grids: list[Grid], request: ReductionRequest, *, fixed: bool = False) -> list[object]:
-    prompt = Prompt(ids, IMAGE, OneTurn(), lambda text: [ord(letter) for letter in text])
+    prompt = Prompt(ids, IMAGE, OneTurn, lambda text: [ord(letter) for letter in text])
     sent = [Sent(grid, None if fixed else at_least_four) for grid in grids]
     return list(plan_images(sent, prompt, request, LIMITS))
 

@@ -55,7 +55,7 @@ def test_each_image_gets_the_text_of_its_own_turn() -> None:
 
 PIECES = {10: "<s>", 11: " U", 12: "SER", 13: ":", 14: " ", 15: "<image>", 16: "\n", 17: " what", 18: "ASS", 19: "IST"}
 PIECES |= {20: "ANT", 21: " A", 22: "SS", 23: " red", 24: "US", 25: "ER", 26: "</s>"}
-SPOKEN = SpokenTurns(("USER:", "ASSISTANT:"), PIECES.__getitem__, frozenset({10, 15, 26}))
+SPOKEN = SpokenTurns(("USER:", "ASSISTANT:"), lambda ids: [PIECES[token] for token in ids], frozenset({10, 15, 26}))
 FIRST = [10, 11, 12, 13, 14, 15, 14, 16, 17, 21, 22, 19, 20, 13]
 
 
@@ -66,5 +66,14 @@ def test_turns_opened_by_words_are_found_however_the_words_are_cut() -> None:
     assert turn_queries(chat, places, SPOKEN, 128) == [(14, 14, 16, 17), (23,)]
 
 
-def test_a_prompt_without_the_words_counts_as_one_turn() -> None:
-    assert turn_queries([17, 15, 23], [1], SPOKEN, 128) == [(17, 23)]
+def test_a_prompt_without_the_words_is_of_another_template_and_has_no_query() -> None:
+    assert turn_queries([17, 15, 23], [1], SPOKEN, 128) == [()]
+
+
+def test_an_image_before_the_first_turn_has_no_query() -> None:
+    assert turn_queries([17, 15, *FIRST], [1, 7], SPOKEN, 128) == [(), (14, 14, 16, 17)]
+
+
+def test_the_words_inside_another_word_open_nothing() -> None:
+    inside = [10, 11, 12, 13, 15, 17, 18, 24, 25, 13, 23, 21, 22, 19, 20, 13]  # "… whatASSUSER: red ASSISTANT:"
+    assert turn_queries(inside, [4], SPOKEN, 128) == [(17, 18, 24, 25, 13, 23)]

@@ -1,0 +1,25 @@
+"""What requests to this server may ask of a worker, which start-up checks and profiling prepare for."""
+
+from __future__ import annotations
+
+from sppruner_vllm.recipes import get_recipe, request_methods
+from sppruner_vllm.reduction import DEFAULT_METHOD, Need, get_method
+from sppruner_vllm.settings import settings
+
+
+def usual_selection() -> str:
+    """The selection of requests that name no method; where that selects nothing, the default one stands for others."""
+    return get_recipe(settings().method).selects or DEFAULT_METHOD
+
+
+def overheard(method: str) -> frozenset[Need]:
+    """What has to be overheard in the encoder for a selection method; attention only where the operator wants it."""
+    needs = get_method(method).needs - {"query"}
+    return needs if settings().saliency_attention else needs - {"attention"}
+
+
+def overheard_by_requests() -> frozenset[Need]:
+    """What any request may want overheard."""
+    names = request_methods() if settings().allow_method else {settings().method}
+    methods = [stage.method for name in names for stage in get_recipe(name).in_worker if stage.method is not None]
+    return frozenset[Need]().union(*(overheard(method) for method in methods))
