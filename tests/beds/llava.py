@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+from transformers import CLIPVisionConfig, LlamaConfig, LlamaTokenizer, LlavaConfig, LlavaForConditionalGeneration
 
 from sppruner_vllm.demo.weights import fill_with_random_weights
 
@@ -53,6 +53,35 @@ def build_llava(folder: Path, *, legacy: bool = True) -> Path:
         `folder`.
     """
     tokenizer = build_llava_tokenizer(LONGEST, legacy=legacy)
+    model = new_llava(tokenizer)
+    fill_with_random_weights(model, SEED, spoken=spoken_ids(tokenizer))
+    write_checkpoint(folder, model, tokenizer, CHAT_TEMPLATE, rename=_hub_name)
+    write_json(
+        folder / "preprocessor_config.json",
+        {
+            "image_processor_type": "CLIPImageProcessor",
+            "processor_class": "LlavaProcessor",
+            "size": {"shortest_edge": 336},
+            "crop_size": {"height": 336, "width": 336},
+            "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_std": [0.26862954, 0.26130258, 0.27577711],
+        },
+    )
+    write_json(
+        folder / "processor_config.json",
+        {
+            "processor_class": "LlavaProcessor",
+            "image_token": IMAGE,
+            "patch_size": 14,
+            "num_additional_image_tokens": 1,
+            "vision_feature_select_strategy": "default",
+        },
+    )
+    return folder
+
+
+def new_llava(tokenizer: LlamaTokenizer) -> LlavaForConditionalGeneration:
+    """The model with transformers' own initial weights, float32."""
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(
             hidden_size=64,
@@ -81,31 +110,7 @@ def build_llava(folder: Path, *, legacy: bool = True) -> Path:
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",
     )
-    model = LlavaForConditionalGeneration(config).eval()
-    fill_with_random_weights(model, SEED, spoken=spoken_ids(tokenizer))
-    write_checkpoint(folder, model, tokenizer, CHAT_TEMPLATE, rename=_hub_name)
-    write_json(
-        folder / "preprocessor_config.json",
-        {
-            "image_processor_type": "CLIPImageProcessor",
-            "processor_class": "LlavaProcessor",
-            "size": {"shortest_edge": 336},
-            "crop_size": {"height": 336, "width": 336},
-            "image_mean": [0.48145466, 0.4578275, 0.40821073],
-            "image_std": [0.26862954, 0.26130258, 0.27577711],
-        },
-    )
-    write_json(
-        folder / "processor_config.json",
-        {
-            "processor_class": "LlavaProcessor",
-            "image_token": IMAGE,
-            "patch_size": 14,
-            "num_additional_image_tokens": 1,
-            "vision_feature_select_strategy": "default",
-        },
-    )
-    return folder
+    return LlavaForConditionalGeneration(config).eval()
 
 
 def _hub_name(name: str) -> str:
