@@ -13,7 +13,7 @@ from vllm.entrypoints.anthropic import api_router as messages_api
 from vllm.entrypoints.openai.chat_completion import api_router as chat_api
 from vllm.entrypoints.openai.responses import api_router as responses_api
 
-OURS = [route.path for route in router.routes if isinstance(route, APIRoute)]
+PATHS = [route.path for route in router.routes if isinstance(route, APIRoute)]
 
 
 def schema(*routers: APIRouter) -> dict:
@@ -23,15 +23,23 @@ def schema(*routers: APIRouter) -> dict:
     return app.openapi()
 
 
-@pytest.mark.parametrize("path", OURS)
-def test_an_answer_is_documented_as_vllm_documents_it(path):
-    ours = schema(router)["paths"][path]["post"]["responses"]
-    theirs = schema(chat_api.router, responses_api.router, messages_api.router)["paths"][path]["post"]["responses"]
-    assert ours["200"] == theirs["200"]
-    assert ours.keys() == theirs.keys()
+@pytest.fixture(scope="module")
+def ours() -> dict:
+    return schema(router)
 
 
-def test_every_schema_that_is_referred_to_is_there():
-    document = schema(router)
-    named = set(re.findall(r"#/components/schemas/([\w.-]+)", json.dumps(document)))
-    assert named <= document["components"]["schemas"].keys()
+@pytest.fixture(scope="module")
+def theirs() -> dict:
+    return schema(chat_api.router, responses_api.router, messages_api.router)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_an_answer_is_documented_as_vllm_documents_it(ours, theirs, path):
+    our_answers, their_answers = (document["paths"][path]["post"]["responses"] for document in (ours, theirs))
+    assert our_answers["200"] == their_answers["200"]
+    assert our_answers.keys() == their_answers.keys()
+
+
+def test_every_schema_that_is_referred_to_is_there(ours):
+    named = set(re.findall(r"#/components/schemas/([\w.-]+)", json.dumps(ours)))
+    assert named <= ours["components"]["schemas"].keys()
