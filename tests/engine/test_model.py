@@ -32,10 +32,6 @@ def encoder_inputs(processor: Any, sizes: list[tuple[int, int]], keep: list[int]
             keep,
             [torch.tensor([300, 301]), *(torch.empty(0, dtype=torch.int64) for _ in keep[1:])],
         ),
-            [width * height // 784 for width, height in sizes],
-            keep,
-            [torch.tensor([300, 301]), *(torch.empty(0, dtype=torch.int64) for _ in keep[1:])],
-        ),
     }
 
 

@@ -204,6 +204,7 @@ OURS = re.compile(r"(self|cls|record|args|app\.state)\b")
 DATA = {
     "request.mm_processor_kwargs": "a request's own fields",
     "config.mrope_section": "a checkpoint's configuration, which vLLM hands over to be changed",
+    "text.max_position_embeddings": "the same, while the model is built",
     "response.body": "one answer",
     "response.body_iterator": "one answer",
 }

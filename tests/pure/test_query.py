@@ -61,9 +61,9 @@ FIRST = [10, 11, 12, 13, 14, 15, 14, 16, 17, 21, 22, 19, 20, 13]
 
 def test_turns_opened_by_words_are_found_however_the_words_are_cut() -> None:
     assert turn_queries(FIRST, [5], SPOKEN, 128) == [(14, 14, 16, 17)]
-    chat = [*FIRST, 23, 26, 24, 25, 13, 15, 23, 18, 19, 20, 13]
+    chat = [*FIRST, 23, 26, 24, 25, 13, 15, 23, 16, 18, 19, 20, 13]
     places = [index for index, token in enumerate(chat) if token == 15]
-    assert turn_queries(chat, places, SPOKEN, 128) == [(14, 14, 16, 17), (23,)]
+    assert turn_queries(chat, places, SPOKEN, 128) == [(14, 14, 16, 17), (23, 16)]
 
 
 def test_a_prompt_without_the_words_is_of_another_template_and_has_no_query() -> None:
