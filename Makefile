@@ -27,7 +27,7 @@ export HF_HUB_OFFLINE ?= $(if $(MODEL),,1)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo quick test test-v2 test-vllm lint style types imports format eval ablation train-demo bench-smoke bench-overhead loadtest loadtest-agree capacity image image-test release clean
+.PHONY: help setup serve demo quick test parity test-v2 test-vllm lint style types imports format eval ablation train-demo bench-smoke bench-overhead loadtest loadtest-agree capacity image image-test release clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -54,6 +54,9 @@ test: $(if $(TESTS),setup,lint) ## Run every check and every test, or only TESTS
 test-vllm: setup ## Run all tests that touch vLLM on another release of it: VLLM (0.33.0); TESTS: only these; ARGS
 	$(VENV)/python deploy/vllm_next_env.py $(VLLM)
 	.cache/vllm-$(VLLM)/bin/python -m pytest $(or $(TESTS),tests/vllm_next/since_0_33.py tests/plugin tests/server tests/engine) $(ARGS)
+
+parity: setup ## Run the list of what every model family owes, for each family and in full
+	SPPRUNER_TEST_EVERY_FAMILY=1 $(VENV)/python -m pytest tests/engine/test_beds.py tests/engine/test_family_parity.py tests/engine/test_family_tensor_parallel.py $(ARGS)
 
 test-v2: setup ## Ask vLLM's model runner V2 what V1 is asked, on a CPU (a download of 0.3 GB the first time)
 	$(VENV)/python -m pytest tests/runner_v2 --every-scenario

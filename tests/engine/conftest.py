@@ -46,6 +46,32 @@ def reduced(llm: Any) -> Reduced:
     return answers
 
 
+EVERY_FAMILY = "SPPRUNER_TEST_EVERY_FAMILY"
+"""Set by `make parity`: the list for each family, in full. Else what another file of this folder asks is left out."""
+
+ELSEWHERE = {
+    "test_family_parity.py": {"qwen2_5_vl": "*", "qwen2_vl": "test_compilation_changes_nothing"},
+    "test_family_tensor_parallel.py": {"qwen2_5_vl": "*"},
+    "test_beds.py": {"qwen2_5_vl": "*"},
+}
+"""By file and family: the tests that test_reference.py, test_engine_modes.py and test_scale_out.py ask already."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if EVERY_FAMILY in os.environ:
+        return
+    told = [item for item in items if _is_told_elsewhere(item)]
+    config.hook.pytest_deselected(items=told)
+    items[:] = [item for item in items if item not in told]
+
+
+def _is_told_elsewhere(item: pytest.Item) -> bool:
+    call = getattr(item, "callspec", None)
+    family = None if call is None else call.params.get("family")
+    left_out = None if family is None else ELSEWHERE.get(item.path.name, {}).get(family.name)
+    return left_out is not None and left_out in ("*", getattr(item, "originalname", None))
+
+
 @pytest.fixture(scope="session", params=BEDS.values(), ids=BEDS.keys())
 def family(request: pytest.FixtureRequest) -> Bed:
     """Each model family in turn. Tests of one family run together, so that its engines start once."""

@@ -54,6 +54,8 @@ def start_engine(model: Path, **options: Any) -> Any:
         "enforce_eager": True,
         "max_model_len": 4096,
         "block_size": 32,
+        # 16,384 tokens: engines live on together, and each would take a GiB otherwise.
+        "num_gpu_blocks_override": 512,
         "dtype": "float32",
         "logprobs_mode": "raw_logits",
         "max_logprobs": -1,
