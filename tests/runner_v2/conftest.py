@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from models import MODELS, Model
 from outcomes import Report
 from runners import V2, Reporter, Runner, make_layered_environment
-from scenarios import MODELS, SHORT, Engine, Model
+from scenarios import SHORT, Engine
 
 WHOLE_TABLE = "--every-scenario"
 
@@ -57,7 +58,7 @@ def second_runner() -> Runner:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Model], Path]:
     """A model's checkpoint folder, made once."""
-    return cache(lambda model: model.checkpoint(tmp_path_factory.mktemp("checkpoint")))
+    return cache(lambda model: model.checkpoint(tmp_path_factory.mktemp(model.name) / "model"))
 
 
 @pytest.fixture(scope="session")

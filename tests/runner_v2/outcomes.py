@@ -15,6 +15,10 @@ ROUNDING: Final = 1e-4
 """Logits that differ by less are equal: runners put a batch in another order, which may add up otherwise."""
 
 
+IN_A_ROW: Final = 3
+"""Most times that a token follows itself in a text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """prompt: its token ids after reduction. cached: how many of them the prefix cache had. logits: (tokens, V)."""
@@ -76,11 +80,11 @@ def _farthest(one: Answer, two: Answer) -> float:
 
 
 def _pictures(prompt: Sequence[int]) -> list[range]:
-    """Where the pictures' placeholders are: a token that is repeated, which no text of ours has."""
+    """Where the pictures' placeholders are: a token that stands there more often in a row than in any text of ours."""
     runs, start = [], 0
     for _, same in groupby(prompt):
         end = start + len(list(same))
-        if end - start > 1:
+        if end - start > IN_A_ROW:
             runs.append(range(start, end))
         start = end
     return runs

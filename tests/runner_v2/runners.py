@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from models import Model
 from outcomes import Report
-from scenarios import Engine, Model
+from scenarios import Engine
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SCRIPT: Final = Path(__file__).with_name("ask.py")

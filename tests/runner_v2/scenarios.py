@@ -1,18 +1,14 @@
-"""What both model runners are asked: the one table.
-
-A model is asked on engines, an engine takes steps, a step is one batch of requests. A model is one line of MODELS.
-"""
+"""What both model runners are asked: engines, each with its steps, each a batch of requests. Of whom: models.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from PIL import Image
 
-from sppruner_vllm.demo import picture, places
+from sppruner_vllm.demo import picture
 
 TOKENS: Final = 8
 
@@ -56,15 +52,6 @@ class Engine:
     asynchronous: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Model:
-    """checkpoint: makes it in an empty folder, or names one that exists. engines: on which it is asked in full."""
-
-    name: str
-    checkpoint: Callable[[Path], Path]
-    engines: tuple[Engine, ...]
-
-
 def _scene() -> Image.Image:
     return Image.open(picture.PICTURE).convert("RGB")
 
@@ -94,7 +81,9 @@ def about_both(value: float, text: str = "compare") -> Request:
     return Request(text, ("scene", "half"), ratio(value))
 
 
-ONE_KEPT_WHOLE: Final = Request("compare", ("scene", "half"), {"keep_tokens": 128})
+AT_MOST_128: Final = Request("compare", ("scene", "half"), {"keep_tokens": 128})
+"""Of the demo model's pictures one is reduced and one kept whole."""
+
 MIXED: Final = (
     about_scene(1),
     about_scene(0.5),
@@ -105,12 +94,12 @@ MIXED: Final = (
 
 SHORT: Final = Engine(
     "short",
-    {"max_num_batched_tokens": 100, "max_num_seqs": 4},
+    {"max_num_batched_tokens": 150, "max_num_seqs": 4},
     (
         Step("scene at 1", (about_scene(1),), ("a chunk ends inside a picture",)),
         Step("scene at 0.222", (about_scene(0.222),), ("one chunk",)),
         Step("two pictures", (about_both(0.5),), ("a chunk ends inside a picture",)),
-        Step("two pictures, one kept whole", (ONE_KEPT_WHOLE,), ("a chunk ends inside a picture",)),
+        Step("two pictures of at most 128 tokens", (AT_MOST_128,), ("a chunk ends inside a picture",)),
     ),
 )
 """The fewest steps that notice each of `faults.FAULTS`: whole prompts, cut pictures, several pictures."""
@@ -123,7 +112,7 @@ WHOLE: Final = Engine(
         Step("the same again", (about_scene(0.06),), ("a prefix is cached",), warm=True),
         Step("two pictures", (about_both(0.222),), ("one chunk",)),
         Step("two pictures again", (about_both(0.222),), ("a cached prefix ends inside picture 2",), warm=True),
-        Step("two pictures, one kept whole", (ONE_KEPT_WHOLE,), ("one chunk",)),
+        Step("two pictures of at most 128 tokens", (AT_MOST_128,), ("one chunk",)),
         *(
             Step(f"method {method}", (about_scene(0.3, reduction_method=method),))
             for method in ("uniform", "hybrid", "downscale")
@@ -137,7 +126,7 @@ CHUNKS: Final = Engine(
     (
         *(Step(f"scene at {value}", (about_scene(value),), ("a chunk ends inside a picture",)) for value in (1, 0.222)),
         Step("two pictures", (about_both(0.5),), ("a chunk ends inside a picture",)),
-        Step("two pictures, one kept whole", (ONE_KEPT_WHOLE,), ("a chunk ends inside a picture",)),
+        Step("two pictures of at most 128 tokens", (AT_MOST_128,), ("a chunk ends inside a picture",)),
         Step("mixed batch", MIXED, tokens=16),
     ),
 )
@@ -162,10 +151,7 @@ TWO_RANKS: Final = Engine(
     (
         Step("scene at 1", (about_scene(1),)),
         Step("scene at 0.222", (about_scene(0.222),)),
-        Step("two pictures, one kept whole", (ONE_KEPT_WHOLE,)),
+        Step("two pictures of at most 128 tokens", (AT_MOST_128,)),
     ),
 )
 ENGINES: Final = (SHORT, WHOLE, CHUNKS, ASYNCHRONOUS, PREEMPTION, TWO_RANKS)
-
-MODELS: Final = (Model("demo", lambda _: places.MODEL, ENGINES),)
-"""The first one is asked on SHORT in every run of the tests, all of them on their engines by `make test-v2`."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from models import MODELS, Model
 from outcomes import FACTS, differences
 from runners import V1, Reporter, Runner
-from scenarios import MODELS, SHORT, Engine, Model, Step
+from scenarios import SHORT, Engine, Step
 
 
 def test_each_process_ran_the_runner_it_was_meant_to(

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from models import MODELS, Model
 from outcomes import Report, differences
 from runners import V1, Reporter, Runner
-from scenarios import MODELS, SHORT, Model
+from scenarios import SHORT
 
 
 @pytest.mark.parametrize("fault", ["rows unplaced", "answers moved by one"])

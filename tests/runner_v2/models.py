@@ -1,0 +1,29 @@
+"""Whom both model runners are asked of: the demo model, and the tiny model of each other family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from scenarios import CHUNKS, ENGINES, SHORT, WHOLE, Engine
+
+from beds import BEDS
+from sppruner_vllm.demo import places
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """checkpoint: writes it to a folder that is not there yet, or names another. engines: on which it is asked."""
+
+    name: str
+    checkpoint: Callable[[Path], Path]
+    engines: tuple[Engine, ...]
+
+
+MODELS: Final = (
+    Model("demo", lambda _: places.MODEL, ENGINES),
+    *(Model(bed.name, bed.build, (SHORT, WHOLE, CHUNKS)) for bed in BEDS.values() if bed.name != "qwen2_5_vl"),
+)
+"""`make test-v2` asks all of them on all their engines; every run of the tests asks the first one on SHORT."""
