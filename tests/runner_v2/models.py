@@ -10,7 +10,7 @@ from typing import Final
 from scenarios import CHUNKS, ENGINES, SHORT, WHOLE, Engine
 
 from beds import BEDS
-from sppruner_vllm.demo import places
+from sppruner_vllm import demo_model
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +23,7 @@ class Model:
 
 
 MODELS: Final = (
-    Model("demo", lambda _: places.MODEL, ENGINES),
+    Model("demo", lambda _: demo_model.CHECKPOINT, ENGINES),
     *(Model(bed.name, bed.build, (SHORT, WHOLE, CHUNKS)) for bed in BEDS.values() if bed.name != "qwen2_5_vl"),
 )
 """`make test-v2` asks all of them on all their engines; every run of the tests asks the first one on SHORT."""

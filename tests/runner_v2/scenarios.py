@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from PIL import Image
 
-from sppruner_vllm.demo import picture
+from sppruner_vllm.demo_model import picture
 
 TOKENS: Final = 8
 
