@@ -24,11 +24,10 @@ USUAL: dict[str, Any] = {
     "logprobs_mode": "raw_logits",
     "max_logprobs": -1,
     "disable_log_stats": False,
-    "gpu_memory_utilization": 0.2,
     "limit_mm_per_prompt": {"image": 2},
     "seed": 0,
 }
-"""Of `LLM`: small blocks so that prompts hit the prefix cache, raw logits of the whole vocabulary, little memory."""
+"""Of `LLM`: small blocks so that prompts hit the prefix cache, raw logits of the whole vocabulary."""
 
 
 def schedule_ahead() -> None:

@@ -22,13 +22,20 @@ OUTPUT: Final = 8000
 """Characters of a failed process's output that are shown."""
 
 COMMON: Final = {
+    "HF_HUB_OFFLINE": "1",
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "OMP_NUM_THREADS": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
     "SPPRUNER_ALLOW_METHOD": "1",
 }
-"""One thread, so that sums are added up in one order; without a binding, or two ranks would need two memory nodes."""
+"""What both get.
+
+The size of the KV cache is said, or vLLM would measure memory first: that run leaves attention out, and where all
+values in its place are NaN by chance the interpreter finds no largest one. One thread, so that sums are added up in
+one order. Without a binding, or two ranks would need two memory nodes.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
