@@ -37,6 +37,8 @@ class OriginalPositionsMixin:
             mrope_positions, multimodal_embeddings, width, num_computed_tokens, self.family.still_row
         )
         # The last token is text or an unreduced image's: its position never changes. Runners want a plain integer.
+        # The wait for it also orders memory under runner V2: whoever takes it out reads docs/develop/architecture.md,
+        # "Two model runners", first.
         with gpu_sync_allowed():
             delta = int(mrope_positions[:, -1].max()) + 1 - mrope_positions.shape[1]
         return positions.unpack(multimodal_embeddings, width), placed, delta
