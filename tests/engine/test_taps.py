@@ -97,12 +97,12 @@ def test_micro_batches_hear_the_same(model: Any, inputs: dict[str, Any], grids: 
         assert torch.allclose(one, other, atol=1e-4)
 
 
-def test_two_ranks_in_bfloat16_hear_what_one_hears_in_float32(model: Any, tiny_model: Path) -> None:
-    program = Path(__file__).parent / "taps_on_two_ranks.py"
-    command = [sys.executable, str(program), str(tiny_model), "bfloat16"]
+def test_two_ranks_in_bfloat16_hear_what_one_hears_in_float32(model: Any, tiny_model: Path, tmp_path: Path) -> None:
+    program, heard = Path(__file__).parent / "taps_on_two_ranks.py", tmp_path / "heard.json"
+    command = [sys.executable, str(program), str(tiny_model), "bfloat16", str(heard)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    ranks = json.loads(done.stdout.splitlines()[-1])
+    ranks = json.loads(heard.read_text())
     assert [(rank["dtype"], rank["identical"]) for rank in ranks] == [("torch.bfloat16", True)] * 2
     assert ranks[0]["attention"] == ranks[1]["attention"]
     assert ranks[0]["merger_input"] == ranks[1]["merger_input"]
