@@ -109,5 +109,6 @@ def test_two_ranks_in_bfloat16_hear_what_one_hears_in_float32(model: Any, tiny_m
     alone = listen(model)
     assert alone["dtype"] == "torch.float32"
     for name in ("attention", "merger_input"):
-        assert ranks[0][name] == pytest.approx(alone[name], rel=0.05), "where bfloat16 still tells tokens apart"
-        assert torch.tensor(alone[name]).std() > 0.05 * torch.tensor(alone[name]).mean(), "else this says nothing"
+        both = torch.tensor([ranks[0][name], alone[name]])
+        assert torch.corrcoef(both)[0, 1] > 0.95
+        assert both.std(dim=1).min() > 0.05 * both.mean(), "else this says nothing"
