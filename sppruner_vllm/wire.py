@@ -7,7 +7,7 @@ tensor, because vLLM carries only tensors and numbers; the query's ids travel ap
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -88,9 +88,4 @@ def _to_bytes(order: Order) -> Tensor:
 
 def _from_bytes(packed: Tensor, query: Tensor) -> Order:
     encoded, placed, stages, profiling = json.loads(bytes(packed.tolist()))
-    return Order(encoded, placed, tuple(_stages(stages)), query.flatten(), profiling)
-
-
-def _stages(plain: Sequence[Any]) -> Iterator[StageOrder]:
-    for where, method, budget in plain:
-        yield StageOrder(where, method, budget)
+    return Order(encoded, placed, tuple(StageOrder(*stage) for stage in stages), query.flatten(), profiling)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sppruner_vllm.families.qwen2_5_vl import Qwen2_5_VL
 from sppruner_vllm.planning.plan import ReductionPlan
-from sppruner_vllm.planning.planner import Prompt, Regrid, Sent, plan_images
+from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
 from sppruner_vllm.planning.query import turn_queries
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.request import ReductionRequest
@@ -51,16 +51,14 @@ class Chat:
         (found,) = turn_queries(ids, [ids.index(self.family.image_token)], self._turns, settings().max_query_tokens)
         return found
 
-    def plans(
-        self, question: str, grids: Sequence[Grid], request: ReductionRequest, regrid: Regrid
-    ) -> tuple[ReductionPlan, ...]:
+    def plans(self, question: str, grids: Sequence[Grid], request: ReductionRequest) -> tuple[ReductionPlan, ...]:
         """One plan per picture.
 
         Args:
-            grids: of the pictures as they are. regrid: how a smaller form of them is sized.
+            grids: of the pictures as they are.
         """
         prompt = Prompt(self.ids(question, len(grids)), self.family.image_token, lambda: self._turns, self._encode)
-        return plan_images([Sent(grid, regrid) for grid in grids], prompt, request, settings())
+        return plan_images([Sent(grid, self.regrid) for grid in grids], prompt, request, settings())
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._processor.tokenizer.encode(text, add_special_tokens=False)

@@ -111,7 +111,7 @@ class EnginelessAsker:
         """The server's plans. Pictures are encoded at the size they have, so that only the smallest would grow."""
         request = ReductionRequest(condition.ratio, None, variant.query, _method(condition))
         grids = [self._look(picture, None).grid for picture in question.images]
-        return self._plain.chat.plans(self._manner.prompt(question), grids, request, self._plain.chat.regrid)
+        return self._plain.chat.plans(self._manner.prompt(question), grids, request)
 
     def _selections(
         self,

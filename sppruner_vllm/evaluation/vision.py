@@ -38,7 +38,7 @@ class VisionModel:
         """The server's plan for one picture and a question."""
         grid = self._chat.grid(*image.size)
         request = ReductionRequest(keep_ratio, None, None, method)
-        (plan,) = self._chat.plans(question, [grid], request, self._chat.regrid)
+        (plan,) = self._chat.plans(question, [grid], request)
         return plan
 
     def shown(self, image: Image.Image, plan: ReductionPlan) -> Image.Image:

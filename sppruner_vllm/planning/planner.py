@@ -98,7 +98,7 @@ def _staged(plan: ReductionPlan, recipe: Recipe, request: ReductionRequest, sent
         return plan
     stages = tuple(
         StageOrder(stage.where, stage.method, stage.tokens(plan.original, plan.retained))
-        for stage in recipe.stages
+        for stage in recipe.in_worker
         if stage.where != "image" and stage.method is not None
     )
     plan = replace(plan, stages=stages)

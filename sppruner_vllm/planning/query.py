@@ -23,10 +23,10 @@ class TurnFinder(Protocol):
     def silent(self) -> frozenset[int]:
         """Ids that are never part of a query: special and vision tokens."""
 
-    def spans(self, prompt: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-        """(begin, text, end) of each turn in order, from the first id to the last without a gap.
+    def spans(self, prompt: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """(text, end) of each turn in order, the last one up to the end of the prompt.
 
-        The turn holds prompt[begin:end]; what is said in it starts at `text`, behind the role's header.
+        A turn ends where the next begins; what is said in it starts at `text`, behind the role's header.
         """
 
 
@@ -43,7 +43,7 @@ class TurnMarkers:
     newline: int
     silent: frozenset[int]
 
-    def spans(self, prompt: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    def spans(self, prompt: Sequence[int]) -> Iterator[tuple[int, int]]:
         bounds = [index for index, token in enumerate(prompt) if token in (self.start, self.end)]
         for before, after in pairwise([-1, *bounds, len(prompt)]):
             text = before + 1
@@ -51,7 +51,7 @@ class TurnMarkers:
                 header = prompt[text : text + _LONGEST_HEADER]
                 if self.newline in header:
                     text += header.index(self.newline) + 1
-            yield max(before, 0), min(text, after), after
+            yield min(text, after), after
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +68,16 @@ class SpokenTurns:
     pieces: Callable[[Sequence[int]], Sequence[str]]
     silent: frozenset[int]
 
-    def spans(self, prompt: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    def spans(self, prompt: Sequence[int]) -> Iterator[tuple[int, int]]:
         pieces = self.pieces(prompt)
         owner = [index for index, piece in enumerate(pieces) for _ in piece]
         opening = re.finditer(rf"(?<!\w)(?:{'|'.join(map(re.escape, self.words))})", "".join(pieces))
         opened = [(owner[match.start()], owner[match.end() - 1] + 1) for match in opening]
         first = opened[0][0] if opened else len(prompt)
-        yield 0, first, first
+        yield first, first
         ends = [begin for begin, _ in opened[1:]] + [len(prompt)]
-        for (begin, text), end in zip(opened, ends, strict=False):
-            yield begin, min(text, end), end
+        for (_, text), end in zip(opened, ends, strict=False):
+            yield min(text, end), end
 
 
 def turn_queries(
@@ -100,7 +100,7 @@ def turn_queries(
     queries: list[tuple[int, ...]] = []
     left = iter(places)
     place = next(left, None)
-    for _, text, end in turns.spans(prompt):
+    for text, end in turns.spans(prompt):
         query: tuple[int, ...] | None = None
         while place is not None and place < end:
             if query is None:

@@ -24,8 +24,8 @@ class OneTurn:
 
     silent: frozenset[int] = frozenset({IMAGE, SILENT})
 
-    def spans(self, prompt: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-        yield 0, 0, len(prompt)
+    def spans(self, prompt: Sequence[int]) -> Iterator[tuple[int, int]]:
+        yield 0, len(prompt)
 
 
 def asking(method: str, ratio: float = 0.25, query: str | None = None) -> ReductionRequest:
