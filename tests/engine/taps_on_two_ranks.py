@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"
-os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
-os.environ["TORCHDYNAMO_DISABLE"] = "1"  # for AVX2 alone, as in test_family_tensor_parallel.py
-os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+ENVIRONMENT = {
+    "VLLM_ALLOW_INSECURE_SERIALIZATION": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "TORCHDYNAMO_DISABLE": "1",  # for AVX2 alone, as in test_family_tensor_parallel.py
+}
+"""What the program is to be started with."""
 
 
 def lengths(rows: Any) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from cases import LANDSCAPE, PORTRAIT, SQUARE, STRIP, picture
 from reference import Reference
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.worker.taps import Tapped, Taps
-from taps_on_two_ranks import listen
+from taps_on_two_ranks import ENVIRONMENT, listen
 
 SIZES = (SQUARE, PORTRAIT, LANDSCAPE, STRIP)
 PICTURES = [picture(size, 820 + seed) for seed, size in enumerate(SIZES)]
@@ -100,7 +101,7 @@ def test_micro_batches_hear_the_same(model: Any, inputs: dict[str, Any], grids: 
 def test_two_ranks_in_bfloat16_hear_what_one_hears_in_float32(model: Any, tiny_model: Path, tmp_path: Path) -> None:
     program, heard = Path(__file__).parent / "taps_on_two_ranks.py", tmp_path / "heard.json"
     command = [sys.executable, str(program), str(tiny_model), "bfloat16", str(heard)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     ranks = json.loads(heard.read_text())
     assert [(rank["dtype"], rank["identical"]) for rank in ranks] == [("torch.bfloat16", True)] * 2
