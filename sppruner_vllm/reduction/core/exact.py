@@ -7,6 +7,7 @@ enough for the float type to hold every partial sum exactly. Ours; nothing here 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -25,6 +26,12 @@ STEPS: Final = 2**20
 
 _SUM_STEPS: Final = 2.0**30
 
+_BLOCK: Final = 2**24
+"""Entries whose squares or products are held at once on an accelerator: 64 MiB, whatever the rows take."""
+
+_BLOCK_CPU: Final = 2**17
+"""The same on a CPU: half a megabyte stays in the second-level cache, and the allocator keeps it."""
+
 
 def fixed_point(values: Tensor) -> Tensor:
     """Whole numbers in [-STEPS, STEPS], in place: each batch entry is scaled by its own largest absolute value.
@@ -32,7 +39,8 @@ def fixed_point(values: Tensor) -> Tensor:
     Args:
         values: (B, M, D) float32, finite; overwritten.
     """
-    top = values.abs().amax(dim=(1, 2), keepdim=True).clamp_min_(1e-30)
+    # Two readings of the rows take less than one copy of them.
+    top = torch.maximum(values.amax((1, 2), keepdim=True), -values.amin((1, 2), keepdim=True)).clamp_min_(1e-30)
     return values.mul_(STEPS / top).round_()
 
 
@@ -45,11 +53,32 @@ def lengths(values: Tensor) -> Tensor:
     Args:
         values: (B, M, D) float32 whole numbers, at most 2 * STEPS.
     """
+    return _by_blocks(_sum_of_squares, values.flatten(0, 1)).sqrt_().view(values.shape[:2])
+
+
+def _sum_of_squares(values: Tensor) -> Tensor:
     squares = values * values
     while squares.shape[-1] % 2 == 0 and squares.shape[-1] > 64:
         left, right = squares.chunk(2, dim=-1)
         squares = left + right
-    return squares.sum(-1, dtype=torch.float64).sqrt()
+    return squares.sum(-1, dtype=torch.float64)
+
+
+def row_products(left: Tensor, right: Tensor) -> Tensor:
+    """(M,) float32 dot products of each row with its counterpart, exact whole numbers.
+
+    Args:
+        left, right: (M, D) from `directions`.
+    """
+    return _by_blocks(torch.linalg.vecdot, left, right)
+
+
+def _by_blocks(function: Callable[..., Tensor], *matrices: Tensor) -> Tensor:
+    """What a function makes of matrices (M, D) row by row, some rows at a time."""
+    block = _BLOCK_CPU if matrices[0].device.type == "cpu" else _BLOCK
+    rows = max(1, block // max(1, matrices[0].shape[1]))
+    parts = [function(*part) for part in zip(*(matrix.split(rows) for matrix in matrices), strict=True)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def directions(values: Tensor, valid: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ speaks for the others, so that the budget reaches more things.
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Final
 
 import torch
@@ -15,7 +16,7 @@ from sppruner_vllm.reduction.core import exact
 from sppruner_vllm.reduction.core.batch import Batch
 from sppruner_vllm.reduction.core.grid import Neighbours
 
-_LATER: Final = (5, 6, 7, 8)
+_LATER: Final = slice(5, 9)
 """The window's places that come later in raster order: each pair of neighbours is met once."""
 
 
@@ -30,20 +31,34 @@ def echoes(units: Tensor, salient: Tensor, batch: Batch, neighbours: Neighbours)
     Returns:
         (B, N) float64 in [0, 1].
     """
-    found = torch.zeros_like(salient)
-    for place in _LATER:
-        other, inside = neighbours.around[..., place], neighbours.inside[..., place]
-        likeness = torch.zeros_like(salient)
-        for row, image in enumerate(batch.images):
-            # A neighbour on the grid is a fixed step away, so a shifted view does without a copy of the rows.
-            step = (place // 3 - 1) * image.grid[1] + place % 3 - 1
-            left, right = units[row, : max(0, units.shape[1] - step)], units[row, step:]
-            likeness[row, : len(left)] = exact.cosines(torch.linalg.vecdot(left, right))
-        likeness = torch.where(inside, likeness, 0.0).clamp_min(0.0)
-        weaker = salient.gather(1, other) > salient
-        found = torch.maximum(found, torch.where(weaker, likeness, 0.0))
-        found = found.scatter_reduce(1, other, torch.where(weaker, 0.0, likeness), "amax")
-    return exact.snap(found)
+    other = neighbours.around[..., _LATER].transpose(1, 2)
+    inside = neighbours.inside[..., _LATER].transpose(1, 2)
+    likeness = torch.where(inside, exact.cosines(_products_with_later(units, batch)), 0.0).clamp_min_(0.0)
+    standing = salient.unsqueeze(1).expand_as(likeness)
+    weaker = standing.gather(2, other) > standing
+    found = torch.where(weaker, likeness, 0.0).amax(1)
+    # Of two neighbours the one that comes later in raster order echoes the earlier, unless that is the weaker.
+    back = torch.where(weaker, 0.0, likeness)
+    return exact.snap(found.scatter_reduce_(1, other.flatten(1), back.flatten(1), "amax"))
+
+
+def _products_with_later(units: Tensor, batch: Batch) -> Tensor:
+    """(B, 4, N) float32 dot products of each row with those at the later places; meaningless outside the image.
+
+    A neighbour on the grid is a fixed step away, so shifted views do without a copy of the rows. Images of one width
+    that stand side by side in the batch share their steps: what reaches over the end of one is outside.
+    """
+    length = units.shape[1]
+    found = torch.zeros(4, len(batch.images), length, device=units.device)
+    first = 0
+    for width, images in groupby(image.grid[1] for image in batch.images):
+        last = first + len(list(images))
+        rows, into = units[first:last].flatten(0, 1), found[:, first:last].flatten(1)
+        for slot, step in enumerate((1, width - 1, width, width + 1)):
+            if step < len(rows):
+                into[slot, : len(rows) - step] = exact.row_products(rows[: len(rows) - step], rows[step:])
+        first = last
+    return found.transpose(0, 1)
 
 
 def without_echoes(salient: Tensor, echo: Tensor, trust: Tensor, discount: float) -> Tensor:
