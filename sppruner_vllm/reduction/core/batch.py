@@ -30,8 +30,10 @@ class Batch:
     images: the images themselves, in batch order.
     rows: (B, N, D) float32, finite, zero in padding; the steps may overwrite it.
     text: (B, T, D) float32, finite, zero in padding; the steps may overwrite it.
+    index: (N,) int64, 0 to N - 1.
     real: (B, N) bool, False in padding. words: (B, T) bool, the same for the query.
     size, height, width, query_size, budget: (B, 1) int64, the true N, grid, T and K of each image.
+    edges: (B, 1) int64, pairs of tokens that share an edge.
     attention: (B, N) float32, finite, not negative, zero in padding and for images without; None if no image has any.
     attended: (B, 1) int64, 1 for an image with attention, else 0.
     """
@@ -39,11 +41,13 @@ class Batch:
     images: tuple[ImageTokens, ...]
     rows: Tensor
     text: Tensor
+    index: Tensor
     real: Tensor
     words: Tensor
     size: Tensor
     height: Tensor
     width: Tensor
+    edges: Tensor
     query_size: Tensor
     attention: Tensor | None
     attended: Tensor
@@ -78,21 +82,24 @@ def pad(images: Sequence[ImageTokens]) -> Batch:
     """
     device = images[0].rows.device
     numbers = [
-        (image.rows.shape[0], *image.grid, image.words, int(image.attention is not None), image.budget)
+        (len(image.rows), *image.grid, _edges(*image.grid), image.words, image.attention is not None, image.budget)
         for image in images
     ]
-    size, height, width, query_size, attended, budget = columns(numbers, device)
+    size, height, width, edges, query_size, attended, budget = columns(numbers, device)
     rows = _stack([image.rows for image in images], multiple=exact.ROWS_MULTIPLE)
     text = _stack([image.rows[:0] if image.query is None else image.query for image in images], multiple=1)
+    index = torch.arange(rows.shape[1], device=device)
     return Batch(
         images=tuple(images),
         rows=rows,
         text=text,
-        real=torch.arange(rows.shape[1], device=device) < size,
+        index=index,
+        real=index < size,
         words=torch.arange(text.shape[1], device=device) < query_size,
         size=size,
         height=height,
         width=width,
+        edges=edges,
         query_size=query_size,
         attention=_attention(images, rows.shape[1]),
         attended=attended,
@@ -112,6 +119,10 @@ def columns(numbers: Sequence[Sequence[int]], device: torch.device) -> tuple[Ten
     return tuple(upload(torch.tensor(numbers, dtype=torch.int64, device="cpu"), device).split(1, dim=1))
 
 
+def _edges(height: int, width: int) -> int:
+    return height * (width - 1) + width * (height - 1)
+
+
 def _attention(images: Sequence[ImageTokens], length: int) -> Tensor | None:
     if all(image.attention is None for image in images):
         return None
@@ -125,6 +136,7 @@ def _stack(parts: Sequence[Tensor], multiple: int) -> Tensor:
     longest = -(-longest // multiple) * multiple
     out = torch.empty(len(parts), longest, width, dtype=torch.float32, device=parts[0].device)
     for slot, part in zip(out, parts, strict=True):
-        slot[: part.shape[0]].copy_(part)
-        slot[part.shape[0] :].zero_()
+        slot[: len(part)].copy_(part)
+        if len(part) < longest:
+            slot[len(part) :].zero_()
     return out.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)

@@ -42,8 +42,8 @@ def mean_text_cosine(units: Tensor, text: Tensor, batch: Batch) -> Tensor:
 
 def extremes(values: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """(B, 1) least and greatest value over the tokens of each image."""
-    low = torch.where(batch.real, values, torch.inf).amin(1, keepdim=True)
-    return low, torch.where(batch.real, values, -torch.inf).amax(1, keepdim=True)
+    low, high = torch.where(batch.real, values, values[:, :1]).aminmax(dim=1, keepdim=True)
+    return low, high
 
 
 def min_max(values: Tensor, batch: Batch, *, flat: float) -> Tensor:

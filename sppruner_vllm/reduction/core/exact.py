@@ -147,6 +147,15 @@ def unit_range(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return torch.where(span > 1.5 / STEPS, (values - low).div_(span.clamp_min(1.0 / STEPS)).clamp_(0, 1), 0.0)
 
 
+def falling(keys: Tensor) -> Tensor:
+    """(B, N) int64 order of falling keys, the lower index first among equals.
+
+    Args:
+        keys: (B, N), no NaN.
+    """
+    return torch.sort(keys, dim=1, descending=True, stable=True).indices
+
+
 def ranks(keys: Tensor) -> tuple[Tensor, Tensor]:
     """The order of falling keys and each element's place in it; the lower index first among equals.
 
@@ -156,6 +165,6 @@ def ranks(keys: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         (B, N) int64 order and (B, N) int64 rank.
     """
-    order = torch.sort(keys, dim=1, descending=True, stable=True).indices
+    order = falling(keys)
     places = torch.arange(keys.shape[1], device=keys.device).expand_as(order)
     return order, torch.empty_like(order).scatter_(1, order, places)

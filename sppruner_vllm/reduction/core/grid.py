@@ -6,6 +6,7 @@ Each image is a flat row of tokens; the tables here say which tokens touch which
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -40,14 +41,20 @@ class Neighbours:
 
 def build(batch: Batch) -> Neighbours:
     """The neighbours of every token of a batch."""
-    index = torch.arange(batch.real.shape[1], device=batch.real.device).expand_as(batch.real)
-    row, column = index // batch.width, index % batch.width
-    nine = torch.arange(9, device=index.device)
-    rows = row.unsqueeze(-1) + (nine // 3 - 1)
-    columns = column.unsqueeze(-1) + (nine % 3 - 1)
+    row, column = batch.index // batch.width, batch.index % batch.width
+    down, across, _ = _window(batch.index.device)
+    rows, columns = row.unsqueeze(-1) + down, column.unsqueeze(-1) + across
     height, width = batch.height.unsqueeze(-1), batch.width.unsqueeze(-1)
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width) & batch.real.unsqueeze(-1)
     return Neighbours(row, column, torch.where(inside, rows * width + columns, 0), inside)
+
+
+@cache
+def _window(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """(9,) each: rows down, columns across, and the weight exp(-distance**2 / 2) in float64. Do not write to them."""
+    nine = torch.arange(9, device=device)
+    down, across = nine // 3 - 1, nine % 3 - 1
+    return down, across, torch.exp(-0.5 * (down.square() + across.square()).to(torch.float64))
 
 
 def smooth(values: Tensor, neighbours: Neighbours) -> Tensor:
@@ -56,9 +63,7 @@ def smooth(values: Tensor, neighbours: Neighbours) -> Tensor:
     Args:
         values: (B, N) float64.
     """
-    nine = torch.arange(9, device=values.device)
-    distance = (nine // 3 - 1).square() + (nine % 3 - 1).square()
-    weights = torch.where(neighbours.inside, torch.exp(-0.5 * distance.to(torch.float64)), 0.0)
+    weights = torch.where(neighbours.inside, _window(values.device)[2], 0.0)
     summed = exact.total(neighbours.window(values) * weights, keepdim=False)
     return summed / exact.total(weights, keepdim=False).clamp_min(1.0)
 
@@ -76,10 +81,9 @@ def morans_i(values: Tensor, batch: Batch, neighbours: Neighbours) -> Tensor:
     """
     mean = exact.total(torch.where(batch.real, values, 0.0)) / batch.size
     centred = torch.where(batch.real, values - mean, 0.0)
-    edges = batch.height * (batch.width - 1) + batch.width * (batch.height - 1)
     lag = neighbours.window(centred)[..., 1::2].sum(-1)
     spread = exact.total(centred.square())
-    index = exact.total(centred * lag) / spread.clamp_min(1e-9) * batch.size / (2 * edges).clamp_min(1)
+    index = exact.total(centred * lag) / spread.clamp_min(1e-9) * batch.size / (2 * batch.edges).clamp_min(1)
     return torch.where(spread > 1e-6, index, 0.0)
 
 

@@ -43,8 +43,8 @@ def by_priority(
         saliency, relevance: (B, N) in [0, 1] to show, or None.
     """
     scores = torch.where(batch.real, priority, -torch.inf).to(torch.float32)
-    order, rank = exact.ranks(scores)
-    kept = torch.where(rank.gather(1, order) < batch.budget, order, order.shape[1]).sort(dim=1).values
+    order = exact.falling(scores)
+    kept = torch.where(batch.index < batch.budget, order, order.shape[1]).sort(dim=1).values
     focus = torch.zeros_like(batch.real) if focus is None else focus
     is_focus = focus.gather(1, kept.clamp_max(order.shape[1] - 1))
     salient = (torch.zeros_like(scores) if saliency is None else saliency).to(torch.float32)

@@ -48,7 +48,7 @@ def quota(score: Tensor, focus: Tensor, batch: Batch, neighbours: Neighbours, pa
     group = (neighbours.row * down // batch.height) * across + neighbours.column * across // batch.width
     group = torch.where(batch.real, group, 0)
     seen = torch.zeros_like(group).scatter_reduce_(1, group, focus.to(torch.int64), "amax").gather(1, group)
-    return _best_of_groups(score, group, batch.real & (seen == 0) & (down > 0))
+    return _best_of_groups(score, group, batch, batch.real & (seen == 0) & (down > 0))
 
 
 def cell_grid(grid: tuple[int, int], limit: int) -> tuple[int, int]:
@@ -77,7 +77,7 @@ def scan(score: Tensor, weight: Tensor, taken: Tensor, count: Tensor, batch: Bat
     upto = mass.cumsum(1)
     run = (upto - mass) * count // upto[:, -1:].clamp_min(1)
     run = torch.empty_like(run).scatter_(1, order, run)
-    return _best_of_groups(score, torch.where(drawn, run, 0), drawn & (count > 0))
+    return _best_of_groups(score, torch.where(drawn, run, 0), batch, drawn & (count > 0))
 
 
 def _walk(name: CurveName, batch: Batch) -> Tensor:
@@ -88,14 +88,13 @@ def _walk(name: CurveName, batch: Batch) -> Tensor:
     return upload(order, batch.real.device)
 
 
-def _best_of_groups(score: Tensor, group: Tensor, eligible: Tensor) -> Tensor:
+def _best_of_groups(score: Tensor, group: Tensor, batch: Batch, eligible: Tensor) -> Tensor:
     """The eligible token with the highest score of each group, the lower index among equals, (B, N) bool.
 
     Args:
         group: (B, N) int64 in [0, N).
     """
     length = score.shape[1]
-    index = torch.arange(length, device=score.device)
-    key = torch.where(eligible, exact.steps(score) * length + (length - 1 - index), -1)
+    key = torch.where(eligible, exact.steps(score) * length + (length - 1 - batch.index), -1)
     best = torch.full_like(key, -1).scatter_reduce_(1, group, key, "amax")
     return eligible & (key == best.gather(1, group))

@@ -55,21 +55,23 @@ def focus_set(
         (B, N) bool.
     """
     mass = exact.steps(torch.where(batch.real, fused, 0.0))
-    order, _ = exact.ranks(torch.where(batch.real, mass, -1))
-    ordered = mass.gather(1, order)
+    # Padding has no mass, and comes last for all the difference it makes.
+    ordered = mass.sort(dim=1, descending=True).values
     before = ordered.cumsum(1) - ordered
     needed = before.to(torch.float64) < mass.sum(1, keepdim=True).to(torch.float64) * params.focus_mass
     (cap,) = columns([(focus_cap(image.budget, params),) for image in batch.images], batch.real.device)
     count = torch.minimum(needed.sum(1, keepdim=True), cap)
     reserved = (count.to(torch.float64) * params.union_share).floor().to(torch.int64)
-    _, rank = exact.ranks(torch.where(batch.real, mass + peaks(mass, neighbours, params) * 2 * exact.STEPS, -1))
+    _, rank = exact.ranks(
+        torch.where(batch.real, mass + peaks(mass, batch, neighbours, params) * (2 * exact.STEPS), -1)
+    )
     named = (rank < count - reserved) & (mass > 0)
     open_to_guard = batch.real & ~named & (salient > 0)
     _, guard_rank = exact.ranks(torch.where(open_to_guard, salient, -1.0))
     return named | (open_to_guard & (guard_rank < reserved))
 
 
-def peaks(mass: Tensor, neighbours: Neighbours, params: FocusContextParams) -> Tensor:
+def peaks(mass: Tensor, batch: Batch, neighbours: Neighbours, params: FocusContextParams) -> Tensor:
     """Tokens that no neighbour exceeds and that reach `peak_floor` of the highest, the lower index among equals.
 
     Args:
@@ -79,6 +81,6 @@ def peaks(mass: Tensor, neighbours: Neighbours, params: FocusContextParams) -> T
         (B, N) bool; none with a floor above 1.
     """
     length = mass.shape[1]
-    key = mass * length + (length - 1 - torch.arange(length, device=mass.device))
+    key = mass * length + (length - 1 - batch.index)
     high = mass.to(torch.float64) >= mass.amax(1, keepdim=True).to(torch.float64) * params.peak_floor
     return high & (mass > 0) & (key == neighbours.window(key).amax(-1))

@@ -6,13 +6,14 @@ only the query tokens that single something out are heard, and a gate shuts rele
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sppruner_vllm.reduction.core import exact, grid
-from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.batch import Batch, columns
 from sppruner_vllm.reduction.core.cosine import extremes, text_directions
 
 from .params import FocusContextParams, WordParams
@@ -94,7 +95,8 @@ def word_weights(deficit: Tensor, batch: Batch, params: WordParams) -> Tensor:
     """
     keys = torch.where(batch.words, deficit, -1.0)
     _, rank = exact.ranks(keys)
-    count = (batch.query_size.to(torch.float64) * params.text_keep).ceil().clamp_min(1.0)
+    counts = [(max(1, math.ceil(image.words * params.text_keep)),) for image in batch.images]
+    (count,) = columns(counts, deficit.device)
     kept = batch.words & (rank < count)
     best = keys.amax(1, keepdim=True)
     weight = torch.where(kept, torch.exp((deficit - best) / params.text_gamma), 0.0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sppruner_vllm.reduction.core import exact
-from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.batch import Batch, columns
 
 from .params import SaliencyParams
 
@@ -63,6 +63,6 @@ def saliency(units: Tensor, batch: Batch, params: SaliencyParams) -> Tensor:
 
 def _rank_scaled(raw: Tensor, batch: Batch, clip: float) -> Tensor:
     ordered = torch.where(batch.real, raw, torch.inf).sort(dim=1).values
-    skipped = ((batch.size - 1).to(torch.float64) * clip).floor().to(torch.int64)
+    (skipped,) = columns([(int((image.rows.shape[0] - 1) * clip),) for image in batch.images], raw.device)
     low, high = ordered.gather(1, skipped), ordered.gather(1, batch.size - 1 - skipped)
     return torch.where(batch.real, exact.snap(exact.unit_range(raw, low, high)), 0.0)
