@@ -62,9 +62,8 @@ def focus_set(
     (cap,) = columns([(focus_cap(image.budget, params),) for image in batch.images], batch.real.device)
     count = torch.minimum(needed.sum(1, keepdim=True), cap)
     reserved = (count.to(torch.float64) * params.union_share).floor().to(torch.int64)
-    _, rank = exact.ranks(
-        torch.where(batch.real, mass + peaks(mass, batch, neighbours, params) * (2 * exact.STEPS), -1)
-    )
+    first = mass + peaks(mass, batch, neighbours, params) * (2 * exact.STEPS)
+    _, rank = exact.ranks(torch.where(batch.real, first, -1))
     named = (rank < count - reserved) & (mass > 0)
     open_to_guard = batch.real & ~named & (salient > 0)
     _, guard_rank = exact.ranks(torch.where(open_to_guard, salient, -1.0))
