@@ -25,6 +25,7 @@ FLAGS: Final = {
     "max_query_tokens": "--max-query-tokens",
     "method": "--reduction-method",
     "saliency_attention": "--saliency-attention",
+    "rows_cache_mib": "--rows-cache-mib",
     "allow_method": "--allow-reduction-method",
 }
 """Settings field to flag."""

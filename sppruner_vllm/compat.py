@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from typing import Any, Final
 
 from packaging.version import Version
@@ -140,3 +141,30 @@ def _let_cpu_runner_ask() -> None:
 
     setattr(initialize_kv_cache, _SHIM, True)
     CPUModelRunner.initialize_kv_cache = initialize_kv_cache
+
+
+def let_workers_forget_rows() -> None:
+    """Have a model drop the rows it keeps whenever its worker drops encoder outputs or takes new weights.
+
+    vLLM 0.32 and 0.33 tell a model of neither (v1/worker/gpu_worker.py). Pausing and sleep mode come through
+    `reset_encoder_cache`; a transfer of weights may copy them into place past the model's `load_weights`.
+    Expiry: a hook of upstream's for what a model keeps.
+    """
+    from vllm.v1.worker.gpu_worker import Worker
+
+    for name in ("reset_encoder_cache", "reload_weights", "finish_weight_update"):
+        if not hasattr(upstream := getattr(Worker, name), _SHIM):
+            setattr(Worker, name, _forgetting(upstream))
+
+
+def _forgetting(upstream: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(upstream)
+    def forgetting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        forget = getattr(self.model_runner.get_model(), "forget_rows", None)
+        result = upstream(self, *args, **kwargs)
+        if forget is not None:
+            forget()
+        return result
+
+    setattr(forgetting, _SHIM, True)
+    return forgetting

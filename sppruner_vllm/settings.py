@@ -35,6 +35,9 @@ class Settings(BaseSettings):
         False, description="Let methods see which patches the encoder's last full-attention block looks at."
     )
     allow_method: bool = Field(False, description="Let requests choose `reduction_method`.")
+    rows_cache_mib: int = Field(
+        128, ge=0, description="MiB of encoder rows that a worker keeps for later questions about a picture; 0: none."
+    )
     max_query_tokens: int = Field(128, ge=1, description="Longest query, in tokens, that steers the selection.")
 
     @model_validator(mode="after")

@@ -45,6 +45,8 @@ class Order:
     stages: in the order they run; none leaves the image whole.
     query_ids: (T,) int64 token ids of the query, possibly none.
     profiling: the image is one of vLLM's own: it stays whole, and a selection is rehearsed for its memory.
+    picture: the same for all images that look the same to the encoder, whatever is asked of them; empty where it does
+        not encode.
     """
 
     encoded: int
@@ -52,6 +54,7 @@ class Order:
     stages: tuple[StageOrder, ...]
     query_ids: Tensor
     profiling: bool = False
+    picture: str = ""
 
 
 def encode(orders: Sequence[Order]) -> dict[str, list[Tensor]]:
@@ -82,10 +85,11 @@ def decode_item(item: Mapping[str, Any]) -> Order | None:
 
 def _to_bytes(order: Order) -> Tensor:
     stages = [[stage.where, stage.method, stage.budget] for stage in order.stages]
-    text = json.dumps([order.encoded, order.placed, stages, order.profiling])
+    text = json.dumps([order.encoded, order.placed, stages, order.profiling, order.picture])
     return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
 
 
 def _from_bytes(packed: Tensor, query: Tensor) -> Order:
-    encoded, placed, stages, profiling = json.loads(bytes(packed.tolist()))
-    return Order(encoded, placed, tuple(StageOrder(*stage) for stage in stages), query.flatten(), profiling)
+    encoded, placed, stages, profiling, picture = json.loads(bytes(packed.tolist()))
+    stage_orders = tuple(StageOrder(*stage) for stage in stages)
+    return Order(encoded, placed, stage_orders, query.flatten(), profiling, picture)

@@ -7,9 +7,10 @@ docs/develop/architecture.md, "How a request flows".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import compress
 from typing import Any, ClassVar, Final, cast
 
 import torch
@@ -43,9 +44,13 @@ _BY_VLLM: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """Rides through vLLM's processor kwargs to the hooks that need it; plans cover the images being processed."""
+    """Rides through vLLM's processor kwargs to the hooks that need it.
+
+    plans, pictures: of the images being processed; what the encoder will see of each is the same for equal pictures.
+    """
 
     plans: tuple[ReductionPlan, ...]
+    pictures: tuple[str, ...]
     hashes: dict[str, list[str]]
     profiling: bool
 
@@ -81,10 +86,11 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             raise VLLMValidationError(str(error), parameter=error.field) from error
         hashes = super()._get_mm_hashes(inputs)
         plans = self._plan(inputs, request, hashes.get("image", []), profiling)
+        pictures = tuple(self._pictures(inputs, hashes["image"], plans)) if plans else ()
         if plans:
             hashes = {**hashes, "image": self._identities(hashes["image"], plans)}
             _refuse_unknown_uuids(inputs, hashes["image"])
-        planned = _Planned(plans, hashes, profiling)
+        planned = _Planned(plans, pictures, hashes, profiling)
         output: Any = super().apply(replace(inputs, hf_processor_mm_kwargs={**kwargs, _PLANNED: planned}), timing_ctx)
         lengths = {
             modality: [place.length for place in places] for modality, places in output["mm_placeholders"].items()
@@ -170,6 +176,17 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             for key, plan in zip(hashes, plans, strict=True)
         ]
 
+    def _pictures(
+        self, inputs: ProcessorInputs, hashes: Sequence[str], plans: Sequence[ReductionPlan]
+    ) -> Iterator[str]:
+        """What the encoder is to see of each image, whatever is asked of it; empty for one that came encoded."""
+        encoded = isinstance(inputs.mm_data_items["image"], DictEmbeddingItems | EmbeddingItems)
+        algorithm = self.info.ctx.get_mm_config().mm_hasher_algorithm
+        for key, plan in zip(hashes, plans, strict=True):
+            # Hashed once more, as a uuid of a client's may be of any length.
+            size = torch.tensor(plan.resized or (), dtype=torch.int64)
+            yield "" if encoded else MultiModalHasher.hash_kwargs(algorithm, image=key, resized=size)
+
     # vLLM's hooks, in the order they are called
 
     def _get_mm_hashes(self, inputs: ProcessorInputs) -> dict[str, list[str]]:
@@ -179,9 +196,9 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         self, inputs: ProcessorInputs, mm_is_cached: Mapping[str, Sequence[bool]]
     ) -> Mapping[str, object]:
         planned = _planned(inputs.hf_processor_mm_kwargs)
-        cached = mm_is_cached.get("image", ())
-        missing = tuple(plan for plan, hit in zip(planned.plans, cached, strict=True) if not hit)
-        return {**inputs.hf_processor_mm_kwargs, _PLANNED: replace(planned, plans=missing)}
+        missing = [not hit for hit in mm_is_cached.get("image", ())]
+        plans, pictures = tuple(compress(planned.plans, missing)), tuple(compress(planned.pictures, missing))
+        return {**inputs.hf_processor_mm_kwargs, _PLANNED: replace(planned, plans=plans, pictures=pictures)}
 
     def _apply_hf_processor_main(self, mm_items: MultiModalDataItems, hf_kwargs: Mapping[str, object]) -> BatchFeature:
         planned = _planned(hf_kwargs)
@@ -189,7 +206,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             mm_items=_resized(mm_items, planned.plans, self.family.cell), hf_kwargs=_clean(hf_kwargs)
         )
         if planned.plans and self.family.reduces:
-            output.update(wire.encode([_order(plan, planned.profiling) for plan in planned.plans]))
+            output.update(wire.encode(_orders(planned)))
         return output
 
     def _get_mm_fields_config(
@@ -227,9 +244,18 @@ def _clean(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in kwargs.items() if key != _PLANNED}
 
 
-def _order(plan: ReductionPlan, profiling: bool) -> wire.Order:
-    query_ids = torch.tensor(plan.query_ids, dtype=torch.int64)
-    return wire.Order(plan.encoded, plan.retained, plan.stages, query_ids, profiling)
+def _orders(planned: _Planned) -> list[wire.Order]:
+    return [
+        wire.Order(
+            plan.encoded,
+            plan.retained,
+            plan.stages,
+            torch.tensor(plan.query_ids, dtype=torch.int64),
+            planned.profiling,
+            picture,
+        )
+        for plan, picture in zip(planned.plans, planned.pictures, strict=True)
+    ]
 
 
 def _resized(items: MultiModalDataItems, plans: Sequence[ReductionPlan], cell: int | None) -> MultiModalDataItems:

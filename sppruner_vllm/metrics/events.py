@@ -31,6 +31,7 @@ def start(version: str, vllm_version: str, chosen: Settings) -> None:
     for selection in {get_recipe(name).selects for name in names} - {None}:
         families.SELECTION_SECONDS.metric.labels(selection)
     families.REQUESTS_IN_FLIGHT.metric.set(0)
+    families.ROWS_HELD_BYTES.metric.set(0)
     families.BUILD_INFO.metric.labels(version, vllm_version, str(ALGORITHM_VERSION)).set(1)
     limits = {"min": chosen.min_keep_ratio, "default": chosen.keep_ratio, "max": chosen.max_keep_ratio}
     for bound, ratio in limits.items():
@@ -98,3 +99,16 @@ def observe_selection(method: str, seconds: float) -> None:
     """Account for one batch of images of which a worker selected the tokens."""
     known = method if method in request_methods() else OTHER
     families.SELECTION_SECONDS.metric.labels(known).observe(max(0.0, seconds))
+
+
+def count_kept_rows(hits: int, misses: int, evicted: int, held: int) -> None:
+    """Account for one step of a worker that keeps encoder rows.
+
+    Args:
+        hits, misses: images whose rows were kept, and images that were encoded.
+        evicted: images whose rows made room. held: bytes kept now.
+    """
+    families.ROWS_KEPT.metric.labels("hit").inc(hits)
+    families.ROWS_KEPT.metric.labels("miss").inc(misses)
+    families.ROWS_EVICTED.metric.inc(evicted)
+    families.ROWS_HELD_BYTES.metric.set(held)

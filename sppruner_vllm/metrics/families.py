@@ -124,6 +124,7 @@ OUTCOME: Final = Label("outcome", get_args(Outcome))
 REJECTED_REASON: Final = Label("reason", (*get_args(RejectedReason), OTHER))
 SKIPPED_REASON: Final = Label("reason", (*get_args(SkippedReason), OTHER))
 RATIO_BAND: Final = Label("ratio_band", RATIO_BANDS)
+KEPT: Final = Label("kept", ("hit", "miss"))
 BOUND: Final = Label("bound", ("min", "default", "max"))
 METHOD: Final = Label("method", meaning="a selection method")
 
@@ -182,6 +183,20 @@ SELECTION_SECONDS: Final = HistogramFamily(
     note="Of the first tensor-parallel rank. The second step of `hybrid` counts as `focus_context`; `downscale` "
     "selects nothing. On a GPU a batch shows when the next one is selected.",
 )
+ROWS_KEPT: Final = CounterFamily(
+    "sppruner_encoder_rows",
+    "Images that a worker was to encode, by whether it had kept their rows.",
+    (KEPT,),
+    note="`hit`: the encoder was spared; so it is for all but the first of equal pictures in one step. "
+    "`--rows-cache-mib 0`: none are counted.",
+)
+ROWS_EVICTED: Final = CounterFamily("sppruner_encoder_rows_evicted", "Images whose rows made room for others.")
+ROWS_HELD_BYTES: Final = GaugeFamily(
+    "sppruner_encoder_rows_bytes",
+    "Bytes of encoder rows that workers keep now.",
+    across="livesum",
+    note="As the last step with images left it. As above, of the first tensor-parallel rank: every rank keeps its own.",
+)
 TIME_TO_FIRST_TOKEN_SECONDS: Final = HistogramFamily(
     "sppruner_time_to_first_token_seconds",
     "From a request's arrival at our route to its first output token, for requests with images.",
@@ -224,6 +239,9 @@ FAMILIES: Final[tuple[CounterFamily | HistogramFamily | GaugeFamily, ...]] = (
     REQUESTS_IN_FLIGHT,
     REJECTED,
     SELECTION_SECONDS,
+    ROWS_KEPT,
+    ROWS_EVICTED,
+    ROWS_HELD_BYTES,
     TIME_TO_FIRST_TOKEN_SECONDS,
     OUTPUT_TOKENS,
     BUILD_INFO,

@@ -1,4 +1,4 @@
-"""Run the vision encoder within the memory that vLLM profiled.
+"""Parts of a batch of encoder inputs: runs of images within the memory that vLLM profiled, or any images of it.
 
 vLLM schedules encoder work by retained tokens, so a batch of strongly reduced images may hold many times the tokens
 that start-up measured. Cutting it by unreduced tokens keeps the peak where it was.
@@ -7,7 +7,11 @@ that start-up measured. Cutting it by unreduced tokens keeps the peak where it w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
+
+import torch
+from torch import Tensor
 
 
 def micro_batches(sizes: Sequence[int], budget: int) -> Iterator[slice]:
@@ -42,3 +46,27 @@ def cut(inputs: Mapping[str, Any], images: slice, rows: Mapping[str, Sequence[in
         begin = sum(rows[name][: images.start])
         part[name] = value[begin : begin + sum(rows[name][images])]
     return part
+
+
+def pick(inputs: Mapping[str, Any], images: Sequence[int], rows: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """The part of a batch of encoder inputs that belongs to any of its images; neighbours cost no copy.
+
+    Args:
+        inputs, rows: as for `cut`, over all images.
+        images: which, at least one, ascending.
+    """
+    parts = [cut(inputs, run, rows) for run in _runs(images)]
+    return parts[0] if len(parts) == 1 else {name: _joined([part[name] for part in parts]) for name in inputs}
+
+
+def _runs(images: Sequence[int]) -> Iterator[slice]:
+    starts = [images[0], *(after for before, after in pairwise(images) if after != before + 1)]
+    ends = [*(before + 1 for before, after in pairwise(images) if after != before + 1), images[-1] + 1]
+    return map(slice, starts, ends)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """Tensors one after the other, or the entries of lists."""
+    if all(isinstance(part, Tensor) for part in parts):
+        return torch.cat(list(parts))
+    return [entry for part in parts for entry in part]

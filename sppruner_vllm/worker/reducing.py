@@ -6,14 +6,14 @@ Runs in the worker. docs/develop/architecture.md, "vLLM's hooks".
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from vllm.config import VllmConfig
 
-from sppruner_vllm.compat import let_runners_ask
+from sppruner_vllm.compat import let_runners_ask, let_workers_forget_rows
 from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family
 from sppruner_vllm.planning.smaller import Grid
@@ -23,10 +23,11 @@ from sppruner_vllm.wire import Order, StageOrder, decode
 
 from . import positions
 from .encoder import Encoder
+from .kept_rows import KeptRows
+from .rows_cache import RowsCache, owned
 from .selecting import Selector
 from .served import overheard, overheard_by_requests, usual_selection
 from .startup import ReducingMultiModalConfig, check_setup
-from .taps import Tapped
 
 
 class ReducingMixin:
@@ -51,39 +52,57 @@ class ReducingMixin:
         # A LoRA mapping covers the whole batch in one piece.
         self._whole_batch = lora is not None and lora.enable_tower_connector_lora
         self._encoder = Encoder(self.family, self, super().embed_multimodal)  # type: ignore[misc]
+        self._rows = KeptRows(self.family, self._encoder, self._rows_cache())
         self._selector = Selector(self)
+
+    def _rows_cache(self) -> RowsCache | None:
+        """The memory of this worker's encoder, if it is to have one."""
+        # What an adapter of the tower makes of a picture is another adapter's business.
+        if not settings().rows_cache_mib or self._whole_batch or not self.family.reduces:
+            return None
+        let_workers_forget_rows()
+        return RowsCache(settings().rows_cache_mib * 2**20)
 
     def embed_multimodal(self, **kwargs: Any) -> Any:
         orders = decode(kwargs)
         if not orders:
             return super().embed_multimodal(**kwargs)  # type: ignore[misc]
         grids = self.family.grids(kwargs)
-        wanted = [_overheard_for(order, grid) for order, grid in zip(orders, grids, strict=True)]
-        rows: list[Tensor] = []
-        for part in self._encoder.run(kwargs, wanted, None if self._whole_batch else self._encoder_budget):
-            rows += self._reduce_batch(part.rows, part.tapped, grids[part.images], orders[part.images])
-        return tuple(rows)
+        wanted = [_overheard_for(order, grid) & self.family.heard for order, grid in zip(orders, grids, strict=True)]
+        budget = None if self._whole_batch else self._encoder_budget
+        kept: dict[int, Tensor] = {}
+        for batch in self._rows.run(kwargs, orders, grids, wanted, budget):
+            images = batch.images
+            reduced = self._reduce_batch(
+                batch.rows, batch.taps, [grids[i] for i in images], [orders[i] for i in images]
+            )
+            kept.update(zip(images, reduced, strict=True))
+        return tuple(kept[index] for index in range(len(orders)))
 
     def _reduce_batch(
-        self, rows: list[Tensor], tapped: Tapped, grids: Sequence[Grid], orders: Sequence[Order]
+        self,
+        rows: list[Tensor],
+        taps: Sequence[Mapping[str, Tensor]],
+        grids: Sequence[Grid],
+        orders: Sequence[Order],
     ) -> list[Tensor]:
         """The rows each image keeps: packed where it was reduced, as the encoder gave them where not.
 
         Args:
-            rows: (N, D) of each image. tapped: what was overheard of them.
+            rows: (N, D) of each image. taps: what was overheard of each, by the names of `ImageTokens`.
 
         Raises:
             RowCountError: an image has fewer rows than placeholders.
         """
         if any(order.profiling for order in orders):
-            self._rehearse(rows, tapped, grids)
+            self._rehearse(rows, taps, grids)
         stages = {index: stage for index, order in enumerate(orders) for stage in _among_rows(order, len(rows[index]))}
         # As a view, an unreduced image would keep the dropped rows of its batch mates in memory.
-        kept = [image.clone() if stages and index not in stages else image for index, image in enumerate(rows)]
+        kept = [owned(image) if stages and index not in stages else image for index, image in enumerate(rows)]
         queries = dict(zip(stages, self._selector.embed_queries([orders[i].query_ids for i in stages]), strict=True))
         for method in dict.fromkeys(stage.method for stage in stages.values()):
             chosen = [index for index, stage in stages.items() if stage.method == method]
-            images = [ImageTokens(rows[i], grids[i], queries[i], stages[i].budget, **tapped.of(i)) for i in chosen]
+            images = [ImageTokens(rows[i], grids[i], queries[i], stages[i].budget, **taps[i]) for i in chosen]
             with self._selector.timed(method, rows[0].device):
                 for index, packed in zip(chosen, self._packed(images, method), strict=True):
                     kept[index] = packed
@@ -101,15 +120,29 @@ class ReducingMixin:
             for image, selection in zip(images, self._selector.select(images, method), strict=True)
         ]
 
-    def _rehearse(self, rows: Sequence[Tensor], tapped: Tapped, grids: Sequence[Grid]) -> None:
-        """Let vLLM's memory profiling see the selection at its largest."""
+    def _rehearse(self, rows: Sequence[Tensor], taps: Sequence[Mapping[str, Tensor]], grids: Sequence[Grid]) -> None:
+        """Let vLLM's memory profiling see the selection at its largest, beside all rows that will be kept."""
+        if self._rows.cache is not None:
+            self._rows.cache.reserve(rows[0].device)
         longest = torch.zeros(settings().max_query_tokens, dtype=torch.int64, device=rows[0].device)
         (query,) = self._selector.embed_queries([longest])
         images = [
-            ImageTokens(image, grid, query, max(1, image.shape[0] - 1), **tapped.of(index))
+            ImageTokens(image, grid, query, max(1, image.shape[0] - 1), **taps[index])
             for index, (image, grid) in enumerate(zip(rows, grids, strict=True))
         ]
         self._packed(images, usual_selection())
+
+    # What kept rows depend on
+
+    def forget_rows(self) -> None:
+        """Drop all rows that are kept: the encoder gives others from now on, or their memory is wanted."""
+        if self._rows.cache is not None:
+            self._rows.cache.clear()
+
+    def load_weights(self, weights: Any) -> Any:
+        """Weights may change under a running model too."""
+        self.forget_rows()
+        return super().load_weights(weights)  # type: ignore[misc]
 
     # Paths that would bypass or miscount the reduction
 

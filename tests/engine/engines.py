@@ -158,3 +158,21 @@ def recorded_selections() -> Iterator[list[list[int]]]:
         yield kept
     finally:
         positions.pack = pack
+
+
+@contextmanager
+def encoder_runs(model: Any) -> Iterator[list[int]]:
+    """Pictures in each run of upstream's encoder inside the block, in order."""
+    runs: list[int] = []
+    encode = model._encoder._upstream
+
+    def counting(**inputs: Any) -> Any:
+        rows = list(encode(**inputs))
+        runs.append(len(rows))
+        return rows
+
+    model._encoder._upstream = counting
+    try:
+        yield runs
+    finally:
+        model._encoder._upstream = encode

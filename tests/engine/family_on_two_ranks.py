@@ -12,23 +12,26 @@ import torch
 
 from beds import BEDS
 from cases import REDUCED
-from engines import ask, recorded_selections, start_engine
+from engines import ask, encoder_runs, recorded_selections, start_engine
 
 _recording = ExitStack()
 _kept: list[list[int]] = []
+_runs: list[int] = []
 
 
-def record(_: Any) -> None:
-    """On a rank: note what it keeps, from now on."""
-    global _kept
+def record(model: Any) -> None:
+    """On a rank: note what it keeps and encodes, from now on."""
+    global _kept, _runs
     _kept = _recording.enter_context(recorded_selections())
+    _runs = _recording.enter_context(encoder_runs(model))
 
 
-def recorded(_: Any) -> list[list[int]]:
-    """On a rank: what it has kept since it was last asked."""
-    kept = list(_kept)
+def recorded(_: Any) -> tuple[list[list[int]], list[int]]:
+    """On a rank: what it has kept since it was last asked, and pictures in each run of its encoder."""
+    kept, runs = list(_kept), list(_runs)
     _kept.clear()
-    return kept
+    _runs.clear()
+    return kept, runs
 
 
 def main(name: str, model: Path, out: Path) -> None:
@@ -46,7 +49,8 @@ def main(name: str, model: Path, out: Path) -> None:
     for index, case in enumerate(REDUCED):
         for ratio in (1.0, bed.ratios[1]):
             (answer,) = ask(llm, [case], ratio)
-            said[index, ratio] = answer, llm.apply_model(rank.recorded)
+            kept, runs = zip(*llm.apply_model(rank.recorded), strict=True)
+            said[index, ratio] = answer, list(kept), list(runs)
     torch.save(said, out)
 
 

@@ -46,7 +46,7 @@ def test_a_second_ratio_never_reuses_the_first_ones_rows(llm: Any, asked: Case) 
     assert [len(image) for image in kept] == [36]
 
 
-def test_another_query_never_reuses_rows(llm: Any, asked: Case) -> None:
+def test_another_query_never_reuses_what_was_selected(llm: Any, asked: Case) -> None:
     ask(llm, [asked], 0.25)
     with recorded_selections() as anew:
         (other,) = ask(llm, [with_question(asked, "where is the big red house now")], 0.25)

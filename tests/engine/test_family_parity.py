@@ -15,7 +15,7 @@ import torch
 
 from beds import Bed
 from cases import FAMILY_STOCK, PORTRAIT, REDUCED, SQUARE, Case
-from engines import TOKENS, Answer, Reduced, ask, recorded_selections, start_engine
+from engines import TOKENS, Answer, Reduced, ask, encoder_runs, recorded_selections, start_engine
 from reference import Reference
 from sppruner_vllm.planning.plan import retained_tokens
 
@@ -208,13 +208,36 @@ def test_the_same_request_twice_hits_the_prefix_cache_and_answers_alike(family: 
     assert torch.allclose(again.logits, first.logits, atol=1e-3)
 
 
-def test_another_question_never_reuses_rows(family: Bed, engine: Any, asked: Case) -> None:
+def test_another_question_selects_anew_from_the_rows_of_the_first(
+    family: Bed, engine: Any, asked: Case, family_reference: Reference
+) -> None:
     ask(engine, [asked], family.ratios[1])
     other = replace(asked, turns=(("where is the big red house now", (SQUARE,)),))
-    with recorded_selections() as anew:
+    (model,) = engine.apply_model(lambda model: model)
+    with recorded_selections() as anew, encoder_runs(model) as runs:
         (answer,) = ask(engine, [other], family.ratios[1])
     assert answer.cached == 0
     assert len(anew) == 1
+    assert runs == []
+    tokens, logits = family_reference.answer(other, anew, TOKENS)
+    assert answer.tokens == tokens
+    assert (answer.logits - logits).abs().max() < TOLERANCE
+
+
+def test_ratio_1_and_a_smaller_one_about_a_picture_share_its_rows(
+    family: Bed, engine: Any, asked: Case, family_reference: Reference
+) -> None:
+    (model,) = engine.apply_model(lambda model: model)
+    for ratios in ((1.0, family.ratios[1]), (family.ratios[1], 1.0)):
+        case = replace(asked, seed=next(_seeds))
+        with encoder_runs(model) as runs:
+            for ratio in ratios:
+                with recorded_selections() as kept:
+                    (answer,) = ask(engine, [case], ratio)
+                tokens, logits = family_reference.answer(case, kept or None, TOKENS)
+                assert answer.tokens == tokens
+                assert (answer.logits - logits).abs().max() < TOLERANCE
+        assert runs == [1]
 
 
 def test_a_second_ratio_never_reuses_the_first_ones_rows(family: Bed, engine: Any, asked: Case) -> None:

@@ -34,8 +34,8 @@ ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join([str(PROGRAM.parent), str(PROGRAM.parent.parent)]),
 }
 
-Said = dict[tuple[int, float], tuple[Answer, list[list[list[int]]]]]
-"""By case and ratio: the answer, and the kept indices per rank and image."""
+Said = dict[tuple[int, float], tuple[Answer, list[list[list[int]]], list[list[int]]]]
+"""By case and ratio: the answer, the kept indices per rank and image, and per rank the pictures of each encoder run."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def said(family: Bed, family_model: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_both_ranks_keep_the_same_rows(family: Bed, said: Said) -> None:
-    for (index, ratio), (_, ranks) in said.items():
+    for (index, ratio), (_, ranks, _) in said.items():
         assert ranks[0] == ranks[1]
         totals = [family.tokens(size) for _, sizes in REDUCED[index].turns for size in sizes]
         expected = [retained_tokens(total, ratio) for total in totals if ratio < 1]
@@ -58,15 +58,22 @@ def test_both_ranks_keep_the_same_rows(family: Bed, said: Said) -> None:
 @pytest.mark.parametrize("index", range(len(REDUCED)))
 def test_they_answer_like_transformers(family: Bed, said: Said, family_reference: Reference, index: int) -> None:
     for ratio in (1.0, family.ratios[1]):
-        answer, ranks = said[index, ratio]
+        answer, ranks, _ = said[index, ratio]
         tokens, logits = family_reference.answer(REDUCED[index], ranks[0] or None, TOKENS)
         assert answer.tokens == tokens
         assert (answer.logits - logits).abs().max() < TOLERANCE
 
 
+def test_both_ranks_encode_a_picture_once(family: Bed, said: Said) -> None:
+    for index, case in enumerate(REDUCED):
+        pictures = sum(len(sizes) for _, sizes in case.turns)
+        assert said[index, 1.0][2] == [[pictures]] * 2
+        assert said[index, family.ratios[1]][2] == [[]] * 2
+
+
 def test_other_rows_would_have_shown(family: Bed, said: Said, family_reference: Reference) -> None:
     """Guards the comparison: a single row of one image exchanged for another."""
-    answer, ranks = said[0, family.ratios[1]]
+    answer, ranks, _ = said[0, family.ratios[1]]
     (kept,) = ranks[0]
     others = sorted(set(range(family.tokens(REDUCED[0].turns[0][1][0]))).difference(kept))
     exchanged = sorted([*kept[1:], others[len(others) // 2]])

@@ -75,20 +75,44 @@ def preemptions(llm: Any) -> int:
     return int(count)
 
 
+def count_encoder_runs(worker: Any) -> None:
+    """Let a worker's encoder count its runs from now on."""
+    encoder = worker.model_runner.get_model()._encoder
+    upstream = encoder._upstream
+    encoder.runs = 0
+
+    def counting(**inputs: Any) -> Any:
+        encoder.runs += 1
+        return upstream(**inputs)
+
+    encoder._upstream = counting
+
+
+def encoder_runs(worker: Any) -> int:
+    """Since they are counted."""
+    return int(worker.model_runner.get_model()._encoder.runs)
+
+
 def take(llm: Any, step: Step) -> Outcome:
     """Put the step's requests to the engine as one batch."""
     from vllm import SamplingParams
 
     if not step.warm:
         llm.reset_prefix_cache()
-    before = preemptions(llm)
+    before, runs = preemptions(llm), llm.collective_rpc(encoder_runs)[0]
     sampling = SamplingParams(max_tokens=step.tokens, temperature=0, logprobs=-1, ignore_eos=True)
     for request in step.requests:
         llm.enqueue_chat(request.messages(), sampling, use_tqdm=False, mm_processor_kwargs=dict(request.fields))
     answers = [answer(output) for output in llm.wait_for_completion(use_tqdm=False)]
     scheduler = llm.llm_engine.vllm_config.scheduler_config
     core = llm.llm_engine.engine_core.engine_core
-    return Outcome(answers, scheduler.max_num_batched_tokens, preemptions(llm) - before, core.batch_queue is not None)
+    return Outcome(
+        answers,
+        scheduler.max_num_batched_tokens,
+        preemptions(llm) - before,
+        core.batch_queue is not None,
+        llm.collective_rpc(encoder_runs)[0] - runs,
+    )
 
 
 def answer(output: Any) -> Answer:
@@ -106,6 +130,7 @@ def main(model: str, name: str, report: str, fault: str | None = None) -> None:
     llm = start(model, engine)
     if fault is not None:
         FAULTS[fault](llm)
+    llm.collective_rpc(count_encoder_runs)
     outcomes = {step.name: take(llm, step) for step in engine.steps}
     Report(llm.collective_rpc(classes)[0], sorted(kernels), outcomes).write(Path(report))
 

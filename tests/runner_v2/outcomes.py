@@ -31,12 +31,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one step. budget: most tokens of an engine step. preemptions: during this step."""
+    """Of one step. budget: most tokens of an engine step. preemptions, encoder_runs: during this step."""
 
     answers: list[Answer]
     budget: int
     preemptions: int
     scheduled_ahead: bool
+    encoder_runs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ FACTS: Final[Mapping[str, Callable[[Outcome], bool]]] = {
     "a prefix is cached": lambda outcome: any(answer.cached > 0 for answer in outcome.answers),
     "a cached prefix ends inside picture 2": _ends_inside_picture_2,
     "a request was preempted": lambda outcome: outcome.preemptions > 0,
+    "no picture is encoded": lambda outcome: outcome.encoder_runs == 0,
     "scheduled ahead": lambda outcome: outcome.scheduled_ahead,
 }
 """By name: whether a step's outcome bears it out. Those on chunks hold for requests that were asked alone."""

@@ -14,7 +14,7 @@ PROMPT = [1, 9, 9, 9, 9, 2, 8, 8, 8, 8, 3]
 """Two pictures of four tokens each, at 1 to 4 and 6 to 9."""
 
 ANSWER = Answer(tokens=[5, 6], prompt=PROMPT, cached=0, logits=[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]])
-OUTCOME = Outcome([ANSWER, ANSWER], budget=100, preemptions=0, scheduled_ahead=False)
+OUTCOME = Outcome([ANSWER, ANSWER], budget=100, preemptions=0, scheduled_ahead=False, encoder_runs=1)
 
 
 def second_answer(**changes: object) -> Outcome:

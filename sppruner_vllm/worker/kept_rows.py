@@ -1,0 +1,154 @@
+"""The encoder with a memory: images whose rows are kept never reach it.
+
+Another question, another ratio or another method about a picture asks for the rows that the first one had. Of equal
+pictures in one step the first is encoded. docs/develop/architecture.md, "Rows that are kept".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from vllm.distributed import get_tensor_model_parallel_rank
+
+from sppruner_vllm.family import Family
+from sppruner_vllm.metrics import events
+from sppruner_vllm.planning.smaller import Grid
+from sppruner_vllm.reduction import Need
+from sppruner_vllm.wire import Order
+
+from .encoder import Encoder
+from .micro_batches import micro_batches, pick
+from .rows_cache import ImageRows, RowsCache, RowsKey, rows_key
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some images of a step with their rows.
+
+    images: which, by their place in the step. rows: (N, D) of each, in raster order. taps: what was wanted and
+    overheard of each, by the names of `ImageTokens`.
+    """
+
+    images: list[int]
+    rows: list[Tensor]
+    taps: list[Mapping[str, Tensor]]
+
+
+@dataclass(slots=True)
+class _Alike:
+    """Images of a step that show the same picture. images: which; the first is encoded. wanted: by any of them."""
+
+    key: RowsKey | None
+    images: list[int]
+    wanted: frozenset[Need]
+
+
+class KeptRows:
+    """Gives the rows of a step's images, from memory or from the encoder."""
+
+    def __init__(self, family: Family, encoder: Encoder, cache: RowsCache | None) -> None:
+        """Args:
+        cache: None encodes every image.
+        """
+        self._family, self._encoder, self.cache = family, encoder, cache
+        self._counts = cache is not None and get_tensor_model_parallel_rank() == 0
+
+    def run(
+        self,
+        inputs: dict[str, Any],
+        orders: Sequence[Order],
+        grids: Sequence[Grid],
+        wanted: Sequence[frozenset[Need]],
+        budget: int | None,
+    ) -> Iterator[Batch]:
+        """Bring a step's images batch by batch, each image once.
+
+        Args:
+            inputs: as vLLM batched them, ours taken out.
+            orders, grids: of each image. wanted: what is to be overheard of it.
+            budget: most visual tokens of a batch; None encodes all in one piece.
+        """
+        if self.cache is None:
+            for part in self._encoder.run(inputs, wanted, budget):
+                images = list(range(part.images.start, part.images.stop))
+                yield _batch(images, [_image(part, at) for at in range(len(images))], wanted)
+            return
+        found, missing = self._look_up(self.cache, orders, grids, wanted)
+        for images in _within(list(found), grids, budget):
+            yield _batch(images, [found.pop(index) for index in images], wanted)
+        if missing:
+            first = [alike.images[0] for alike in missing]
+            needs = [alike.wanted for alike in missing]
+            flat = self._family.flat_inputs(grids)
+            for part in self._encoder.run(pick(inputs, first, flat), needs, budget):
+                encoded = missing[part.images]
+                rows = [self._remember(self.cache, alike, _image(part, at)) for at, alike in enumerate(encoded)]
+                yield _batch([alike.images[0] for alike in encoded], rows, wanted)
+                others = {
+                    index: image for alike, image in zip(encoded, rows, strict=True) for index in alike.images[1:]
+                }
+                for images in _within(list(others), grids, budget):
+                    yield _batch(images, [others[index] for index in images], wanted)
+        self._count(self.cache, len(orders), missing)
+
+    def _look_up(
+        self,
+        cache: RowsCache,
+        orders: Sequence[Order],
+        grids: Sequence[Grid],
+        wanted: Sequence[frozenset[Need]],
+    ) -> tuple[dict[int, ImageRows], list[_Alike]]:
+        """What is kept, by image, and the images that are to be encoded, equal pictures together."""
+        found: dict[int, ImageRows] = {}
+        missing: list[_Alike] = []
+        by_key: dict[RowsKey, _Alike] = {}
+        for index, (order, grid, needs) in enumerate(zip(orders, grids, wanted, strict=True)):
+            key = rows_key(order, grid)
+            image = None if key is None else cache.find(key, needs)
+            if image is not None:
+                found[index] = image
+            elif key is not None and key in by_key:
+                by_key[key].images.append(index)
+                by_key[key].wanted |= needs
+            else:
+                missing.append(_Alike(key, [index], needs))
+                if key is not None:
+                    by_key[key] = missing[-1]
+        return found, missing
+
+    def _remember(self, cache: RowsCache, alike: _Alike, image: ImageRows) -> ImageRows:
+        return image if alike.key is None else cache.keep(alike.key, image)
+
+    def _count(self, cache: RowsCache, images: int, missing: Sequence[_Alike]) -> None:
+        misses = sum(alike.key is not None for alike in missing)
+        unkeepable = len(missing) - misses
+        if self._counts and images > unkeepable:
+            events.count_kept_rows(images - len(missing), misses, cache.evicted, cache.held)
+            cache.evicted = 0
+
+
+def _image(part: Any, at: int) -> ImageRows:
+    taps = {name: tap for name, tap in part.tapped.of(at).items() if tap is not None}
+    return ImageRows(part.rows[at], taps)
+
+
+def _batch(images: list[int], rows: Sequence[ImageRows], wanted: Sequence[frozenset[Need]]) -> Batch:
+    """A batch in which each image has what it wanted and no more: it never shows who asked before."""
+    taps: list[Mapping[str, Tensor]] = [
+        {name: tap for name, tap in image.taps.items() if name in wanted[index]}
+        for index, image in zip(images, rows, strict=True)
+    ]
+    return Batch(images, [image.rows for image in rows], taps)
+
+
+def _within(images: list[int], grids: Sequence[Grid], budget: int | None) -> Iterator[list[int]]:
+    """Images in batches of at most so many visual tokens."""
+    if not images:
+        return
+    sizes = [math.prod(grids[index]) for index in images]
+    for part in micro_batches(sizes, sum(sizes) if budget is None else budget):
+        yield images[part]
