@@ -23,6 +23,8 @@ FLAGS: Final = {
     "max_keep_ratio": "--max-keep-ratio",
     "min_tokens": "--min-tokens",
     "max_query_tokens": "--max-query-tokens",
+    "focus_scope": "--focus-scope",
+    "shared_keep_ratio": "--shared-keep-ratio",
     "method": "--reduction-method",
     "saliency_attention": "--saliency-attention",
     "rows_cache_mib": "--rows-cache-mib",

@@ -10,11 +10,13 @@ ORIGINAL: Final = "x-sppruner-visual-tokens-original"
 RETAINED: Final = "x-sppruner-visual-tokens-retained"
 KEEP_RATIO: Final = "x-sppruner-keep-ratio"
 METHOD: Final = "x-sppruner-method"
+FOCUS_SCOPE: Final = "x-sppruner-focus-scope"
 SKIPPED_REASON: Final = "x-sppruner-skipped-reason"
 
 
 def headers_of(tokens: VisualTokens) -> dict[str, str]:
-    """The headers of a response to a request with images; SKIPPED_REASON only when nothing was reduced.
+    """The headers of a response to a request with images; SKIPPED_REASON only when nothing was reduced, FOCUS_SCOPE
+    only where a question could steer.
 
     Numbers read back as the very values in `usage`.
     """
@@ -24,6 +26,8 @@ def headers_of(tokens: VisualTokens) -> dict[str, str]:
         KEEP_RATIO: repr(tokens.keep_ratio),
         METHOD: tokens.method,
     }
+    if tokens.focus_scope is not None:
+        headers[FOCUS_SCOPE] = tokens.focus_scope
     if tokens.skipped_reason is not None:
         headers[SKIPPED_REASON] = tokens.skipped_reason
     return headers

@@ -52,6 +52,7 @@ class RequestRecord:
             retained=retained,
             keep_ratio=ratios.pop() if len(ratios) == 1 else round(retained / original, 6),
             skipped_reason=None if None in reasons else reasons[0],
+            scopes=tuple(scope for account in self.accounts for scope in account.scopes),
         )
 
     def withdraw(self) -> None:

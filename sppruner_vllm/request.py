@@ -8,19 +8,21 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from .errors import InvalidField
-from .settings import FEWEST_TOKENS, Settings
+from .settings import FEWEST_TOKENS, FocusScope, Settings
 
 KEEP_RATIO: Final = "keep_ratio"
 KEEP_TOKENS: Final = "keep_tokens"
 FOCUS_QUERY: Final = "focus_query"
+FOCUS_SCOPE: Final = "focus_scope"
 REDUCTION_METHOD: Final = "reduction_method"
 
 MAX_FOCUS_QUERY_CHARS: Final = 4096
+FOCUS_SCOPES: Final[tuple[FocusScope, ...]] = get_args(FocusScope)
 
 
 def _documented(**schema: object) -> Any:
@@ -42,6 +44,9 @@ class ReductionFields(BaseModel):
     focus_query: Annotated[Any, _documented(type="string", maxLength=MAX_FOCUS_QUERY_CHARS)] = Field(
         None, description="Text that steers which tokens are kept, in place of the text beside the image."
     )
+    focus_scope: Annotated[Any, _documented(type="string", enum=list(FOCUS_SCOPES))] = Field(
+        None, description="Whether the question steers which tokens are kept, or one selection serves all questions."
+    )
     reduction_method: Annotated[Any, _documented(type="string")] = Field(
         None, description="Selection method. Refused unless the operator allows it."
     )
@@ -56,12 +61,14 @@ class ReductionRequest:
 
     keep_ratio: fraction in (0, 1]. keep_tokens: absolute budget per image, which wins over the ratio when set.
     focus_query: text that replaces the user turn as the query; None leaves the turn in force.
+    focus_scope: whom the selections serve; `question` beside a focus_query.
     """
 
     keep_ratio: float
     keep_tokens: int | None
     focus_query: str | None
     method: str
+    focus_scope: FocusScope = "question"
 
     @property
     def keeps_all(self) -> bool:
@@ -102,11 +109,13 @@ def validate_request(fields: Mapping[str, object], limits: Settings, methods: fr
             f"keep_ratio must be between {limits.min_keep_ratio} and {limits.max_keep_ratio} on this server, "
             f"got {keep_ratio}",
         )
+    focus_query = _validate_focus_query(fields.get(FOCUS_QUERY))
     return ReductionRequest(
         keep_ratio=keep_ratio,
         keep_tokens=None if tokens is None else _validate_keep_tokens(tokens, limits),
-        focus_query=_validate_focus_query(fields.get(FOCUS_QUERY)),
+        focus_query=focus_query,
         method=_validate_method(fields.get(REDUCTION_METHOD), limits, methods),
+        focus_scope=_validate_focus_scope(fields.get(FOCUS_SCOPE), focus_query, limits),
     )
 
 
@@ -124,6 +133,22 @@ def _validate_focus_query(value: object) -> str | None:
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise InvalidField(FOCUS_QUERY, "focus_query must be valid Unicode text")
     return value
+
+
+def _validate_focus_scope(value: object, focus_query: str | None, limits: Settings) -> FocusScope:
+    """A text that shall steer asks for a selection of its own, whatever the operator's default."""
+    scope = next((known for known in FOCUS_SCOPES if known == value), None)
+    if value is not None and scope is None:
+        raise InvalidField(FOCUS_SCOPE, f"focus_scope must be one of {', '.join(FOCUS_SCOPES)}")
+    if focus_query is None:
+        return scope or limits.focus_scope
+    if scope == "image":
+        raise InvalidField(
+            FOCUS_SCOPE,
+            "focus_scope image and focus_query exclude each other: no text steers that selection",
+            code="unsupported_parameter",
+        )
+    return "question"
 
 
 def _validate_method(value: object, limits: Settings, methods: frozenset[str]) -> str:

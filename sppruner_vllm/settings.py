@@ -6,7 +6,7 @@ Neither vLLM nor torch is loaded: the server and the tests import it freely.
 from __future__ import annotations
 
 from functools import cache
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -15,6 +15,9 @@ from sppruner_vllm.reduction import DEFAULT_METHOD
 
 FEWEST_TOKENS: Final = 2
 """Visual tokens that any image keeps: positions could not be recovered from fewer."""
+
+FocusScope = Literal["question", "image", "auto"]
+"""Whom a selection serves: its own question, all questions about the image, or the one that planning/scope.py finds."""
 
 
 class Settings(BaseSettings):
@@ -38,12 +41,20 @@ class Settings(BaseSettings):
     rows_cache_mib: int = Field(
         128, ge=0, description="MiB of encoder rows that a worker keeps for later questions about a picture; 0: none."
     )
+    focus_scope: FocusScope = Field(
+        "question", description="Whom selections serve when a request does not say: question, image or auto."
+    )
+    shared_keep_ratio: float | None = Field(
+        None, gt=0, le=1, description="Fraction that a selection shared under `auto` keeps at least; None: no more."
+    )
     max_query_tokens: int = Field(128, ge=1, description="Longest query, in tokens, that steers the selection.")
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> Settings:
         if not self.min_keep_ratio <= self.keep_ratio <= self.max_keep_ratio:
             raise ValueError("settings must satisfy min_keep_ratio <= keep_ratio <= max_keep_ratio")
+        if self.shared_keep_ratio is not None and self.shared_keep_ratio > self.max_keep_ratio:
+            raise ValueError("settings must satisfy shared_keep_ratio <= max_keep_ratio")
         return self
 
 

@@ -32,9 +32,12 @@ from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, account
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION, ReductionPlan, unreduced
 from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
 from sppruner_vllm.planning.query import TurnFinder
+from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.smaller import Grid, resize
 from sppruner_vllm.request import KEEP_RATIO, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
+
+from .question_table import QuestionTable
 
 _PLANNED: Final = "sppruner_planned"
 _PROFILING: Final = "sppruner_profiling"
@@ -73,6 +76,10 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         """Grid of each image by upstream hash, and whether it is a picture, for those that later come by UUID alone."""
         return LRUCache(maxsize=8192)
 
+    @cached_property
+    def _questions(self) -> QuestionTable:
+        return QuestionTable()
+
     # Planning
 
     def apply(self, inputs: ProcessorInputs, timing_ctx: Any) -> Any:
@@ -85,13 +92,15 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         except InvalidField as error:
             raise VLLMValidationError(str(error), parameter=error.field) from error
         hashes = super()._get_mm_hashes(inputs)
-        plans = self._plan(inputs, request, hashes.get("image", []), profiling)
+        known = FirstQuestions(lambda: self._questions)
+        plans = self._plan(inputs, request, hashes.get("image", []), profiling, known)
         pictures = tuple(self._pictures(inputs, hashes["image"], plans)) if plans else ()
         if plans:
             hashes = {**hashes, "image": self._identities(hashes["image"], plans)}
             _refuse_unknown_uuids(inputs, hashes["image"])
         planned = _Planned(plans, pictures, hashes, profiling)
         output: Any = super().apply(replace(inputs, hf_processor_mm_kwargs={**kwargs, _PLANNED: planned}), timing_ctx)
+        known.keep()
         lengths = {
             modality: [place.length for place in places] for modality, places in output["mm_placeholders"].items()
         }
@@ -104,7 +113,12 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         return replace(inputs, hf_processor_mm_kwargs={**inputs.hf_processor_mm_kwargs, _PROFILING: _BY_VLLM})
 
     def _plan(
-        self, inputs: ProcessorInputs, request: ReductionRequest, hashes: Sequence[str], profiling: bool
+        self,
+        inputs: ProcessorInputs,
+        request: ReductionRequest,
+        hashes: Sequence[str],
+        profiling: bool,
+        known: FirstQuestions,
     ) -> tuple[ReductionPlan, ...]:
         if "image" not in inputs.mm_data_items:
             return ()
@@ -114,7 +128,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         if not self.family.reduces and not request.keeps_all:
             return tuple(unreduced(image.tokens, request, "unsupported_input") for image in sent)
         prompt = Prompt(inputs.prompt, self.family.image_token, lambda: self.turns, self._encode)
-        plans = plan_images(sent, prompt, request, settings())
+        plans = plan_images(sent, prompt, request, settings(), known)
         if any(plan.reduces for plan in plans):
             self._refuse_positions_beyond_the_model(inputs.prompt, plans, sent)
         return plans
@@ -124,7 +138,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         items = inputs.mm_data_items["image"]
         item = items.get(index)
         if isinstance(items, DictEmbeddingItems | EmbeddingItems):
-            return Sent(self.family.embedded_grid(item), regrid=None)
+            return Sent(self.family.embedded_grid(item), regrid=None, key=key)
         kwargs = inputs.hf_processor_mm_kwargs
         if item is not None:
             size = cast("ImageProcessorItems", items).get_image_size(index)
@@ -134,7 +148,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             raise VLLMValidationError(f"image {index} was sent by uuid only and is not cached", parameter="uuid")
         grid, is_picture = self._known[key]
         cell = self.family.cell
-        return Sent(grid, partial(self._regrid, kwargs, cell) if is_picture and cell is not None else None)
+        return Sent(grid, partial(self._regrid, kwargs, cell) if is_picture and cell is not None else None, key)
 
     def _regrid(self, kwargs: Mapping[str, object], cell: int, grid: Grid) -> Grid:
         return self.family.token_grid(self.info, grid[1] * cell, grid[0] * cell, kwargs)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import get_args
 
 from sppruner_vllm.demo import places
 from sppruner_vllm.demo_model import CHECKPOINT
+from sppruner_vllm.planning.scope import Served
 
 from .arguments import count
 from .bootstrap import DEFAULT_RESAMPLES, FEWEST_RESAMPLES
@@ -72,7 +74,9 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("--concurrency", type=count, default=4, help="requests under way at a time (default: %(default)s)")
     run.add_argument("--max-tokens", type=count, default=32, help="longest answer (default: %(default)s)")
     run.add_argument("--instruction", default="", help='text after each question, as in "Answer with one word."')
-    run.add_argument("--focus-query", help="steer every selection by this text in place of the question")
+    steer = run.add_mutually_exclusive_group()
+    steer.add_argument("--focus-query", help="steer every selection by this text in place of the question")
+    steer.add_argument("--focus-scope", choices=get_args(Served), help="whom selections serve; default: the server's")
     _add_report_options(run)
 
 
@@ -88,6 +92,7 @@ def _add_explain(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", default=str(CHECKPOINT), help="folder or hub name (default: the demo model)")
     command.add_argument("--keep-ratio", type=float, default=0.222, help="default: %(default)s")
     command.add_argument("--method", default="focus_context", help="default: %(default)s")
+    command.add_argument("--focus-scope", choices=get_args(Served), default="question", help="default: %(default)s")
     command.add_argument("--panels", type=_names, default=(), help="image,kept,saliency,relevance (default: all)")
     command.add_argument("-o", "--out", type=Path, default=Path("explain.png"), help="default: %(default)s")
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sppruner_vllm.request import FOCUS_QUERY, KEEP_RATIO, REDUCTION_METHOD
+from sppruner_vllm.request import FOCUS_QUERY, FOCUS_SCOPE, KEEP_RATIO, REDUCTION_METHOD
+from sppruner_vllm.settings import FocusScope
 
 from .conditions import FULL, Condition
 from .questions import Question
@@ -21,13 +22,14 @@ class Manner:
     """How questions are put; decoding is greedy.
 
     max_tokens: longest answer. instruction: text after each question, as in "Answer with one word.".
-    focus_query: steers the selection in place of the question; None leaves the question in force. seed: for the
-    sampler, recorded with the answers.
+    focus_query: steers the selection in place of the question; None leaves the question in force. focus_scope: whom
+    selections serve; None leaves it to the server. seed: for the sampler, recorded with the answers.
     """
 
     max_tokens: int = 32
     instruction: str = ""
     focus_query: str | None = None
+    focus_scope: FocusScope | None = None
     seed: int = 0
 
     def prompt(self, question: Question) -> str:
@@ -41,6 +43,8 @@ class Manner:
             fields[REDUCTION_METHOD] = condition.method
             if self.focus_query is not None:
                 fields[FOCUS_QUERY] = self.focus_query
+            if self.focus_scope is not None:
+                fields[FOCUS_SCOPE] = self.focus_scope
         return fields
 
 

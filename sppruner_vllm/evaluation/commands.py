@@ -22,7 +22,7 @@ from .summary import NothingToReport
 def run(options: argparse.Namespace, extra: Sequence[str]) -> int:
     """Ask what has no answer yet, then write the report. Returns the exit status."""
     console = Console(stderr=True)
-    manner = Manner(options.max_tokens, options.instruction, options.focus_query, options.seed)
+    manner = Manner(options.max_tokens, options.instruction, options.focus_query, options.focus_scope, options.seed)
     wanted = conditions(options.methods, options.ratios)
     try:
         questions = load_dataset(options.dataset, options.limit, options.seed)

@@ -109,7 +109,8 @@ class EnginelessAsker:
 
     def _plans(self, question: Question, condition: Condition, variant: Variant) -> tuple[ReductionPlan, ...]:
         """The server's plans. Pictures are encoded at the size they have, so that only the smallest would grow."""
-        request = ReductionRequest(condition.ratio, None, variant.query, _method(condition))
+        scope = self._manner.focus_scope or "question"
+        request = ReductionRequest(condition.ratio, None, variant.query, _method(condition), scope)
         grids = [self._look(picture, None).grid for picture in question.images]
         return self._plain.chat.plans(self._manner.prompt(question), grids, request)
 

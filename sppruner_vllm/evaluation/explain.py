@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from PIL import Image, UnidentifiedImageError
 
 from sppruner_vllm.errors import InvalidField
+from sppruner_vllm.planning.scope import Served
 from sppruner_vllm.recipes import get_recipe, request_methods
 from sppruner_vllm.reduction import ImageTokens, Selection, reduce
 from sppruner_vllm.request import validate_keep_ratio
@@ -40,7 +41,12 @@ class Explanation:
 
 
 def explain(
-    model: VisionModel, image: Image.Image, question: str, keep_ratio: float, method: str = "focus_context"
+    model: VisionModel,
+    image: Image.Image,
+    question: str,
+    keep_ratio: float,
+    method: str = "focus_context",
+    scope: Served = "question",
 ) -> Explanation:
     """Select tokens of `image` for `question`.
 
@@ -50,6 +56,7 @@ def explain(
         question: empty for none.
         keep_ratio: fraction in (0, 1].
         method: any that selects rows of the encoder; `hybrid` is shown on its smaller image.
+        scope: `image` for what all questions share.
 
     Raises:
         ValueError: a ratio out of range, no such method, or one that selects nothing.
@@ -64,7 +71,7 @@ def explain(
     plan = model.plan(image, question, ratio, method)
     image = model.shown(image, plan)
     rows, grid = model.encode(image)
-    query = model.query(question) if recipe.uses_query else None
+    query = model.query(question) if recipe.uses_query and scope == "question" else None
     mean = None if query is None else model.text_mean
     (selection,) = reduce([ImageTokens(rows, grid, query, plan.retained)], selects, text_mean=mean)
     return Explanation(image, question, grid, selection)
@@ -76,7 +83,14 @@ def main(options: argparse.Namespace) -> int:
         panels = panels_of(options.panels)
         with Image.open(options.image) as file:
             image = file.convert("RGB")
-        found = explain(VisionModel(options.model), image, options.question, options.keep_ratio, options.method)
+        found = explain(
+            VisionModel(options.model),
+            image,
+            options.question,
+            options.keep_ratio,
+            options.method,
+            options.focus_scope,
+        )
     except (InvalidField, OSError, UnidentifiedImageError, ValueError) as problem:
         print(problem, file=sys.stderr)
         return 1

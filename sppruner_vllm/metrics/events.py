@@ -63,6 +63,9 @@ def count_visual_tokens(tokens: VisualTokens) -> None:
     """Account for the images and videos of one served request."""
     if tokens.skipped_reason is not None:
         families.SKIPPED.metric.labels(families.SKIPPED_REASON.bound(tokens.skipped_reason)).inc()
+    for scope in tokens.scopes:
+        if scope is not None:
+            families.FOCUS_SCOPE.metric.labels(scope).inc()
     if tokens.original == 0:
         return
     families.VISUAL_TOKENS_ORIGINAL.metric.inc(tokens.original)

@@ -14,6 +14,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from sppruner_vllm.metrics.bands import RATIO_BANDS
 from sppruner_vllm.planning.plan import SkippedReason
+from sppruner_vllm.planning.scope import Served
 
 Outcome = Literal["success", "client_error", "server_error", "client_disconnect"]
 
@@ -21,6 +22,7 @@ RejectedReason = Literal[
     "invalid_keep_ratio",
     "invalid_keep_tokens",
     "invalid_focus_query",
+    "invalid_focus_scope",
     "invalid_reduction_method",
     "unsupported_parameter",
     "invalid_image",
@@ -125,6 +127,7 @@ REJECTED_REASON: Final = Label("reason", (*get_args(RejectedReason), OTHER))
 SKIPPED_REASON: Final = Label("reason", (*get_args(SkippedReason), OTHER))
 RATIO_BAND: Final = Label("ratio_band", RATIO_BANDS)
 KEPT: Final = Label("kept", ("hit", "miss"))
+SCOPE: Final = Label("scope", get_args(Served))
 BOUND: Final = Label("bound", ("min", "default", "max"))
 METHOD: Final = Label("method", meaning="a selection method")
 
@@ -150,6 +153,12 @@ SKIPPED: Final = CounterFamily(
     "sppruner_skipped",
     "Requests with images or videos of which nothing was reduced, by reason.",
     (SKIPPED_REASON,),
+)
+FOCUS_SCOPE: Final = CounterFamily(
+    "sppruner_focus_scope",
+    "Images of served requests that a question could steer, by whom their selection served.",
+    (SCOPE,),
+    note="`question`: the image's own; `image`: all questions about it, so that they share the prefix cache.",
 )
 KV_TOKENS_SAVED: Final = CounterFamily(
     "sppruner_kv_tokens_saved",
@@ -233,6 +242,7 @@ FAMILIES: Final[tuple[CounterFamily | HistogramFamily | GaugeFamily, ...]] = (
     RETAINED_RATIO,
     RETAINED_TOKENS,
     SKIPPED,
+    FOCUS_SCOPE,
     KV_TOKENS_SAVED,
     PREFILL_TOKENS_SAVED,
     REQUESTS,

@@ -13,6 +13,8 @@ from typing import Any, Final, cast
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.request import ReductionRequest
 
+from .scope import Served
+
 ENGINE_INPUT_KEY: Final = "sppruner"
 
 
@@ -21,8 +23,9 @@ class VisualTokens:
     """Visual tokens of one request, summed over its images; of its videos when it has no image.
 
     original, retained: counts before and after the reduction.
-    keep_ratio: the ratio in force; for an absolute budget, the ratio it came to.
+    keep_ratio: the ratio in force; for an absolute budget, or one of the operator's, the ratio it came to.
     skipped_reason: why nothing was reduced, None when any image was.
+    scopes: of each image, whom its selection served; None where no question could steer it.
     """
 
     original: int
@@ -30,10 +33,21 @@ class VisualTokens:
     keep_ratio: float
     method: str
     skipped_reason: str | None
+    scopes: tuple[Served | None, ...] = ()
+
+    @property
+    def focus_scope(self) -> str | None:
+        """The scope that served; where images differ, that of each with commas between, `none` for None."""
+        if not any(self.scopes):
+            return None
+        names = [scope or "none" for scope in self.scopes]
+        return names[0] if len(set(names)) == 1 else ",".join(names)
 
     def as_usage(self) -> dict[str, Any]:
         """The object `visual_tokens` of a response's usage."""
-        return asdict(self)
+        fields = asdict(self)
+        del fields["scopes"]
+        return {**fields, "focus_scope": self.focus_scope}
 
 
 def account(
@@ -53,13 +67,15 @@ def account(
     retained = sum(images)
     # A picture sent under a UUID that vLLM still holds is served from its cache: what counts is what was placed.
     original = sum(plan.original if plan.reduces else placed for plan, placed in zip(plans, images, strict=True))
+    came_to = request.keep_tokens is not None or any(plan.raised for plan in plans)
     reasons = [plan.skipped_reason for plan in plans]
     return VisualTokens(
         original=original,
         retained=retained,
-        keep_ratio=request.keep_ratio if request.keep_tokens is None else round(retained / original, 6),
+        keep_ratio=round(retained / original, 6) if came_to else request.keep_ratio,
         method=request.method,
         skipped_reason=None if None in reasons else reasons[0],
+        scopes=tuple(plan.scope for plan in plans),
     )
 
 

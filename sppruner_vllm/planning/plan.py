@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from sppruner_vllm.request import ReductionRequest
 from sppruner_vllm.settings import FEWEST_TOKENS, Settings
 from sppruner_vllm.wire import StageOrder
 
+from .scope import Served
 from .smaller import Grid
 
 ALGORITHM_VERSION: Final = 3
@@ -27,6 +28,8 @@ class ReductionPlan:
     skipped_reason: why nothing is reduced, None when something is.
     resized: (height, width) in visual tokens of the smaller image that is encoded instead; None when there is none.
     stages: what the worker does, in order.
+    scope: whom the selection serves; None where no question could steer it.
+    raised: the operator's budget for shared selections stands in place of the request's.
     """
 
     original: int
@@ -36,6 +39,8 @@ class ReductionPlan:
     skipped_reason: SkippedReason | None
     resized: Grid | None = None
     stages: tuple[StageOrder, ...] = ()
+    scope: Served | None = None
+    raised: bool = False
 
     @property
     def reduces(self) -> bool:
@@ -64,7 +69,14 @@ def retained_tokens(total: int, keep_ratio: float, *, floor: int = FEWEST_TOKENS
     return min(total, max(floor, math.ceil(total * keep_ratio - 1e-9)))
 
 
-def plan_image(original: int, request: ReductionRequest, query_ids: tuple[int, ...], limits: Settings) -> ReductionPlan:
+def plan_image(
+    original: int,
+    request: ReductionRequest,
+    query_ids: tuple[int, ...],
+    limits: Settings,
+    *,
+    at_least: float | None = None,
+) -> ReductionPlan:
     """The plan for an image of `original` visual tokens.
 
     An absolute budget is held within the operator's ratio bounds, so that it opens no way around them.
@@ -74,6 +86,7 @@ def plan_image(original: int, request: ReductionRequest, query_ids: tuple[int, .
         request: validated request fields.
         query_ids: query tokens of this image; dropped when nothing is reduced.
         limits: the operator's settings.
+        at_least: ratio that is kept even where the request asks for less.
     """
     floor = limits.min_tokens
     if request.keep_tokens is None:
@@ -82,9 +95,12 @@ def plan_image(original: int, request: ReductionRequest, query_ids: tuple[int, .
         least = retained_tokens(original, limits.min_keep_ratio, floor=floor)
         most = retained_tokens(original, limits.max_keep_ratio, floor=floor)
         retained = min(most, max(least, request.keep_tokens))
+    asked, shared = retained, 0 if at_least is None else retained_tokens(original, at_least, floor=floor)
+    retained = max(asked, shared)
     if retained < original:
-        return ReductionPlan(original, retained, request.method, query_ids, None)
-    return unreduced(original, request, "keep_ratio_is_1" if request.keeps_all else "image_too_small")
+        return ReductionPlan(original, retained, request.method, query_ids, None, raised=retained > asked)
+    whole = unreduced(original, request, "keep_ratio_is_1" if request.keeps_all or at_least == 1 else "image_too_small")
+    return replace(whole, raised=retained > asked)
 
 
 def unreduced(original: int, request: ReductionRequest, reason: SkippedReason) -> ReductionPlan:

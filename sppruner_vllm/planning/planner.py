@@ -16,6 +16,7 @@ from sppruner_vllm.wire import MOST_TOKENS, StageOrder
 
 from .plan import ReductionPlan, plan_image, unreduced
 from .query import TurnFinder, turn_queries
+from .scope import FirstQuestions, Served, nothing_known
 from .smaller import Grid, smaller_grid
 
 Regrid = Callable[[Grid], Grid]
@@ -28,10 +29,12 @@ class Sent:
 
     grid: visual tokens that stock vLLM would give it. regrid: how a smaller form of it would be sized; None for what
     cannot be made smaller: embeddings, arrays, and pictures of a family that knows one size only.
+    key: names the picture itself, whatever is done with it.
     """
 
     grid: Grid
     regrid: Regrid | None
+    key: str = ""
 
     @property
     def tokens(self) -> int:
@@ -58,7 +61,11 @@ class Prompt:
 
 
 def plan_images(
-    sent: Sequence[Sent], prompt: Prompt, request: ReductionRequest, limits: Settings
+    sent: Sequence[Sent],
+    prompt: Prompt,
+    request: ReductionRequest,
+    limits: Settings,
+    known: FirstQuestions | None = None,
 ) -> tuple[ReductionPlan, ...]:
     """One plan per image.
 
@@ -67,6 +74,7 @@ def plan_images(
         prompt: the prompt that holds them.
         request: validated request fields.
         limits: the operator's settings.
+        known: what images were asked before; without it every question is the first.
     """
     if request.keeps_all:
         return tuple(unreduced(image.tokens, request, "keep_ratio_is_1") for image in sent)
@@ -74,22 +82,44 @@ def plan_images(
     if recipe.in_worker and not _rows_can_be_placed(prompt.ids, places, sent):
         return tuple(unreduced(image.tokens, request, "unsupported_input") for image in sent)
     queries = _queries(prompt, places, len(sent), request, recipe, limits)
+    known = nothing_known() if known is None else known
     return tuple(
-        _staged(plan_image(image.tokens, request, query, limits), recipe, request, image)
-        for image, query in zip(sent, queries, strict=True)
+        _scoped(image, query, recipe, request, limits, known) for image, query in zip(sent, queries, strict=True)
     )
 
 
 def _queries(
     prompt: Prompt, places: Sequence[int], images: int, request: ReductionRequest, recipe: Recipe, limits: Settings
 ) -> list[tuple[int, ...]]:
-    if not recipe.uses_query:
+    if not recipe.uses_query or request.focus_scope == "image":
         return [()] * images
     turns = prompt.turns()
     if request.focus_query is None:
         return turn_queries(prompt.ids, places[:images], turns, limits.max_query_tokens)
     spoken = tuple(token for token in prompt.encode(request.focus_query) if token not in turns.silent)
     return [spoken[-limits.max_query_tokens :]] * images
+
+
+def _scoped(
+    image: Sent,
+    query: tuple[int, ...],
+    recipe: Recipe,
+    request: ReductionRequest,
+    limits: Settings,
+    known: FirstQuestions,
+) -> ReductionPlan:
+    """The image's plan for its own question, or the one that all questions share."""
+    own = _staged(plan_image(image.tokens, request, query, limits), recipe, request, image)
+    if not recipe.uses_query or not own.reduces:
+        return own
+    if request.focus_scope == "auto":
+        shared = plan_image(image.tokens, request, (), limits, at_least=limits.shared_keep_ratio)
+        shared = _staged(shared, recipe, request, image)
+        # What would share a selection counts as one.
+        if not known.is_first(f"{image.key} {request.method} {shared.retained}", query):
+            return replace(shared, scope="image")
+    scope: Served = "question" if query else "image"
+    return replace(own, scope=scope)
 
 
 def _staged(plan: ReductionPlan, recipe: Recipe, request: ReductionRequest, sent: Sent) -> ReductionPlan:

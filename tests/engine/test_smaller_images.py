@@ -97,7 +97,7 @@ def test_a_downscaled_image_is_answered_like_one_that_came_so_small(
     assert answer.tokens == expected
     assert kept == [], "the worker drops nothing"
     total, placed = sum(map(math.prod, sizes)), sum(map(math.prod, grids))
-    assert found == [VisualTokens(total, placed, ratio, "downscale", None)]
+    assert found == [VisualTokens(total, placed, ratio, "downscale", None, (None,) * 3)]
     (stock,) = ask(llm, [small], 1.0)
     assert (stock.prompt, stock.tokens) == (answer.prompt, answer.tokens)
 
@@ -116,7 +116,7 @@ def test_a_hybrid_downscales_halfway_and_the_worker_drops_the_rest(
         (answer,) = ask(llm, [several], ratio, reduction_method="hybrid")
     assert [[height // 2, width // 2] for _, height, width in encoded] == [list(grid) for grid in grids]
     assert [len(image) for image in kept] == budgets
-    assert found == [VisualTokens(sum(map(math.prod, sizes)), sum(budgets), ratio, "hybrid", None)]
+    assert found == [VisualTokens(sum(map(math.prod, sizes)), sum(budgets), ratio, "hybrid", None, ("question",) * 3)]
     expected, _ = reference.answer(Resized(several.turns, several.seed, grids), kept, TOKENS)
     assert answer.tokens == expected
 
@@ -146,7 +146,7 @@ def test_at_ratio_1_nothing_is_made_smaller(llm: Any, asked: Case) -> None:
         (answer,) = ask(llm, [asked], 1.0, reduction_method="downscale")
     assert answer.prompt_ids == stock.prompt_ids
     assert answer.tokens == stock.tokens
-    assert found == [VisualTokens(144, 144, 1.0, "downscale", "keep_ratio_is_1")]
+    assert found == [VisualTokens(144, 144, 1.0, "downscale", "keep_ratio_is_1", (None,))]
 
 
 def test_an_image_at_the_familys_minimum_says_so(llm: Any) -> None:
@@ -155,8 +155,8 @@ def test_an_image_at_the_familys_minimum_says_so(llm: Any) -> None:
         ask(llm, [tiny], 0.5, reduction_method="downscale")
         ask(llm, [tiny], 0.5, reduction_method="hybrid")
     assert found == [
-        VisualTokens(4, 4, 0.5, "downscale", "image_too_small"),
-        VisualTokens(4, 2, 0.5, "hybrid", None),
+        VisualTokens(4, 4, 0.5, "downscale", "image_too_small", (None,)),
+        VisualTokens(4, 2, 0.5, "hybrid", None, ("question",)),
     ]
 
 
@@ -176,7 +176,7 @@ def test_what_is_no_picture_is_reduced_by_the_worker_or_says_why_not(
     embeddings = {"image_embeds": torch.randn(144, 256), "image_grid_thw": torch.tensor([[1, 24, 24]])}
     with records() as found:
         generate(llm, method_prompt(embeddings if form == "embeddings" else np.array(picture), method))
-    assert found == [VisualTokens(144, retained, 0.25, method, reason)]
+    assert found == [VisualTokens(144, retained, 0.25, method, reason, ("question" if method == "hybrid" else None,))]
 
 
 @pytest.mark.parametrize("method", ["downscale", "hybrid"])

@@ -75,14 +75,14 @@ def chat(*urls: str, **fields: object) -> ChatRequest:
 def test_a_real_renderer_reduces_what_the_gate_lets_in_and_the_account_comes_back(renderer: OnlineRenderer) -> None:
     with recording() as record:
         (engine_input,) = render(renderer, chat(PICTURE, keep_ratio=0.25))
-        assert record.visual_tokens == VisualTokens(256, 64, 0.25, "focus_context", None)
+        assert record.visual_tokens == VisualTokens(256, 64, 0.25, "focus_context", None, ("question",))
     assert [place.length for place in engine_input["mm_placeholders"]["image"]] == [64]
 
 
 def test_a_real_renderer_is_left_alone_by_a_request_that_asks_for_nothing(renderer: OnlineRenderer) -> None:
     with recording() as record:
         (engine_input,) = render(renderer, chat(PICTURE))
-        assert record.visual_tokens == VisualTokens(256, 256, 1.0, "focus_context", "keep_ratio_is_1")
+        assert record.visual_tokens == VisualTokens(256, 256, 1.0, "focus_context", "keep_ratio_is_1", (None,))
     assert [place.length for place in engine_input["mm_placeholders"]["image"]] == [256]
 
 

@@ -12,6 +12,12 @@ def test_a_batch_is_the_sum_of_its_conversations():
     assert record.visual_tokens == VisualTokens(80, 40, 0.5, "uniform", None)
 
 
+def test_a_batch_has_the_scopes_of_all_its_images():
+    one = VisualTokens(64, 32, 0.5, "focus_context", None, ("question",))
+    record = RequestRecord(accounts=[one, VisualTokens(64, 32, 0.5, "focus_context", None, ("image",))])
+    assert record.visual_tokens.focus_scope == "question,image"
+
+
 def test_a_batch_under_a_budget_has_the_ratio_it_came_to():
     record = RequestRecord(
         accounts=[VisualTokens(64, 8, 0.125, "uniform", None), VisualTokens(16, 8, 0.5, "uniform", None)]

@@ -13,13 +13,16 @@ from sppruner_server.usage import (
 
 from sppruner_vllm.planning.accounting import VisualTokens
 
-TOKENS = VisualTokens(original=1296, retained=288, keep_ratio=0.222, method="focus_context", skipped_reason=None)
+TOKENS = VisualTokens(
+    original=1296, retained=288, keep_ratio=0.222, method="focus_context", skipped_reason=None, scopes=("question",)
+)
 ACCOUNT = {
     "original": 1296,
     "retained": 288,
     "keep_ratio": 0.222,
     "method": "focus_context",
     "skipped_reason": None,
+    "focus_scope": "question",
 }
 
 

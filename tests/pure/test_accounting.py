@@ -22,11 +22,11 @@ def test_a_request_without_pictures_has_no_record() -> None:
 
 
 def test_the_images_of_a_request_are_summed() -> None:
-    assert record({"keep_ratio": 0.25}, [100, 40]) == VisualTokens(140, 35, 0.25, "focus_context", None)
+    assert record({"keep_ratio": 0.25}, [100, 40]) == VisualTokens(140, 35, 0.25, "focus_context", None, (None, None))
 
 
 def test_an_absolute_budget_reports_the_ratio_it_came_to() -> None:
-    assert record({"keep_tokens": 30}, [100, 50]) == VisualTokens(150, 60, 0.4, "focus_context", None)
+    assert record({"keep_tokens": 30}, [100, 50]) == VisualTokens(150, 60, 0.4, "focus_context", None, (None, None))
 
 
 def test_a_reason_is_given_only_when_no_image_was_reduced() -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.planning.plan import plan_image, retained_tokens
 from sppruner_vllm.request import validate_request
-from sppruner_vllm.settings import Settings
+from sppruner_vllm.settings import FocusScope, Settings
 
 DEFAULTS = Settings()
 METHODS = frozenset({"uniform"})
@@ -52,6 +52,9 @@ def test_the_operators_bounds_hold_for_requests() -> None:
         ({"focus_query": 3}, "focus_query"),
         ({"focus_query": "x" * 5000}, "focus_query"),
         ({"focus_query": "\ud800"}, "focus_query"),
+        ({"focus_scope": "picture"}, "focus_scope"),
+        ({"focus_scope": ["image"]}, "focus_scope"),
+        ({"focus_scope": "image", "focus_query": "the cat"}, "focus_scope"),
         ({"reduction_method": "uniform"}, "reduction_method"),
     ],
 )
@@ -94,6 +97,21 @@ def test_a_smaller_image_is_what_the_encoder_sees() -> None:
     plan = plan_image(100, validate_request({"keep_ratio": 0.1}, DEFAULTS, METHODS), (), DEFAULTS)
     assert plan.encoded == 100
     assert replace(plan, resized=(4, 8)).encoded == 32
+
+
+@pytest.mark.parametrize("default", ["question", "image", "auto"])
+def test_a_scope_is_the_operators_unless_the_request_names_one_or_a_text(default: FocusScope) -> None:
+    limits = Settings(focus_scope=default)
+    assert validate_request({}, limits, METHODS).focus_scope == default
+    assert validate_request({"focus_scope": "image"}, limits, METHODS).focus_scope == "image"
+    assert validate_request({"focus_query": "the cat"}, limits, METHODS).focus_scope == "question"
+    both = {"focus_query": "the cat", "focus_scope": "auto"}
+    assert validate_request(both, limits, METHODS).focus_scope == "question"
+
+
+def test_a_shared_budget_above_the_largest_ratio_is_refused() -> None:
+    with pytest.raises(ValidationError, match="shared_keep_ratio <= max_keep_ratio"):
+        Settings(max_keep_ratio=0.5, keep_ratio=0.5, shared_keep_ratio=0.6)
 
 
 def test_settings_out_of_order_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

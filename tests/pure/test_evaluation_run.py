@@ -182,6 +182,12 @@ def test_the_reference_comes_first_and_nothing_twice():
     assert conditions(["a", "a"], [1, 0.5, 0.5]) == [FULL, Condition("a", 0.5)]
 
 
+def test_a_scope_is_asked_for_where_something_is_reduced():
+    manner = Manner(focus_scope="image")
+    assert manner.fields(FULL) == {"keep_ratio": 1.0}
+    assert manner.fields(Condition("dpp", 0.5))["focus_scope"] == "image"
+
+
 def test_a_focus_query_steers_reduced_questions_only():
     manner = Manner(focus_query="the sky")
     assert manner.fields(FULL) == {"keep_ratio": 1.0}

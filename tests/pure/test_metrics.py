@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import string
 from collections.abc import Callable
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -16,6 +17,7 @@ from sppruner_vllm.metrics.bands import RATIO_BANDS, ratio_band
 from sppruner_vllm.metrics.families import FAMILIES, CounterFamily, HistogramFamily, Outcome, RejectedReason
 from sppruner_vllm.planning.accounting import VisualTokens
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION, SkippedReason
+from sppruner_vllm.planning.scope import Served
 from sppruner_vllm.request import REQUEST_FIELDS
 from sppruner_vllm.settings import Settings
 
@@ -87,6 +89,14 @@ def test_one_request_is_counted_once_in_each_family_of_visual_tokens(growth: Gro
     assert [growth(name) for name in names] == pytest.approx([100, 23, 1, 0.222, 1, 0.23, 23])
 
 
+def test_each_image_is_counted_by_the_scope_of_its_selection(growth: Growth) -> None:
+    for scope in ("question", "image"):
+        growth("sppruner_focus_scope_total", scope=scope)
+    metrics.count_visual_tokens(VisualTokens(100, 23, 0.222, "uniform", None, ("image", None, "question", "image")))
+    assert growth("sppruner_focus_scope_total", scope="question") == 1
+    assert growth("sppruner_focus_scope_total", scope="image") == 2
+
+
 def test_a_prompt_saves_what_it_dropped_and_in_prefill_only_what_was_not_cached(growth: Growth) -> None:
     names = "sppruner_kv_tokens_saved_total", "sppruner_prefill_tokens_saved_total"
     [growth(name) for name in names]
@@ -138,7 +148,9 @@ def random_request(dice: random.Random) -> None:
     """Whatever a request may bring, through every counting function."""
     word = "".join(dice.choices(string.printable, k=dice.randint(0, 40)))
     original = dice.randint(1, 20_000)
+    scopes = tuple(dice.choices([None, *get_args(Served)], k=dice.randint(0, 3)))
     seen = tokens(original, dice.randint(1, original), dice.choice([None, word, *get_args(SkippedReason)]))
+    seen = replace(seen, scopes=scopes)
     with metrics.in_flight():
         metrics.count_visual_tokens(seen)
         metrics.count_prefill(seen, dice.randint(0, seen.retained))

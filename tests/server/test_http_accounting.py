@@ -11,6 +11,7 @@ REDUCED = {
     "keep_ratio": 0.222,
     "method": "focus_context",
     "skipped_reason": None,
+    "focus_scope": "question",
 }
 
 
@@ -56,6 +57,7 @@ def assert_agree(sent, account):
     assert float(sent[headers.KEEP_RATIO]) == account["keep_ratio"]
     assert sent[headers.METHOD] == account["method"]
     assert sent.get(headers.SKIPPED_REASON) == account["skipped_reason"]
+    assert sent.get(headers.FOCUS_SCOPE) == account["focus_scope"]
 
 
 @pytest.mark.parametrize("fields", [{}, {"keep_ratio": 1}, {"keep_ratio": 1.0}], ids=["default", "1", "1.0"])

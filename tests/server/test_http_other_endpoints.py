@@ -4,7 +4,7 @@ import pytest
 from anthropic_bodies import count_body, messages_body
 from sppruner_server import headers
 
-from serving import MODEL_NAME, chat_body
+from serving import MODEL_NAME, chat_body, data_url, png, responses_body
 
 
 def batch_body(picture, **fields):
@@ -39,6 +39,26 @@ def test_a_batch_reduces_each_of_its_conversations(client, picture):
     assert 2 * 288 < usage["prompt_tokens"] < 2 * (288 + 64)
     assert usage["prompt_tokens_details"]["visual_tokens"]["retained"] == 2 * 288
     assert response.headers[headers.RETAINED] == str(2 * 288)
+
+
+@pytest.mark.parametrize(
+    ("path", "make"),
+    [
+        ("/v1/chat/completions", chat_body),
+        ("/v1/chat/completions/batch", batch_body),
+        ("/v1/responses", responses_body),
+        ("/v1/messages", messages_body),
+    ],
+)
+def test_a_picture_that_is_asked_again_is_shared_from_then_on(client, path, make):
+    picture = data_url(png(336, 336, seed=len(path)))
+    said = [
+        client.post(path, json=make(picture, text=text, keep_ratio=0.5, focus_scope="auto")).headers[
+            headers.FOCUS_SCOPE
+        ]
+        for text in ("where is the cat", "and the dog", "and the sea", "where is the cat")
+    ]
+    assert said == ["question", "image", "image", "question"]
 
 
 def test_invocations_reduce(client, picture):

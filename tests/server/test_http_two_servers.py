@@ -157,6 +157,7 @@ def test_methods_that_send_a_smaller_image_count_from_the_image_as_sent(clients,
             "keep_ratio": 0.222,
             "method": method,
             "skipped_reason": None,
+            "focus_scope": "question" if method == "hybrid" else None,
         }
         assert details["multimodal_tokens"] == {"image": retained}
         assert response.headers[headers.RETAINED] == str(retained)

@@ -20,6 +20,7 @@ SELECTION: Final = "sppruner_selection_seconds"
 TTFT: Final = "sppruner_time_to_first_token_seconds"
 OUTPUT: Final = "sppruner_output_tokens_total"
 SKIPPED: Final = "sppruner_skipped_total"
+SCOPE: Final = "sppruner_focus_scope_total"
 REJECTED: Final = "sppruner_rejected_total"
 KNOBS: Final = "sppruner_keep_ratio_limit"
 BUILD: Final = "sppruner_build_info"
@@ -238,6 +239,17 @@ _REASONS: Final = Row(
             [Query(rate_of_seen(SKIPPED, "reason"), "{{reason}}")],
             "Every image was reduced",
             stacked=True,
+            width=6,
+        ),
+        curves(
+            "Images by focus scope",
+            "Images a second of which tokens were selected for their own question, "
+            "or for all questions about them, which then share the prefix cache.",
+            "ops",
+            [Query(rate_of_seen(SCOPE, "scope"), "{{scope}}")],
+            "No question steered",
+            stacked=True,
+            width=6,
         ),
         curves(
             "Refused, by reason",
@@ -246,6 +258,7 @@ _REASONS: Final = Row(
             [Query(rate_of_seen(REJECTED, "reason"), "{{reason}}")],
             "Nothing was refused",
             stacked=True,
+            width=6,
         ),
         curves(
             "Retained tokens of a request",
@@ -253,6 +266,7 @@ _REASONS: Final = Row(
             "short",
             [Query(quantile(0.5, RETAINED_TOKENS), "p50"), Query(quantile(0.95, RETAINED_TOKENS), "p95")],
             _NO_IMAGES,
+            width=6,
             colors=colors.PERCENTILES,
         ),
     ),

@@ -1,0 +1,53 @@
+"""The first question of each image, in memory that the API processes of one server share.
+
+A table of fixed size without locks. An image has one place, which the newest one takes: what is lost by that, or by two
+processes that write at once, is one reuse of the prefix cache, never an answer.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+from typing import Final
+
+from sppruner_vllm.planning.scope import DIGEST_BYTES
+
+PLACES: Final = 2**16
+FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Where a server's processes meet already: the server or vLLM makes the folder before it starts several of them."""
+
+_ENTRY: Final = 2 * DIGEST_BYTES
+_FILE: Final = "sppruner_questions.table"
+_EMPTY: Final = bytes(DIGEST_BYTES)
+
+
+class QuestionTable:
+    """A `scope.Memory` of 2 MiB, some 65,000 images; of this process alone where there is no shared folder."""
+
+    def __init__(self) -> None:
+        folder = os.environ.get(FOLDER)
+        self._table = mmap.mmap(-1, PLACES * _ENTRY) if not folder else _shared(Path(folder) / _FILE)
+
+    def recall(self, image: bytes) -> bytes | None:
+        start = _place(image)
+        held, question = self._table[start : start + DIGEST_BYTES], self._table[start + DIGEST_BYTES : start + _ENTRY]
+        return question if held == image and question != _EMPTY else None
+
+    def note(self, image: bytes, question: bytes) -> None:
+        if self.recall(image) is None:
+            start = _place(image)
+            self._table[start : start + _ENTRY] = image + question
+
+
+def _place(image: bytes) -> int:
+    return int.from_bytes(image[:8]) % PLACES * _ENTRY
+
+
+def _shared(file: Path) -> mmap.mmap:
+    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.ftruncate(handle, PLACES * _ENTRY)
+        return mmap.mmap(handle, PLACES * _ENTRY)
+    finally:
+        os.close(handle)
