@@ -25,6 +25,7 @@ FLAGS: Final = {
     "max_query_tokens": "--max-query-tokens",
     "focus_scope": "--focus-scope",
     "shared_keep_ratio": "--shared-keep-ratio",
+    "throughput_guard": "--throughput-guard",
     "method": "--reduction-method",
     "saliency_attention": "--saliency-attention",
     "rows_cache_mib": "--rows-cache-mib",

@@ -114,6 +114,30 @@ def let_runners_ask(config: Any, asking: type[Any]) -> None:
         _let_cpu_runner_ask()
 
 
+def call_when_warm(worker: type[Any], then: Callable[[Any], None]) -> None:
+    """Have this process's worker call `then` with itself once it is warm, before it is given any request.
+
+    vLLM 0.32 and 0.33 end a worker's start with `compile_or_warm_up_model` (v1/worker/worker_base.py), of which they
+    tell no model.
+    Expiry: a hook of models or plugins at the end of warm-up.
+
+    Args:
+        worker: the class of this process's worker.
+    """
+    upstream = worker.compile_or_warm_up_model
+    if hasattr(upstream, _SHIM):
+        return
+
+    @functools.wraps(upstream)
+    def compile_or_warm_up_model(self: Any, *args: Any, **kwargs: Any) -> Any:
+        times = upstream(self, *args, **kwargs)
+        then(self)
+        return times
+
+    setattr(compile_or_warm_up_model, _SHIM, True)
+    worker.compile_or_warm_up_model = compile_or_warm_up_model
+
+
 def _let_cpu_runner_ask() -> None:
     """Let the CPU runner look at what the configuration says.
 

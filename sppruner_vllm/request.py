@@ -62,6 +62,7 @@ class ReductionRequest:
     keep_ratio: fraction in (0, 1]. keep_tokens: absolute budget per image, which wins over the ratio when set.
     focus_query: text that replaces the user turn as the query; None leaves the turn in force.
     focus_scope: whom the selections serve; `question` beside a focus_query.
+    insists: the budget is the request's own, so that it is kept to whether it pays or not.
     """
 
     keep_ratio: float
@@ -69,6 +70,7 @@ class ReductionRequest:
     focus_query: str | None
     method: str
     focus_scope: FocusScope = "question"
+    insists: bool = True
 
     @property
     def keeps_all(self) -> bool:
@@ -116,6 +118,7 @@ def validate_request(fields: Mapping[str, object], limits: Settings, methods: fr
         focus_query=focus_query,
         method=_validate_method(fields.get(REDUCTION_METHOD), limits, methods),
         focus_scope=_validate_focus_scope(fields.get(FOCUS_SCOPE), focus_query, limits),
+        insists=ratio is not None or tokens is not None,
     )
 
 

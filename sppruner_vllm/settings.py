@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     shared_keep_ratio: float | None = Field(
         None, gt=0, le=1, description="Fraction that a selection shared under `auto` keeps at least; None: no more."
     )
+    throughput_guard: bool = Field(
+        True, description="Leave an image whole where reducing it to `keep_ratio` would take longer than it spares."
+    )
     max_query_tokens: int = Field(128, ge=1, description="Longest query, in tokens, that steers the selection.")
 
     @model_validator(mode="after")

@@ -28,7 +28,9 @@ from sppruner_vllm import wire
 from sppruner_vllm.admission import admit
 from sppruner_vllm.errors import InvalidField, RowCountError
 from sppruner_vllm.family import Family
+from sppruner_vllm.parts import published
 from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, account
+from sppruner_vllm.planning.paying import Parts
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION, ReductionPlan, unreduced
 from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
 from sppruner_vllm.planning.query import TurnFinder
@@ -87,6 +89,11 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         shared = self.info.ctx.get_mm_config().mm_tensor_ipc == "torch_shm"
         return PixelsCache(0 if shared else settings().pixels_cache_mib * 2**20)
 
+    @cached_property
+    def _parts(self) -> Parts | None:
+        """Looked for at the first request, when the workers have long been warm."""
+        return published(self.info.ctx.model_config.model) if settings().throughput_guard else None
+
     # Planning
 
     def apply(self, inputs: ProcessorInputs, timing_ctx: Any) -> Any:
@@ -135,7 +142,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         if not self.family.reduces and not request.keeps_all:
             return tuple(unreduced(image.tokens, request, "unsupported_input") for image in sent)
         prompt = Prompt(inputs.prompt, self.family.image_token, lambda: self.turns, self._encode)
-        plans = plan_images(sent, prompt, request, settings(), known)
+        plans = plan_images(sent, prompt, request, settings(), known, self._parts)
         if any(plan.reduces for plan in plans):
             self._refuse_positions_beyond_the_model(inputs.prompt, plans, sent)
         return plans

@@ -11,11 +11,10 @@ import os
 from pathlib import Path
 from typing import Final
 
+from sppruner_vllm.folder import meeting_folder
 from sppruner_vllm.planning.scope import DIGEST_BYTES
 
 PLACES: Final = 2**16
-FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""Where a server's processes meet already: the server or vLLM makes the folder before it starts several of them."""
 
 _ENTRY: Final = 2 * DIGEST_BYTES
 _FILE: Final = "sppruner_questions.table"
@@ -26,8 +25,8 @@ class QuestionTable:
     """A `scope.Memory` of 2 MiB, some 65,000 images; of this process alone where there is no shared folder."""
 
     def __init__(self) -> None:
-        folder = os.environ.get(FOLDER)
-        self._table = mmap.mmap(-1, PLACES * _ENTRY) if not folder else _shared(Path(folder) / _FILE)
+        folder = meeting_folder()
+        self._table = mmap.mmap(-1, PLACES * _ENTRY) if folder is None else _shared(folder / _FILE)
 
     def recall(self, image: bytes) -> bytes | None:
         start = _place(image)

@@ -13,6 +13,7 @@ from sppruner_vllm.metrics import families
 from sppruner_vllm.metrics.bands import ratio_band
 from sppruner_vllm.metrics.families import FAMILIES, OTHER, CounterFamily, HistogramFamily, Outcome
 from sppruner_vllm.planning.accounting import VisualTokens
+from sppruner_vllm.planning.paying import Parts
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION
 from sppruner_vllm.recipes import get_recipe, request_methods
 from sppruner_vllm.settings import Settings
@@ -36,6 +37,12 @@ def start(version: str, vllm_version: str, chosen: Settings) -> None:
     limits = {"min": chosen.min_keep_ratio, "default": chosen.keep_ratio, "max": chosen.max_keep_ratio}
     for bound, ratio in limits.items():
         families.KEEP_RATIO_LIMIT.metric.labels(bound).set(ratio)
+
+
+def show_parts(parts: Parts | None) -> None:
+    """Show what a worker measured at its start; None for nothing."""
+    for part in families.PART.values:
+        families.PART_SECONDS.metric.labels(part).set(0.0 if parts is None else getattr(parts, part))
 
 
 @contextmanager

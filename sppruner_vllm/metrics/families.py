@@ -129,6 +129,7 @@ RATIO_BAND: Final = Label("ratio_band", RATIO_BANDS)
 KEPT: Final = Label("kept", ("hit", "miss"))
 SCOPE: Final = Label("scope", get_args(Served))
 BOUND: Final = Label("bound", ("min", "default", "max"))
+PART: Final = Label("part", ("prefill", "image", "row", "pair"))
 METHOD: Final = Label("method", meaning="a selection method")
 
 VISUAL_TOKENS_ORIGINAL: Final = CounterFamily(
@@ -220,6 +221,13 @@ OUTPUT_TOKENS: Final = CounterFamily(
     (RATIO_BAND,),
     note="As in `usage`, and also what a client did not wait for.",
 )
+PART_SECONDS: Final = GaugeFamily(
+    "sppruner_part_seconds",
+    "What the parts of a prefill took when the first worker of this server started.",
+    (PART,),
+    note="`prefill`: one prompt token in the language model. Selecting K of an image's N rows takes `image` + "
+    "N · `row` + N · K · `pair`. All 0 where nothing was measured, so that no image is left whole because of it.",
+)
 BUILD_INFO: Final = GaugeFamily(
     "sppruner_build_info",
     "Always 1; the labels say what is running.",
@@ -254,6 +262,7 @@ FAMILIES: Final[tuple[CounterFamily | HistogramFamily | GaugeFamily, ...]] = (
     ROWS_HELD_BYTES,
     TIME_TO_FIRST_TOKEN_SECONDS,
     OUTPUT_TOKENS,
+    PART_SECONDS,
     BUILD_INFO,
     KEEP_RATIO_LIMIT,
 )

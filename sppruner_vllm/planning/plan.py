@@ -16,7 +16,7 @@ from .smaller import Grid
 ALGORITHM_VERSION: Final = 3
 """Part of every reduced image's identity: raise it when the same plan would select other tokens."""
 
-SkippedReason = Literal["keep_ratio_is_1", "image_too_small", "unsupported_input"]
+SkippedReason = Literal["keep_ratio_is_1", "image_too_small", "unsupported_input", "would_not_pay"]
 
 
 @dataclass(frozen=True, slots=True)

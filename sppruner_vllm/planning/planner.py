@@ -14,6 +14,7 @@ from sppruner_vllm.request import ReductionRequest
 from sppruner_vllm.settings import Settings
 from sppruner_vllm.wire import MOST_TOKENS, StageOrder
 
+from .paying import Parts
 from .plan import ReductionPlan, plan_image, unreduced
 from .query import TurnFinder, turn_queries
 from .scope import FirstQuestions, Served, nothing_known
@@ -66,6 +67,7 @@ def plan_images(
     request: ReductionRequest,
     limits: Settings,
     known: FirstQuestions | None = None,
+    parts: Parts | None = None,
 ) -> tuple[ReductionPlan, ...]:
     """One plan per image.
 
@@ -75,6 +77,7 @@ def plan_images(
         request: validated request fields.
         limits: the operator's settings.
         known: what images were asked before; without it every question is the first.
+        parts: what the parts of a prefill take; without them every reduction counts as paying.
     """
     if request.keeps_all:
         return tuple(unreduced(image.tokens, request, "keep_ratio_is_1") for image in sent)
@@ -83,8 +86,9 @@ def plan_images(
         return tuple(unreduced(image.tokens, request, "unsupported_input") for image in sent)
     queries = _queries(prompt, places, len(sent), request, recipe, limits)
     known = nothing_known() if known is None else known
+    parts = None if request.insists else parts
     return tuple(
-        _scoped(image, query, recipe, request, limits, known) for image, query in zip(sent, queries, strict=True)
+        _scoped(image, query, recipe, request, limits, known, parts) for image, query in zip(sent, queries, strict=True)
     )
 
 
@@ -107,9 +111,12 @@ def _scoped(
     request: ReductionRequest,
     limits: Settings,
     known: FirstQuestions,
+    parts: Parts | None,
 ) -> ReductionPlan:
     """The image's plan for its own question, or the one that all questions share."""
     own = _staged(plan_image(image.tokens, request, query, limits), recipe, request, image)
+    if parts is not None and not parts.pay(own):
+        return unreduced(image.tokens, request, "would_not_pay")
     if not recipe.uses_query or not own.reduces:
         return own
     if request.focus_scope == "auto":

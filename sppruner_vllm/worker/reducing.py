@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 from vllm.config import VllmConfig
+from vllm.utils.import_utils import resolve_obj_by_qualname
 
-from sppruner_vllm.compat import let_runners_ask, let_workers_forget_rows
+from sppruner_vllm.compat import call_when_warm, let_runners_ask, let_workers_forget_rows
 from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family
 from sppruner_vllm.planning.smaller import Grid
@@ -24,6 +25,7 @@ from sppruner_vllm.wire import Order, StageOrder, decode
 from . import positions
 from .encoder import Encoder
 from .kept_rows import KeptRows
+from .measuring import measure
 from .rows_cache import RowsCache, owned
 from .selecting import Selector
 from .served import overheard, overheard_by_requests, usual_selection
@@ -44,6 +46,8 @@ class ReducingMixin:
             check_setup(vllm_config, self.family.heard)
             # Before the parent builds its rotary embedding: some families size it by what this says.
             let_runners_ask(vllm_config.model_config.multimodal_config, ReducingMultiModalConfig)
+            if settings().throughput_guard:
+                call_when_warm(resolve_obj_by_qualname(vllm_config.parallel_config.worker_cls), measure)
         super().__init__(vllm_config=vllm_config, prefix=prefix)  # type: ignore[call-arg]
         # The parent must return plain rows: the columns are ours.
         self.is_multimodal_pruning_enabled = False

@@ -67,6 +67,8 @@ def start_engine(model: Path, **options: Any) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         patch.setenv("SPPRUNER_ALLOW_METHOD", "1")
+        # Of a model so small hardly any reduction pays.
+        patch.setenv("SPPRUNER_THROUGHPUT_GUARD", "0")
         settings.cache_clear()  # an earlier test may have read them
         settings()
         return keep_alive(LLM(model=str(model), **(usual | options)))

@@ -49,6 +49,29 @@ def test_the_cpu_runner_initialises_its_cache_where_we_open_its_gate() -> None:
     assert "self.is_multimodal_pruning_enabled" in inspect.getsource(GPUModelRunner)
 
 
+def test_a_workers_start_ends_with_what_we_are_called_after() -> None:
+    from vllm.v1.engine import core
+    from vllm.v1.worker.cpu_worker import CPUWorker
+    from vllm.v1.worker.gpu_worker import Worker
+    from vllm.v1.worker.worker_base import WorkerBase
+
+    assert "self.model_executor.compile_or_warm_up_model()" in inspect.getsource(core)
+    assert all("compile_or_warm_up_model" in vars(worker) for worker in (CPUWorker, Worker, WorkerBase))
+
+
+def test_a_warm_worker_calls_once_however_often_that_was_asked_for() -> None:
+    class Worker:
+        def compile_or_warm_up_model(self) -> str:
+            return "times"
+
+    called: list[object] = []
+    compat.call_when_warm(Worker, called.append)
+    compat.call_when_warm(Worker, called.append)
+    worker = Worker()
+    assert worker.compile_or_warm_up_model() == "times"
+    assert called == [worker]
+
+
 def test_the_queues_are_made_with_the_arguments_we_take_them_to_have() -> None:
     from vllm.distributed.device_communicators.shm_broadcast import MessageQueue
 

@@ -14,8 +14,9 @@ from prometheus_client import REGISTRY
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.metrics import events as metrics
 from sppruner_vllm.metrics.bands import RATIO_BANDS, ratio_band
-from sppruner_vllm.metrics.families import FAMILIES, CounterFamily, HistogramFamily, Outcome, RejectedReason
+from sppruner_vllm.metrics.families import FAMILIES, PART, CounterFamily, HistogramFamily, Outcome, RejectedReason
 from sppruner_vllm.planning.accounting import VisualTokens
+from sppruner_vllm.planning.paying import Parts
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION, SkippedReason
 from sppruner_vllm.planning.scope import Served
 from sppruner_vllm.request import REQUEST_FIELDS
@@ -167,6 +168,14 @@ def test_the_operators_limits_and_the_build_are_told() -> None:
     assert limits == {"min": 0.25, "default": 0.5, "max": 0.75}
     versions = {"version": "1.2", "vllm_version": "3.4", "algorithm_version": str(ALGORITHM_VERSION)}
     assert REGISTRY.get_sample_value("sppruner_build_info", versions) == 1
+
+
+def test_what_a_worker_measured_is_shown_and_0_where_nobody_did() -> None:
+    metrics.show_parts(Parts("m", prefill=1e-5, image=2e-3, row=3e-6, pair=4e-9))
+    shown = [REGISTRY.get_sample_value("sppruner_part_seconds", {"part": part}) for part in PART.values]
+    assert shown == [1e-5, 2e-3, 3e-6, 4e-9]
+    metrics.show_parts(None)
+    assert REGISTRY.get_sample_value("sppruner_part_seconds", {"part": "prefill"}) == 0
 
 
 def test_names_say_what_they_count_in_base_units() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sppruner_vllm.api import question_table
-from sppruner_vllm.api.question_table import FOLDER, QuestionTable
+from sppruner_vllm.api.question_table import QuestionTable
+from sppruner_vllm.folder import VARIABLE
 from sppruner_vllm.planning.accounting import VisualTokens, account
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
@@ -36,7 +37,7 @@ class Turns:
 
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> QuestionTable:
-    monkeypatch.delenv(FOLDER, raising=False)
+    monkeypatch.delenv(VARIABLE, raising=False)
     return QuestionTable()
 
 
@@ -190,7 +191,7 @@ def test_the_newest_image_takes_the_place_of_another(memory):
 
 
 def test_processes_of_a_server_know_the_same(monkeypatch, tmp_path: Path):
-    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
     one, other = QuestionTable(), QuestionTable()
     one.note(key(1), key(7))
     other.note(key(1), key(8))
@@ -198,7 +199,7 @@ def test_processes_of_a_server_know_the_same(monkeypatch, tmp_path: Path):
 
 
 def test_ten_thousand_images_take_no_more_room_than_one(monkeypatch, tmp_path: Path):
-    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
     table = QuestionTable()
     for number in range(10_000):
         table.note(key(number, number), key(7))

@@ -29,12 +29,14 @@ COMMON: Final = {
     "OMP_NUM_THREADS": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
     "SPPRUNER_ALLOW_METHOD": "1",
+    "SPPRUNER_THROUGHPUT_GUARD": "0",
 }
 """What both get.
 
 The size of the KV cache is said, or vLLM would measure memory first: that run leaves attention out, and where all
 values in its place are NaN by chance the interpreter finds no largest one. One thread, so that sums are added up in
-one order. Without a binding, or two ranks would need two memory nodes.
+one order. Without a binding, or two ranks would need two memory nodes. Nothing is measured at the start: interpreted,
+a dummy prompt takes long.
 """
 
 

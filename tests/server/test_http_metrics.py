@@ -58,6 +58,13 @@ def test_the_build_and_the_operators_limits_are_told(client):
     assert limits == {"min": 0.05, "default": 1.0, "max": 1.0}
 
 
+def test_what_a_worker_measured_at_its_start_has_come_to_the_api_server(client):
+    parts = {sample.labels["part"]: sample.value for sample in scraped(client)["sppruner_part_seconds"]}
+    assert parts.keys() == {"prefill", "image", "row", "pair"}
+    assert parts["prefill"] > 0
+    assert parts["image"] + parts["row"] > 0
+
+
 @pytest.mark.parametrize(
     ("path", "make"),
     [

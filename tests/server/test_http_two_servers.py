@@ -30,7 +30,7 @@ def collector():
 @pytest.fixture(scope="module")
 def pair(tiny_model, scratch, collector, tmp_path_factory):
     log = tmp_path_factory.mktemp("pair") / "server.log"
-    flags = "--api-server-count", "2", "--keep-ratio", "0.5", "--allow-reduction-method"
+    flags = "--api-server-count", "2", "--keep-ratio", "0.5", "--allow-reduction-method", "--no-throughput-guard"
     traced = "--otlp-traces-endpoint", collector.endpoint
     with serving(tiny_model, log, *flags, *traced, env={"TMPDIR": str(scratch), **ENVIRONMENT}) as running:
         yield running

@@ -1,0 +1,51 @@
+"""Whether a reduction takes less time than it saves, from what a worker measured when it started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .plan import ReductionPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the parts of a prefill take, in seconds.
+
+    method: the selection method that was measured.
+    prefill: of one more prompt token in the language model, attention left out.
+    image, row, pair: selecting K of an image's N rows takes image + N * row + N * K * pair.
+    """
+
+    method: str
+    prefill: float
+    image: float
+    row: float
+    pair: float
+
+    def selection(self, rows: int, kept: int) -> float:
+        """Seconds to select among the rows of one image."""
+        return self.image + rows * self.row + rows * kept * self.pair
+
+    def pay(self, plan: ReductionPlan) -> bool:
+        """Whether a plan's selection takes less than the prompt tokens that it spares.
+
+        A plan of which not all is known pays: another method, or a stage that spares the encoder work too.
+        """
+        (stage,) = plan.stages if len(plan.stages) == 1 else (None,)
+        if stage is None or stage.where != "rows" or stage.method != self.method:
+            return True
+        return self.selection(plan.encoded, plan.retained) < (plan.original - plan.retained) * self.prefill
+
+
+def fitted(method: str, prefill: float, timed: dict[tuple[int, int], float]) -> Parts:
+    """The parts from three timed selections.
+
+    Args:
+        method: what selected. prefill: seconds of one more prompt token.
+        timed: seconds by (rows, kept): of a small image, and twice of a larger one, first with fewer kept.
+    """
+    (small, few), (rows, less), (_, more) = timed
+    first, second, third = timed.values()
+    pair = max(0.0, (third - second) / (rows * (more - less)))
+    row = max(0.0, (second - first - pair * (rows * less - small * few)) / (rows - small))
+    return Parts(method, prefill, max(0.0, first - small * row - small * few * pair), row, pair)

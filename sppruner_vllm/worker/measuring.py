@@ -1,0 +1,85 @@
+"""Measures, once a worker is warm, what a selection takes and what a prompt token takes that it spares.
+
+Both on made-up rows of the model's own width, precision and device: what they hold does not change what they cost.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import torch
+from vllm.distributed import get_tensor_model_parallel_rank
+from vllm.logger import init_logger
+
+from sppruner_vllm.parts import publish
+from sppruner_vllm.planning.paying import Parts, fitted
+from sppruner_vllm.planning.smaller import Grid
+from sppruner_vllm.reduction import ImageTokens
+
+from .served import usual_selection
+
+SELECTIONS: Final[tuple[tuple[Grid, int], ...]] = (((8, 8), 16), ((32, 32), 256), ((32, 32), 768))
+PROMPT: Final = 512
+"""Tokens of the longer of two dummy prompts; few, since a slow machine takes seconds for them."""
+
+_QUESTION: Final = 16
+_TIMES: Final = 3
+
+logger = init_logger(__name__)
+
+
+def measure(worker: Any) -> None:
+    """Measure and publish; a server that could not be measured serves without the figures.
+
+    Args:
+        worker: vLLM's, its model loaded and warm.
+    """
+    try:
+        parts = _measured(worker)
+    except Exception:
+        logger.warning("could not measure what a reduction takes; every one will count as paying", exc_info=True)
+        return
+    config = worker.vllm_config
+    if get_tensor_model_parallel_rank() == 0 and config.parallel_config.data_parallel_rank == 0:
+        logger.info("a prompt token takes %.3g s; %s", parts.prefill, parts)
+        publish(config.model_config.model, parts)
+
+
+@torch.inference_mode()
+def _measured(worker: Any) -> Parts:
+    longer = min(PROMPT, worker.vllm_config.scheduler_config.max_num_batched_tokens)
+    shorter = longer // 4
+    run = worker.model_runner._dummy_run
+    short, long = (_quickest(partial(run, size, skip_eplb=True)) for size in (shorter, longer))
+    timed = {(math.prod(grid), kept): _quickest(_selection(worker, grid, kept)) for grid, kept in SELECTIONS}
+    return fitted(usual_selection(), max(0.0, (long - short) / (longer - shorter)), timed)
+
+
+def _selection(worker: Any, grid: Grid, kept: int) -> Callable[[], object]:
+    model, device = worker.get_model(), worker.device
+    noise = torch.randn(math.prod(grid), model.family.row_width, generator=torch.Generator().manual_seed(0))
+    question = torch.zeros(_QUESTION, dtype=torch.int64, device=device)
+    (query,) = model._selector.embed_queries([question])
+    image = ImageTokens(noise.to(device, worker.model_config.dtype), grid, query, kept)
+    return partial(model._packed, [image], usual_selection())
+
+
+def _quickest(work: Callable[[], object]) -> float:
+    """Seconds of the quickest of some runs, until the device is done."""
+    found = []
+    for _ in range(_TIMES):
+        _wait()
+        begun = time.perf_counter()
+        work()
+        _wait()
+        found.append(time.perf_counter() - begun)
+    return min(found)
+
+
+def _wait() -> None:
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
