@@ -22,6 +22,8 @@ FLAGS: Final = {
     "min_keep_ratio": "--min-keep-ratio",
     "max_keep_ratio": "--max-keep-ratio",
     "min_tokens": "--min-tokens",
+    "max_unreduced_tokens": "--max-unreduced-tokens",
+    "max_unreduced_image_tokens": "--max-unreduced-image-tokens",
     "max_query_tokens": "--max-query-tokens",
     "focus_scope": "--focus-scope",
     "shared_keep_ratio": "--shared-keep-ratio",
@@ -64,7 +66,8 @@ def add_flags(parser: ArgumentParser) -> None:
     for name, flag in FLAGS.items():
         field = Settings.model_fields[name]
         kind: dict[str, Any] = {"action": BooleanOptionalAction} if field.annotation is bool else {"metavar": "VALUE"}
-        description = f"{field.description} Default: {field.default}. Environment: {_variable(name)}."
+        default = "as much as at keep ratio 1" if field.default is None else field.default
+        description = f"{field.description} Default: {default}. Environment: {_variable(name)}."
         group.add_argument(flag, dest=_DEST + name, default=SUPPRESS, help=description, **kind)
 
 

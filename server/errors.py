@@ -63,6 +63,11 @@ async def refuse(_: Request, exc: Exception) -> JSONResponse:
     return refusal(exc)
 
 
+def bounds_refusal(exc: Exception) -> InvalidField | None:
+    """What the processor refused about a request's fields, under its own code; vLLM's errors carry none."""
+    return exc.__cause__ if isinstance(exc.__cause__, InvalidField) else None
+
+
 def image_refusal(exc: Exception) -> InvalidField | None:
     """The client's fault behind an exception while a prompt was rendered; None when the image is not to blame.
 

@@ -17,7 +17,7 @@ from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 from sppruner_vllm.admission import Admitted, admit
 from sppruner_vllm.planning.accounting import visual_tokens_of
 
-from .errors import image_refusal, truncation_refusal
+from .errors import bounds_refusal, image_refusal, truncation_refusal
 from .fields import foreign_kwargs, reduction_fields
 from .record import RequestRecord, current_record
 from .tracing import RENDER, note_visual_tokens, stage
@@ -49,7 +49,7 @@ def gated_chat(preprocess: Preprocess, trusted: bool) -> Preprocess:
                 raise
             except Exception as exc:
                 limit = getattr(request, "truncate_prompt_tokens", None)
-                if refused := image_refusal(exc) or truncation_refusal(exc, limit):
+                if refused := bounds_refusal(exc) or image_refusal(exc) or truncation_refusal(exc, limit):
                     raise refused from exc
                 raise
             if (tokens := visual_tokens_of(engine_inputs[0])) is not None:

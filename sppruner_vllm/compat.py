@@ -138,6 +138,21 @@ def call_when_warm(worker: type[Any], then: Callable[[Any], None]) -> None:
     worker.compile_or_warm_up_model = compile_or_warm_up_model
 
 
+def let_scheduler_charge(config: Any, charging: type[Any]) -> None:
+    """Make the engine core's scheduler count the encoder's work by whole pictures.
+
+    vLLM 0.32 and 0.33 count it by the rows that stay, of which they know videos' alone to be fewer
+    (v1/core/sched/scheduler.py, `_try_schedule_encoder_inputs`). The configuration names the class of the scheduler
+    before asynchronous scheduling is settled, so it is a subclass of the configuration that chooses.
+    Expiry: a count of upstream's for what the encoder computes.
+
+    Args:
+        config: vLLM's SchedulerConfig. charging: a subclass of its class that chooses such a scheduler.
+    """
+    if not isinstance(config, charging):
+        config.__class__ = charging
+
+
 def _let_cpu_runner_ask() -> None:
     """Let the CPU runner look at what the configuration says.
 

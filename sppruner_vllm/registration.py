@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from .compat import check_version, fit_response_queues
+from .compat import check_version, fit_response_queues, let_scheduler_charge
 from .families import ARCHITECTURES, PREPARED
 
 
@@ -23,30 +23,39 @@ def register() -> None:
 
     for architecture, module in ARCHITECTURES.items():
         ModelRegistry.register_model(architecture, f"{module}:{architecture}")
-    for architecture in PREPARED:
-        MODELS_CONFIG_MAP[architecture] = _preparing(architecture, MODELS_CONFIG_MAP.get(architecture))
+        MODELS_CONFIG_MAP[architecture] = _configuring(architecture, MODELS_CONFIG_MAP.get(architecture))
     fit_response_queues()
 
 
-def _preparing(architecture: str, upstream: Any) -> Any:
-    """What vLLM asks about a configuration before it looks at it; our class is imported no earlier than that.
+def _configuring(architecture: str, upstream: Any) -> Any:
+    """What vLLM asks about the configurations of an architecture: of the model before it looks, then of the engine.
+
+    Our class is imported no earlier than that.
 
     Args:
-        upstream: what vLLM would have asked, if anything.
+        upstream: what vLLM would have asked, if anything; it is asked first.
     """
     from vllm.model_executor.models.config import VerifyAndUpdateConfig
 
     base: Any = upstream or VerifyAndUpdateConfig
-    if getattr(base, "prepares", False):
+    if getattr(base, "of_sppruner", False):
         return base
 
-    class Prepared(base):  # type: ignore[misc]
-        prepares = True
+    class Configured(base):  # type: ignore[misc]
+        of_sppruner = True
+
+        @staticmethod
+        def verify_and_update_config(vllm_config: Any) -> None:
+            base.verify_and_update_config(vllm_config)
+            from .engine.config import ChargingSchedulerConfig
+
+            let_scheduler_charge(vllm_config.scheduler_config, ChargingSchedulerConfig)
 
         @staticmethod
         def verify_and_update_model_config(model_config: Any) -> None:
             base.verify_and_update_model_config(model_config)
-            module = importlib.import_module(ARCHITECTURES[architecture])
-            getattr(module, architecture).prepare_config(model_config.hf_config)
+            if architecture in PREPARED:
+                module = importlib.import_module(ARCHITECTURES[architecture])
+                getattr(module, architecture).prepare_config(model_config.hf_config)
 
-    return Prepared
+    return Configured

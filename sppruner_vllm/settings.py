@@ -29,7 +29,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SPPRUNER_", frozen=True)
 
     keep_ratio: float = Field(1.0, gt=0, le=1, description="Fraction of visual tokens kept when a request names none.")
-    # vLLM's scheduler budgets encoder work by retained tokens, so this bounds the pixels that one step brings along.
     min_keep_ratio: float = Field(0.05, ge=0, le=1, description="Smallest keep ratio a request may ask for.")
     max_keep_ratio: float = Field(1.0, gt=0, le=1, description="Largest keep ratio a request may ask for.")
     min_tokens: int = Field(FEWEST_TOKENS, ge=FEWEST_TOKENS, description="Fewest visual tokens an image keeps.")
@@ -54,6 +53,12 @@ class Settings(BaseSettings):
     )
     throughput_guard: bool = Field(
         True, description="Leave an image whole where reducing it to `keep_ratio` would take longer than it spares."
+    )
+    max_unreduced_tokens: int | None = Field(
+        None, ge=1, description="Most tokens of a request's prompt before its images are reduced."
+    )
+    max_unreduced_image_tokens: int | None = Field(
+        None, ge=1, description="Most visual tokens of an image before it is reduced."
     )
     max_query_tokens: int = Field(128, ge=1, description="Longest query, in tokens, that steers the selection.")
 

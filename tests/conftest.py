@@ -28,10 +28,13 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The server as a user starts it, with the tiny model: one for all tests that send it requests."""
+    """The server as a user starts it, with the tiny model: one for all tests that send it requests.
+
+    Before reduction a prompt may be longer than its context of 4,096 tokens.
+    """
     from serving import serving
 
-    with serving(tiny_model, tmp_path_factory.mktemp("server") / "server.log") as running:
+    with serving(tiny_model, tmp_path_factory.mktemp("server") / "server.log", "--max-unreduced-tokens", "6000") as running:
         yield running
         if (code := running.process.poll()) is not None:
             pytest.fail(f"the server died during the tests with status {code}:\n{running.log_tail()}")

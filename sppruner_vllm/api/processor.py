@@ -8,6 +8,7 @@ docs/develop/architecture.md, "How a request flows".
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import compress
@@ -30,13 +31,14 @@ from sppruner_vllm.errors import InvalidField, RowCountError
 from sppruner_vllm.family import Family
 from sppruner_vllm.parts import published
 from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, account
+from sppruner_vllm.planning.bounds import Bounds
 from sppruner_vllm.planning.paying import Parts
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION, ReductionPlan, unreduced
 from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
 from sppruner_vllm.planning.query import TurnFinder
 from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.smaller import Grid, resize
-from sppruner_vllm.request import KEEP_RATIO, REQUEST_FIELDS, ReductionRequest
+from sppruner_vllm.request import REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
 from .pixels_cache import PixelsCache, merged
@@ -101,10 +103,8 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         kwargs = {name: value for name, value in given.items() if name not in REQUEST_FIELDS}
         profiling = kwargs.pop(_PROFILING, None) is _BY_VLLM
         inputs = replace(inputs, hf_processor_mm_kwargs=kwargs)
-        try:
+        with _refusing():
             request = admit(given).request
-        except InvalidField as error:
-            raise VLLMValidationError(str(error), parameter=error.field) from error
         hashes = super()._get_mm_hashes(inputs)
         known = FirstQuestions(lambda: self._questions)
         plans = self._plan(inputs, request, hashes.get("image", []), profiling, known)
@@ -118,6 +118,11 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         lengths = {
             modality: [place.length for place in places] for modality, places in output["mm_placeholders"].items()
         }
+        if "video" in lengths and any(plan.reduces for plan in plans):
+            # How long a video is only vLLM's own processing says.
+            dropped = sum(plan.encoded - plan.retained for plan in plans)
+            with _refusing():
+                self._bounds.refuse(len(output["prompt_token_ids"]) + dropped)
         output[ENGINE_INPUT_KEY] = account(plans, request, lengths.get("image", ()), lengths.get("video", ()))
         return output
 
@@ -144,7 +149,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         prompt = Prompt(inputs.prompt, self.family.image_token, lambda: self.turns, self._encode)
         plans = plan_images(sent, prompt, request, settings(), known, self._parts)
         if any(plan.reduces for plan in plans):
-            self._refuse_positions_beyond_the_model(inputs.prompt, plans, sent)
+            self._refuse_beyond_bounds(inputs, plans, sent)
         return plans
 
     def _sent(self, inputs: ProcessorInputs, index: int, key: str) -> Sent:
@@ -171,18 +176,27 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         ids: Sequence[int] = self.info.get_tokenizer().encode(text, add_special_tokens=False)
         return ids
 
-    def _refuse_positions_beyond_the_model(
-        self, prompt: Sequence[int], plans: Sequence[ReductionPlan], sent: Sequence[Sent]
+    def _refuse_beyond_bounds(
+        self, inputs: ProcessorInputs, plans: Sequence[ReductionPlan], sent: Sequence[Sent]
     ) -> None:
-        """Kept tokens stay at the positions of the unreduced prompt, so those must be positions that the model has."""
+        """Refuse what the encoder would have to do, or the positions that kept tokens would take, at too much."""
         grids = [image.grid if plan.resized is None else plan.resized for plan, image in zip(plans, sent, strict=True)]
-        taken = len(prompt) - len(grids) + sum(self.family.extent(grid) for grid in grids)
-        most = self.family.most_positions(self.info.ctx.model_config.max_model_len)
-        if taken > most:
-            raise VLLMValidationError(
-                f"before reduction this prompt takes {taken} positions, of which there are {most}",
-                parameter=KEEP_RATIO,
-            )
+        text, encoded = len(inputs.prompt) - len(plans), [plan.encoded for plan in plans]
+        embedded = isinstance(inputs.mm_data_items["image"], DictEmbeddingItems | EmbeddingItems)
+        positions = text + sum(self.family.extent(grid) for grid in grids)
+        with _refusing():
+            self._bounds.refuse(text + sum(encoded), [] if embedded else encoded, positions)
+
+    @cached_property
+    def _bounds(self) -> Bounds:
+        model, limits = self.info.ctx.model_config, settings()
+        # vLLM wants room for one token of the answer.
+        context = model.max_model_len - (model.runner_type == "generate")
+        return Bounds(
+            picture=limits.max_unreduced_image_tokens or self.info.get_max_image_tokens(),
+            prompt=limits.max_unreduced_tokens or context,
+            positions=self.family.most_positions(model.max_model_len),
+        )
 
     def _identities(self, hashes: Sequence[str], plans: Sequence[ReductionPlan]) -> list[str]:
         """The key of each image in vLLM's three caches; upstream's own when nothing is reduced."""
@@ -286,6 +300,15 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             return updates
         plans = _planned(hf_processor_mm_kwargs).plans
         return [_shortened(update, plans) if update.modality == "image" else update for update in updates]
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Our refusals as vLLM's errors, which it answers with a 400; the server finds the code in the cause."""
+    try:
+        yield
+    except InvalidField as error:
+        raise VLLMValidationError(str(error), parameter=error.field) from error
 
 
 def _planned(kwargs: Mapping[str, Any]) -> _Planned:

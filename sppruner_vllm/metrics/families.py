@@ -25,6 +25,7 @@ RejectedReason = Literal[
     "invalid_focus_scope",
     "invalid_reduction_method",
     "unsupported_parameter",
+    "too_many_unreduced_tokens",
     "invalid_image",
     "image_too_large",
     "image_fetch_failed",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bad_images import BAD_IMAGES, UNDECODABLE
+from bad_images import BAD_IMAGES, UNDECODABLE, huge_png
 from serving import chat_body, data_url, png, responses_body
 
 
@@ -46,6 +46,14 @@ def test_more_visual_tokens_than_the_context_are_a_400_and_fit_once_reduced(clie
     assert client.post("/v1/chat/completions", json=chat_body(*images)).status_code == 400
     reduced = client.post("/v1/chat/completions", json=chat_body(*images, keep_ratio=0.222))
     assert reduced.json()["usage"]["prompt_tokens_details"]["visual_tokens"]["retained"] == 4 * 288
+
+
+def test_a_reduced_request_may_bring_more_than_the_context_only_as_far_as_the_operator_says(client):
+    huge = client.post("/v1/chat/completions", json=chat_body(data_url(huge_png(4000)), keep_ratio=0.222))
+    assert huge.status_code == 400
+    error = huge.json()["error"]
+    assert error.pop("message").endswith("tokens; there may be 6000")
+    assert error == {"type": "invalid_request_error", "param": "keep_ratio", "code": "too_many_unreduced_tokens"}
 
 
 def test_the_server_still_answers_after_all_of_these(client, picture):

@@ -1,0 +1,72 @@
+"""vLLM's schedulers, charging the encoder of each step for whole pictures instead of for the rows they keep.
+
+`charging` puts it over any scheduler that is one of vLLM's, so also over a user's own.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from vllm.logger import init_logger
+from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.core.sched.scheduler import Scheduler
+from vllm.v1.request import Request
+
+from .encoder_budget import EncoderBudget
+
+logger = init_logger("vllm.sppruner")
+
+
+class ChargingScheduler(Scheduler):
+    """A step takes no more pictures than it would unreduced; the cache of encoder rows is counted in kept rows."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.encoder_cache_manager: Any = EncoderBudget(self.encoder_cache_manager)
+
+    def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
+        self.encoder_cache_manager.start_step(self.max_num_encoder_input_tokens, self.max_num_scheduled_tokens)
+        return super().schedule(*args, **kwargs)
+
+    def _try_schedule_encoder_inputs(
+        self,
+        request: Request,
+        num_computed_tokens: int,
+        num_new_tokens: int,
+        encoder_compute_budget: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[list[int], int, int, list[int], list[int]]:
+        self.encoder_cache_manager.start_request(num_computed_tokens, encoder_compute_budget)
+        scheduled, tokens, left, *others = super()._try_schedule_encoder_inputs(
+            request, num_computed_tokens, num_new_tokens, encoder_compute_budget, *args, **kwargs
+        )
+        left = self.encoder_cache_manager.charge(request, scheduled, tokens, left)
+        return scheduled, tokens, left, *others
+
+
+class ChargingAsyncScheduler(ChargingScheduler, AsyncScheduler):
+    """The same over vLLM's asynchronous scheduler."""
+
+
+@cache
+def charging(scheduler: Any) -> Any:
+    """A scheduler class that charges whole pictures and else does what the given one does.
+
+    Args:
+        scheduler: as vLLM, or the operator's `--scheduler-cls`, chose it. What is not made from vLLM's `Scheduler` is
+            returned as it is, with a warning: it may derive from `ChargingScheduler` itself.
+    """
+    ready = {Scheduler: ChargingScheduler, AsyncScheduler: ChargingAsyncScheduler}
+    if scheduler in ready:
+        return ready[scheduler]
+    if not isinstance(scheduler, type) or not issubclass(scheduler, Scheduler):
+        logger.warning(
+            "%s is no subclass of vLLM's Scheduler: its steps count the encoder's work by kept visual tokens", scheduler
+        )
+        return scheduler
+    if issubclass(scheduler, ChargingScheduler):
+        return scheduler
+    return type(f"Charging{scheduler.__name__}", (ChargingScheduler, scheduler), {"__module__": scheduler.__module__})

@@ -1,0 +1,46 @@
+"""How much a request may ask of the vision encoder: a keep ratio opens no way to work that ratio 1 would be refused.
+
+Counted before anything is dropped, and before an image is processed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sppruner_vllm.errors import InvalidField
+from sppruner_vllm.request import KEEP_RATIO
+
+TOO_MANY: Final = "too_many_unreduced_tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """picture, prompt: most tokens of one. positions: most that a prompt may take."""
+
+    picture: int
+    prompt: int
+    positions: int
+
+    def refuse(self, tokens: int, pictures: Sequence[int] = (), positions: int = 0) -> None:
+        """Refuse a reduced request for what it would be without reduction.
+
+        Args:
+            tokens: of the whole prompt. pictures: tokens of each that is encoded. positions: those the prompt takes,
+                since kept tokens stay where they were.
+
+        Raises:
+            InvalidField: says what there is too much of, and how much there may be.
+        """
+        for index, size in enumerate(pictures):
+            if size > self.picture:
+                raise _refusal(f"image {index} has {size} visual tokens before reduction; there may be {self.picture}")
+        if tokens > self.prompt:
+            raise _refusal(f"before reduction this prompt has {tokens} tokens; there may be {self.prompt}")
+        if positions > self.positions:
+            raise _refusal(f"before reduction this prompt takes {positions} positions; there are {self.positions}")
+
+
+def _refusal(message: str) -> InvalidField:
+    return InvalidField(KEEP_RATIO, message, code=TOO_MANY)

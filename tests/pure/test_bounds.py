@@ -1,0 +1,30 @@
+"""A keep ratio opens no way to work that ratio 1 would be refused."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from sppruner_vllm.errors import InvalidField
+from sppruner_vllm.planning.bounds import Bounds
+
+BOUNDS = Bounds(picture=100, prompt=250, positions=80)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ((250, [100, 101], 80), "image 1 has 101 visual tokens before reduction; there may be 100"),
+        ((251, [100, 100], 80), "before reduction this prompt has 251 tokens; there may be 250"),
+        ((250, [100, 100], 81), "before reduction this prompt takes 81 positions; there are 80"),
+    ],
+)
+def test_what_is_too_much_is_named_with_its_figures(asked: tuple[int, list[int], int], message: str) -> None:
+    with pytest.raises(InvalidField, match=re.escape(message)) as refusal:
+        BOUNDS.refuse(*asked)
+    assert (refusal.value.field, refusal.value.code) == ("keep_ratio", "too_many_unreduced_tokens")
+
+
+def test_what_fits_passes() -> None:
+    BOUNDS.refuse(250, [100, 100], 80)
