@@ -27,7 +27,7 @@ export HF_HUB_OFFLINE ?= $(if $(MODEL),,1)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo quick test parity test-v2 test-vllm lint style types imports format eval ablation train-demo bench-smoke bench-overhead bench-selection loadtest loadtest-agree capacity image image-test release clean
+.PHONY: help setup serve demo quick test parity test-v2 test-vllm lint style types imports format eval ablation train-demo bench-smoke bench-overhead bench-selection bench-gpu loadtest loadtest-agree capacity image image-test release clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -95,6 +95,9 @@ bench-overhead: setup ## Measure what the plugin costs at keep ratio 1, against 
 
 bench-selection: setup ## Measure what choosing tokens costs by tokens, width, images of a step and method; ARGS
 	@$(VENV)/python -m sppruner_vllm.evaluation.selection_cost $(ARGS)
+
+bench-gpu: setup ## Time prefill in Qwen2.5-VL's shapes on this machine's GPU, with PyTorch and transformers alone; ARGS
+	@$(VENV)/python -m sppruner_vllm.evaluation.gpu_prefill $(ARGS)
 
 loadtest: setup ## Sweep keep ratios by concurrency on a server it starts, or URL; MODEL; OUT: folder; ARGS
 	@$(VENV)/python -m loadtest.sweep $(if $(URL),--url $(URL)) $(if $(MODEL),--model $(MODEL)) \

@@ -1,7 +1,7 @@
 """`make bench-selection`: what choosing tokens costs, by method, tokens, width and images of a step.
 
-Times are of this machine. Launches, bytes moved and memory are counted as an accelerator would see them, where bytes are
-a bound: a cache spares some of them.
+Times are of this machine. Launches, bytes moved and memory are counted as an accelerator would see them; a cache spares
+it some of the bytes.
 """
 
 from __future__ import annotations

@@ -1,0 +1,73 @@
+"""The GPU script on a CPU: whole, with a small shape, and its encoder beside transformers' own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sppruner_vllm.evaluation.gpu_prefill import AFTER, BEFORE, SHAPES, Bench, Model, measure, positions
+
+CPU = torch.device("cpu")
+
+
+def test_its_encoder_gives_the_rows_of_transformers_own():
+    model = Model(SHAPES["tiny"], CPU, torch.float32)
+    pixels = torch.randn(2, 8 * 8 * 4, 3 * 2 * 14**2, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        mine = model.encode(pixels, 8)
+        grids = torch.tensor([[1, 16, 16]] * 2)
+        theirs = model.tower(pixels.flatten(0, 1), grid_thw=grids).pooler_output.view(2, 64, -1)
+    torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_kept_tokens_keep_the_positions_of_the_unreduced_prompt():
+    whole = positions(torch.arange(64).expand(1, -1), 8)
+    some = torch.tensor([[0, 9, 40, 63]])
+    reduced = positions(some, 8)
+    assert torch.equal(reduced[:, :, BEFORE : BEFORE + 4], whole[:, :, BEFORE + some[0]])
+    assert torch.equal(reduced[:, :, -AFTER:], whole[:, :, -AFTER:])
+    assert whole[0, 0, -AFTER] == whole[:, :, :-AFTER].max() + 1
+
+
+def test_one_call_measures_a_small_shape_without_an_engine(tmp_path: Path):
+    out = tmp_path / "bench.json"
+    call = ["--shapes", "tiny", "--tokens", "64", "144", "--images", "1", "3", "--rounds", "2", "--step", "128"]
+    program = (
+        "import runpy, sys; sys.argv[0] = 'gpu_prefill'\n"
+        "runpy.run_module('sppruner_vllm.evaluation.gpu_prefill', run_name='__main__')\n"
+        "assert not {'vllm', 'pydantic'} & set(sys.modules), 'an engine came along'"
+    )
+    subprocess.run([sys.executable, "-c", program, *call, "--out", str(out)], check=True, cwd=tmp_path)
+    found = json.loads(out.read_text())
+    assert found["skipped"] == []
+    assert {(run["tokens"], run["images"], run["keep_ratio"], run["kept"]) for run in found["prefill"]} == {
+        (tokens, images, ratio, kept)
+        for images in (1, 3)
+        for tokens, ratio, kept in [
+            *((64, ratio, kept) for ratio, kept in ((1.0, 64), (0.333, 22), (0.222, 15), (0.111, 8))),
+            *((144, ratio, kept) for ratio, kept in ((1.0, 144), (0.333, 48), (0.222, 32), (0.111, 16))),
+        ]
+    }
+    for run in found["prefill"]:
+        assert len(run["seconds"]) == len(run["ideal"]) == 2
+        assert 0 < run["min"] <= run["median"] <= run["max"]
+    assert [run["images"] for run in found["selection"]] == [1, 1, 1, 2, 2, 2, 1, 1, 1, 1, 1, 1]
+
+
+def test_what_does_not_fit_is_named_and_the_rest_measured(monkeypatch: pytest.MonkeyPatch):
+    whole = Bench.whole
+
+    def of_little_memory(self: Bench, kept: int | None) -> float:
+        if self.work.images > 1:
+            raise torch.OutOfMemoryError("too much")
+        return whole(self, kept)
+
+    monkeypatch.setattr(Bench, "whole", of_little_memory)
+    found = measure(["tiny"], [64], [1, 2], [0.5], rounds=1, step=128, device=CPU, dtype=torch.float32)
+    assert [(run["images"], run["kept"]) for run in found["prefill"]] == [(1, 64), (1, 32)]
+    assert [(run["images"], run["reason"]) for run in found["skipped"]] == [(2, "out of memory")]
