@@ -46,6 +46,11 @@ class _Alike:
     images: list[int]
     wanted: frozenset[Need]
 
+    def also(self, image: int, wanted: frozenset[Need]) -> None:
+        """One more image that shows it."""
+        self.images.append(image)
+        self.wanted |= wanted
+
 
 class KeptRows:
     """Gives the rows of a step's images, from memory or from the encoder."""
@@ -112,8 +117,7 @@ class KeptRows:
             if image is not None:
                 found[index] = image
             elif key is not None and key in by_key:
-                by_key[key].images.append(index)
-                by_key[key].wanted |= needs
+                by_key[key].also(index, needs)
             else:
                 missing.append(_Alike(key, [index], needs))
                 if key is not None:
@@ -127,8 +131,7 @@ class KeptRows:
         misses = sum(alike.key is not None for alike in missing)
         unkeepable = len(missing) - misses
         if self._counts and images > unkeepable:
-            events.count_kept_rows(images - len(missing), misses, cache.evicted, cache.held)
-            cache.evicted = 0
+            events.count_kept_rows(images - len(missing), misses, cache.take_evicted(), cache.held)
 
 
 def _image(part: Any, at: int) -> ImageRows:

@@ -58,12 +58,17 @@ class RowsCache:
         """
         self._kept: LRUCache[RowsKey, ImageRows] = LRUCache(bound, getsizeof=lambda image: image.nbytes)
         self._reserved: Tensor | None = None
-        self.evicted = 0
+        self._evicted = 0
 
     @property
     def held(self) -> int:
         """Bytes held now."""
         return int(self._kept.currsize)
+
+    def take_evicted(self) -> int:
+        """Images that made room for others since this was last asked."""
+        evicted, self._evicted = self._evicted, 0
+        return evicted
 
     @property
     def reserved(self) -> int:
@@ -97,7 +102,7 @@ class RowsCache:
         self._kept.pop(key, None)
         while self._kept and self.held + image.nbytes > self._kept.maxsize:
             self._kept.popitem()
-            self.evicted += 1
+            self._evicted += 1
         image = ImageRows(owned(image.rows), {name: owned(tap) for name, tap in image.taps.items()})
         self._kept[key] = image
         return image

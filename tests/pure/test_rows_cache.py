@@ -58,7 +58,7 @@ def test_the_least_recently_asked_for_goes_first() -> None:
     cache.find(key("a"), NOTHING)
     cache.keep(key("c"), image())
     assert [cache.find(key(name), NOTHING) is not None for name in "abc"] == [True, False, True]
-    assert (cache.evicted, cache.held) == (1, 2 * ENTRY)
+    assert (cache.take_evicted(), cache.held) == (1, 2 * ENTRY)
 
 
 def test_ten_thousand_pictures_stay_within_the_bound() -> None:
@@ -75,7 +75,7 @@ def test_ten_thousand_pictures_stay_within_the_bound() -> None:
     assert 5 < len(kept) < 40
     assert cache.held == sum(one.nbytes for one in kept)
     assert all(one.rows.untyped_storage().nbytes() == one.rows.nbytes for one in kept), "no batch is held"
-    assert cache.evicted == 10_000 - len(kept)
+    assert cache.take_evicted() == 10_000 - len(kept)
 
 
 def test_an_image_larger_than_the_bound_is_given_back_and_not_kept() -> None:
