@@ -8,7 +8,9 @@ from torch import Tensor
 
 from reduction_scenes import noise_image, padded, scene
 from sppruner_vllm.reduction import FocusContextParams, ImageTokens, reduce
+from sppruner_vllm.reduction.core import exact
 from sppruner_vllm.reduction.core import grid as grids
+from sppruner_vllm.reduction.core.batch import Batch
 from sppruner_vllm.reduction.focus_context.context import cell_grid, quota, scan, weights
 from sppruner_vllm.reduction.focus_context.curves import curve
 from sppruner_vllm.reduction.focus_context.focus import focus_cap
@@ -16,6 +18,10 @@ from sppruner_vllm.reduction.focus_context.focus import focus_cap
 GRID = (20, 24)
 
 TRUSTED = torch.ones(1, 1).double()
+
+
+def keys(batch: Batch, score: Tensor) -> Tensor:
+    return batch.keys(exact.steps(score))
 
 
 def marked(batch_shape: torch.Size, *indices: int) -> Tensor:
@@ -40,7 +46,7 @@ def test_a_cell_that_holds_focus_gets_no_token_of_its_own():
     batch = padded(noise_image((8, 8), 24, seed=0))
     down, across = cell_grid((8, 8), 6)
     focus = marked(batch.real.shape, 0, 1)
-    placed = quota(torch.rand(batch.real.shape).double(), focus, batch, grids.build(batch), FocusContextParams())
+    placed = quota(keys(batch, torch.rand(batch.real.shape).double()), focus, batch, FocusContextParams())
     assert placed.sum() == down * across - 1
     cell = torch.arange(64) // 8 * down // 8 * across + torch.arange(64) % 8 * across // 8
     assert 0 not in cell[placed[0, :64]].tolist()
@@ -97,7 +103,7 @@ def test_equal_weights_put_one_token_on_each_equal_piece_of_the_curve(count: int
     batch = padded(noise_image((8, 8), 20, seed=7))
     flat = torch.full(batch.real.shape, 0.5).double()
     nothing = marked(batch.real.shape)
-    chosen = scan(flat, flat, nothing, torch.tensor([[count]]), batch, "hilbert")
+    chosen = scan(keys(batch, flat), flat, nothing, torch.tensor([[count]]), batch, "hilbert")
     assert chosen.sum() == count
     place = torch.empty(64, dtype=torch.int64).scatter_(0, curve("hilbert", 8, 8), torch.arange(64))
     assert sorted((place[chosen[0, :64]] * count // 64).tolist()) == list(range(count))
@@ -108,7 +114,7 @@ def test_heavier_stretches_get_more_tokens():
     weight = torch.full(batch.real.shape, 0.1).double()
     weight[0, 32:64] = 0.3
     nothing = marked(batch.real.shape)
-    chosen = scan(weight, weight, nothing, torch.tensor([[16]]), batch, "raster")
+    chosen = scan(keys(batch, weight), weight, nothing, torch.tensor([[16]]), batch, "raster")
     assert chosen[0, 32:].sum() == 12
 
 
@@ -117,7 +123,7 @@ def test_each_run_gives_its_best_token():
     score = torch.zeros(batch.real.shape).double()
     score[0, [2, 7, 8]] = torch.tensor([0.5, 0.4, 0.9]).double()
     flat = torch.full_like(score, 0.5)
-    chosen = scan(score, flat, marked(batch.real.shape), torch.tensor([[3]]), batch, "raster")
+    chosen = scan(keys(batch, score), flat, marked(batch.real.shape), torch.tensor([[3]]), batch, "raster")
     assert chosen[0].nonzero().flatten().tolist() == [2, 7, 8]
 
 
@@ -125,7 +131,7 @@ def test_taken_tokens_are_out_of_the_draw():
     batch = padded(noise_image((1, 12), 6, seed=10))
     flat = torch.full(batch.real.shape, 0.5).double()
     taken = marked(batch.real.shape, *range(0, 12, 2))
-    chosen = scan(flat, flat, taken, torch.tensor([[3]]), batch, "raster")
+    chosen = scan(keys(batch, flat), flat, taken, torch.tensor([[3]]), batch, "raster")
     assert chosen[0].nonzero().flatten().tolist() == [1, 5, 9]
 
 

@@ -12,7 +12,6 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from . import exact
 from .types import ImageTokens
 
 MAX_ELEMENTS: Final = 2**26
@@ -25,7 +24,7 @@ MAX_ELEMENTS_CPU: Final = 2**22
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Padded tensors of B images; N and T are the largest of the batch, N rounded up to exact.ROWS_MULTIPLE.
+    """Padded tensors of B images; N and T are the largest of the batch.
 
     images: the images themselves, in batch order.
     rows: (B, N, D) float32, finite, zero in padding; the steps may overwrite it.
@@ -52,6 +51,26 @@ class Batch:
     attention: Tensor | None
     attended: Tensor
     budget: Tensor
+
+    @property
+    def full(self) -> bool:
+        """Whether no image has padding."""
+        return all(len(image.rows) == self.rows.shape[1] for image in self.images)
+
+    @property
+    def spoken(self) -> bool:
+        """Whether no query has padding."""
+        return all(image.words == self.text.shape[1] for image in self.images)
+
+    def within(self, values: Tensor, fill: float) -> Tensor:
+        """(B, N) or (B, T, N) values, with `fill` in the padding of images; the same tensor where there is none."""
+        if self.full:
+            return values
+        return torch.where(self.real if values.ndim == 2 else self.real.unsqueeze(1), values, fill)
+
+    def keys(self, steps: Tensor) -> Tensor:
+        """(B, N) int64 that rank like the whole numbers `steps`, no two alike: the lower index first among equals."""
+        return torch.add(self.index.flip(0), steps, alpha=len(self.index))
 
 
 def sub_batches(images: Sequence[ImageTokens], max_elements: int | None = None) -> Iterator[list[int]]:
@@ -86,8 +105,8 @@ def pad(images: Sequence[ImageTokens]) -> Batch:
         for image in images
     ]
     size, height, width, edges, query_size, attended, budget = columns(numbers, device)
-    rows = _stack([image.rows for image in images], multiple=exact.ROWS_MULTIPLE)
-    text = _stack([image.rows[:0] if image.query is None else image.query for image in images], multiple=1)
+    rows = _stack([image.rows for image in images])
+    text = _stack([image.rows[:0] if image.query is None else image.query for image in images])
     index = torch.arange(rows.shape[1], device=device)
     return Batch(
         images=tuple(images),
@@ -119,6 +138,23 @@ def columns(numbers: Sequence[Sequence[int]], device: torch.device) -> tuple[Ten
     return tuple(upload(torch.tensor(numbers, dtype=torch.int64, device="cpu"), device).split(1, dim=1))
 
 
+def per_image(numbers: Sequence[int], device: torch.device) -> Tensor | int:
+    """A whole number for each image as (B, 1) int64; itself where it is the same for all, which spares the way."""
+    if len(set(numbers)) == 1:
+        return numbers[0]
+    return columns([(number,) for number in numbers], device)[0]
+
+
+def per_token(parts: Sequence[Tensor], batch: Batch) -> Tensor:
+    """(B, N) int64 on the device of one (n,) int64 tensor on the host for each image; padding holds its own index."""
+    if batch.full and all(part is parts[0] for part in parts):
+        return upload(parts[0], batch.real.device).expand(len(parts), -1)
+    whole = torch.arange(batch.real.shape[1], device="cpu").repeat(len(parts), 1)
+    for slot, part in zip(whole, parts, strict=True):
+        slot[: len(part)] = part
+    return upload(whole, batch.real.device)
+
+
 def _edges(height: int, width: int) -> int:
     return height * (width - 1) + width * (height - 1)
 
@@ -127,13 +163,12 @@ def _attention(images: Sequence[ImageTokens], length: int) -> Tensor | None:
     if all(image.attention is None for image in images):
         return None
     parts = [image.rows.new_zeros(0) if image.attention is None else image.attention for image in images]
-    stacked = _stack([part.unsqueeze(1) for part in parts], multiple=1).squeeze(-1)
+    stacked = _stack([part.unsqueeze(1) for part in parts]).squeeze(-1)
     return torch.nn.functional.pad(stacked.clamp_min_(0.0), (0, length - stacked.shape[1]))
 
 
-def _stack(parts: Sequence[Tensor], multiple: int) -> Tensor:
+def _stack(parts: Sequence[Tensor]) -> Tensor:
     longest, width = max(part.shape[0] for part in parts), parts[0].shape[1]
-    longest = -(-longest // multiple) * multiple
     out = torch.empty(len(parts), longest, width, dtype=torch.float32, device=parts[0].device)
     for slot, part in zip(out, parts, strict=True):
         slot[: len(part)].copy_(part)

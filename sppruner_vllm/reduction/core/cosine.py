@@ -17,7 +17,7 @@ def plain_directions(batch: Batch) -> Tensor:
 
     Overwrites `batch.rows`.
     """
-    return exact.directions(exact.fixed_point(batch.rows), batch.real)
+    return exact.directions(exact.fixed_point(batch.rows))
 
 
 def text_directions(batch: Batch, text_mean: Tensor | None = None) -> Tensor:
@@ -27,7 +27,9 @@ def text_directions(batch: Batch, text_mean: Tensor | None = None) -> Tensor:
         text_mean: (D,) mean of the model's text embeddings, or None to leave the query uncentred.
     """
     text = batch.text if text_mean is None else batch.text.sub_(text_mean.to(batch.text)).nan_to_num_(0.0, 0.0, 0.0)
-    return exact.directions(exact.fixed_point(text.mul_(batch.words.unsqueeze(-1))), batch.words)
+    if not batch.spoken:
+        text = text.mul_(batch.words.unsqueeze(-1))
+    return exact.directions(exact.fixed_point(text))
 
 
 def mean_text_cosine(units: Tensor, text: Tensor, batch: Batch) -> Tensor:
@@ -42,7 +44,8 @@ def mean_text_cosine(units: Tensor, text: Tensor, batch: Batch) -> Tensor:
 
 def extremes(values: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """(B, 1) least and greatest value over the tokens of each image."""
-    low, high = torch.where(batch.real, values, values[:, :1]).aminmax(dim=1, keepdim=True)
+    known = values if batch.full else torch.where(batch.real, values, values[:, :1])
+    low, high = known.aminmax(dim=1, keepdim=True)
     return low, high
 
 

@@ -18,9 +18,6 @@ UNIT: Final = 2000
 products of directions are exact in float32 and under TF32: every partial sum is a whole number that Cauchy-Schwarz
 bounds by the product of the lengths."""
 
-ROWS_MULTIPLE: Final = 16
-"""`column_sums` takes rows in groups of so many."""
-
 STEPS: Final = 2**20
 """Steps per unit of a score, and per largest entry of an image's rows."""
 
@@ -81,15 +78,16 @@ def _by_blocks(function: Callable[..., Tensor], *matrices: Tensor) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def directions(values: Tensor, valid: Tensor) -> Tensor:
+def directions(values: Tensor, valid: Tensor | None = None) -> Tensor:
     """Each row scaled to length UNIT and rounded to whole numbers, in place; zero rows and invalid rows become zero.
 
     Args:
         values: (B, M, D) float32 whole numbers, at most 2 * STEPS; overwritten.
-        valid: (B, M) bool.
+        valid: (B, M) bool, or None where all rows are.
     """
-    length = lengths(values)
-    factor = torch.where(valid & (length > 0), UNIT / length.clamp_min(1.0), 0.0)
+    factor = UNIT / lengths(values).clamp_min_(1.0)
+    if valid is not None:
+        factor = torch.where(valid, factor, 0.0)
     return values.mul_(factor.to(torch.float32).unsqueeze(-1)).round_()
 
 
@@ -97,11 +95,15 @@ def column_sums(values: Tensor) -> Tensor:
     """(B, 1, D) float64 sums over the rows, exact.
 
     Args:
-        values: (B, M, D) float32 whole numbers, at most STEPS, M a multiple of ROWS_MULTIPLE.
+        values: (B, M, D) float32 whole numbers, at most STEPS.
     """
     # Sixteen numbers of at most 2**20 fit float32's 2**24: a sixteenth of the data is left to widen to float64.
-    groups: Tensor = values.unflatten(1, (-1, ROWS_MULTIPLE))
-    return groups.sum(2).sum(1, keepdim=True, dtype=torch.float64)
+    count = values.shape[1] // 16
+    groups: Tensor = values[:, : count * 16].unflatten(1, (count, 16))
+    summed = groups.sum(2).sum(1, keepdim=True, dtype=torch.float64)
+    if values.shape[1] > count * 16:
+        summed += values[:, count * 16 :].sum(1, keepdim=True, dtype=torch.float64)
+    return summed
 
 
 def products(left: Tensor, right: Tensor) -> Tensor:
@@ -154,6 +156,16 @@ def falling(keys: Tensor) -> Tensor:
         keys: (B, N), no NaN.
     """
     return torch.sort(keys, dim=1, descending=True, stable=True).indices
+
+
+def highest(keys: Tensor, count: Tensor | int, places: Tensor) -> Tensor:
+    """The elements of the highest keys, the lower index first among equals, (B, N) bool.
+
+    Args:
+        keys: (B, N), no NaN. count: how many, (B, 1) or one for all. places: (N,) int64, 0 to N - 1.
+    """
+    order = falling(keys)
+    return torch.empty_like(order, dtype=torch.bool).scatter_(1, order, (places < count).expand_as(order))
 
 
 def ranks(keys: Tensor) -> tuple[Tensor, Tensor]:

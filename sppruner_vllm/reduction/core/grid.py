@@ -6,7 +6,7 @@ Each image is a flat row of tokens; the tables here say which tokens touch which
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
@@ -17,36 +17,44 @@ from .batch import Batch
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """Where each token lies and which tokens touch it.
+    """Which tokens touch each token.
 
-    row, column: (B, N) int64; meaningless in padding.
-    around: (B, N, 9) int64, the 3 x 3 window in raster order, itself at 4.
+    around: (B, N, 9) int64, the 3 x 3 window in raster order; itself at 4, and where the window leaves the image.
     inside: (B, N, 9) bool, False where the window leaves the image.
+    weight: (B, N) float64, the weights of `smooth` that lie inside, added up.
     """
 
-    row: Tensor
-    column: Tensor
     around: Tensor
     inside: Tensor
+    weight: Tensor
 
     def window(self, values: Tensor) -> Tensor:
-        """(B, N, 9) values of each token's window; zero outside the image.
+        """(B, N, 9) values of each token's window; its own for what is outside the image.
 
         Args:
             values: (B, N).
         """
-        picked = values.gather(1, self.around.flatten(1)).view(self.around.shape)
-        return torch.where(self.inside, picked, 0)
+        return values.gather(1, self.around.flatten(1)).view(self.around.shape)
 
 
 def build(batch: Batch) -> Neighbours:
-    """The neighbours of every token of a batch."""
-    row, column = batch.index // batch.width, batch.index % batch.width
-    down, across, _ = _window(batch.index.device)
-    rows, columns = row.unsqueeze(-1) + down, column.unsqueeze(-1) + across
-    height, width = batch.height.unsqueeze(-1), batch.width.unsqueeze(-1)
-    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width) & batch.real.unsqueeze(-1)
-    return Neighbours(row, column, torch.where(inside, rows * width + columns, 0), inside)
+    """The neighbours of every token of a batch. May be shared between calls; do not write to them."""
+    length, device = batch.real.shape[1], batch.real.device
+    tables = [_table(*image.grid, length, device) for image in batch.images]
+    if len({image.grid for image in batch.images}) == 1:
+        return Neighbours(*(part.expand(len(tables), *part.shape) for part in tables[0]))
+    return Neighbours(*(torch.stack(parts) for parts in zip(*tables, strict=True)))
+
+
+@lru_cache(maxsize=16)  # 16,384 tokens take 1.5 MB.
+def _table(height: int, width: int, length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Around, inside and weight of one grid, padded to `length` tokens."""
+    index = torch.arange(length, device=device).unsqueeze(-1)
+    down, across, weights = _window(device)
+    rows, columns = index // width + down, index % width + across
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width) & (index < height * width)
+    weight = exact.total(torch.where(inside, weights, 0.0), keepdim=False).clamp_min(1.0)
+    return torch.where(inside, rows * width + columns, index), inside, weight
 
 
 @cache
@@ -65,7 +73,7 @@ def smooth(values: Tensor, neighbours: Neighbours) -> Tensor:
     """
     weights = torch.where(neighbours.inside, _window(values.device)[2], 0.0)
     summed = exact.total(neighbours.window(values) * weights, keepdim=False)
-    return summed / exact.total(weights, keepdim=False).clamp_min(1.0)
+    return summed / neighbours.weight
 
 
 def morans_i(values: Tensor, batch: Batch, neighbours: Neighbours) -> Tensor:
@@ -79,9 +87,9 @@ def morans_i(values: Tensor, batch: Batch, neighbours: Neighbours) -> Tensor:
     Returns:
         (B, 1) float64; 0 for a constant map and for a single token.
     """
-    mean = exact.total(torch.where(batch.real, values, 0.0)) / batch.size
-    centred = torch.where(batch.real, values - mean, 0.0)
-    lag = neighbours.window(centred)[..., 1::2].sum(-1)
+    mean = exact.total(batch.within(values, 0.0)) / batch.size
+    centred = batch.within(values - mean, 0.0)
+    lag = torch.where(neighbours.inside, neighbours.window(centred), 0.0)[..., 1::2].sum(-1)
     spread = exact.total(centred.square())
     index = exact.total(centred * lag) / spread.clamp_min(1e-9) * batch.size / (2 * batch.edges).clamp_min(1)
     return torch.where(spread > 1e-6, index, 0.0)

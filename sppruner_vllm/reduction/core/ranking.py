@@ -42,11 +42,15 @@ def by_priority(
         focus: (B, N) bool, or None for no focus.
         saliency, relevance: (B, N) in [0, 1] to show, or None.
     """
-    scores = torch.where(batch.real, priority, -torch.inf).to(torch.float32)
-    order = exact.falling(scores)
-    kept = torch.where(batch.index < batch.budget, order, order.shape[1]).sort(dim=1).values
+    scores = batch.within(priority, -torch.inf).to(torch.float32)
+    budgets = [image.budget for image in batch.images]
+    kept = exact.falling(scores)[:, : max(budgets)]
+    if min(budgets) < max(budgets):
+        # Beyond an image's own budget stands its padding, or its last token: behind all that it keeps, and cut off.
+        kept = torch.where(batch.index[: max(budgets)] < batch.budget, kept, scores.shape[1])
+    kept = kept.sort(dim=1).values
     focus = torch.zeros_like(batch.real) if focus is None else focus
-    is_focus = focus.gather(1, kept.clamp_max(order.shape[1] - 1))
+    is_focus = focus.gather(1, kept.clamp_max(scores.shape[1] - 1))
     salient = (torch.zeros_like(scores) if saliency is None else saliency).to(torch.float32)
     shown = None if relevance is None else relevance.to(torch.float32)
     return [

@@ -6,16 +6,22 @@ cell of the image has got its one token.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Final
+
 import torch
 from torch import Tensor
 
 from sppruner_vllm.reduction.core import exact
-from sppruner_vllm.reduction.core.batch import Batch, columns, upload
+from sppruner_vllm.reduction.core.batch import Batch, columns, per_token
 from sppruner_vllm.reduction.core.grid import Neighbours, nearness
 
 from .curves import curve
 from .focus import focus_cap
 from .params import CurveName, FocusContextParams
+
+_FOCUS: Final = 2**62
+"""More than any key."""
 
 
 def weights(
@@ -38,17 +44,29 @@ def weights(
     return exact.snap(params.context_floor + (1 - params.context_floor) * weight)
 
 
-def quota(score: Tensor, focus: Tensor, batch: Batch, neighbours: Neighbours, params: FocusContextParams) -> Tensor:
-    """The best token of every coarse cell that holds no focus token (the idea of HoloV's crops), (B, N) bool."""
+def quota(key: Tensor, focus: Tensor, batch: Batch, params: FocusContextParams) -> Tensor:
+    """The best token of every coarse cell that holds no focus token (the idea of HoloV's crops), (B, N) bool.
+
+    Args:
+        key: (B, N) int64 from `Batch.keys`. focus: (B, N) bool.
+    """
     cells = [
         cell_grid(image.grid, int((image.budget - focus_cap(image.budget, params)) * params.quota_share))
         for image in batch.images
     ]
-    down, across = columns(cells, batch.real.device)
-    group = (neighbours.row * down // batch.height) * across + neighbours.column * across // batch.width
-    group = torch.where(batch.real, group, 0)
-    seen = torch.zeros_like(group).scatter_reduce_(1, group, focus.to(torch.int64), "amax").gather(1, group)
-    return _best_of_groups(score, group, batch, batch.real & (seen == 0) & (down > 0))
+    # A focus token wins its cell, and is not counted as placed.
+    open_cells = ~focus
+    if any(not down for down, _ in cells):
+        open_cells = open_cells & (columns(cells, focus.device)[0] > 0)
+    groups = [_cells(*image.grid, *cell) for image, cell in zip(batch.images, cells, strict=True)]
+    return _best_of_groups(key.masked_fill(focus, _FOCUS), per_token(groups, batch), open_cells, batch)
+
+
+@lru_cache(maxsize=256)
+def _cells(height: int, width: int, down: int, across: int) -> Tensor:
+    """(height * width,) int64 on the CPU: the cell of each token. Do not write to it."""
+    index = torch.arange(height * width, device="cpu")
+    return (index // width * down // height) * across + index % width * across // width
 
 
 def cell_grid(grid: tuple[int, int], limit: int) -> tuple[int, int]:
@@ -61,40 +79,31 @@ def cell_grid(grid: tuple[int, int], limit: int) -> tuple[int, int]:
     return down, min(width, limit // down)
 
 
-def scan(score: Tensor, weight: Tensor, taken: Tensor, count: Tensor, batch: Batch, name: CurveName) -> Tensor:
+def scan(key: Tensor, weight: Tensor, taken: Tensor, count: Tensor, batch: Batch, name: CurveName) -> Tensor:
     """The best token of each of `count` runs of equal weight along the curve, (B, N) bool.
 
     A window along a Hilbert curve of the grid picks one anchor per patch in NAP/MAT; runs of equal weight instead of
     equal length are ours. A token that outweighs a run leaves the next run empty.
 
     Args:
-        score: (B, N) float64 in [0, 1]. weight: (B, N) float64 in (0, 1].
+        key: (B, N) int64 from `Batch.keys`. weight: (B, N) float64 in (0, 1].
         taken: (B, N) bool, tokens out of the draw. count: (B, 1) int64 runs, may be 0.
     """
-    order = _walk(name, batch)
-    drawn = batch.real & ~taken
-    mass = exact.steps(torch.where(drawn, weight, 0.0)).gather(1, order)
+    order = per_token([curve(name, *image.grid) for image in batch.images], batch)
+    mass = exact.steps(batch.within(weight, 0.0)).masked_fill_(taken, 0).gather(1, order)
     upto = mass.cumsum(1)
     run = (upto - mass) * count // upto[:, -1:].clamp_min(1)
     run = torch.empty_like(run).scatter_(1, order, run)
-    return _best_of_groups(score, torch.where(drawn, run, 0), batch, drawn & (count > 0))
+    return _best_of_groups(key.masked_fill(taken, -1), run, ~taken & (count > 0), batch)
 
 
-def _walk(name: CurveName, batch: Batch) -> Tensor:
-    longest = batch.real.shape[1]
-    order = torch.arange(longest, device="cpu").repeat(len(batch.images), 1)
-    for slot, image in zip(order, batch.images, strict=True):
-        slot[: image.rows.shape[0]] = curve(name, *image.grid)
-    return upload(order, batch.real.device)
-
-
-def _best_of_groups(score: Tensor, group: Tensor, batch: Batch, eligible: Tensor) -> Tensor:
-    """The eligible token with the highest score of each group, the lower index among equals, (B, N) bool.
+def _best_of_groups(key: Tensor, group: Tensor, eligible: Tensor, batch: Batch) -> Tensor:
+    """The eligible tokens that have the highest key of their group, (B, N) bool; none in padding.
 
     Args:
+        key: (B, N) int64, no two alike but those below 0 and those of tokens that are not eligible.
         group: (B, N) int64 in [0, N).
     """
-    length = score.shape[1]
-    key = torch.where(eligible, exact.steps(score) * length + (length - 1 - batch.index), -1)
+    key = batch.within(key, -1)
     best = torch.full_like(key, -1).scatter_reduce_(1, group, key, "amax")
-    return eligible & (key == best.gather(1, group))
+    return batch.within(eligible & (key == best.gather(1, group)), False)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sppruner_vllm.reduction.core import exact
-from sppruner_vllm.reduction.core.batch import Batch, columns
+from sppruner_vllm.reduction.core.batch import Batch, per_image
 from sppruner_vllm.reduction.core.grid import Neighbours
 
 from .params import FocusContextParams
@@ -54,20 +54,18 @@ def focus_set(
     Returns:
         (B, N) bool.
     """
-    mass = exact.steps(torch.where(batch.real, fused, 0.0))
-    # Padding has no mass, and comes last for all the difference it makes.
+    mass = exact.steps(batch.within(fused, 0.0))
     ordered = mass.sort(dim=1, descending=True).values
     before = ordered.cumsum(1) - ordered
-    needed = before.to(torch.float64) < mass.sum(1, keepdim=True).to(torch.float64) * params.focus_mass
-    (cap,) = columns([(focus_cap(image.budget, params),) for image in batch.images], batch.real.device)
-    count = torch.minimum(needed.sum(1, keepdim=True), cap)
+    needed = before < mass.sum(1, keepdim=True).to(torch.float64) * params.focus_mass
+    cap = per_image([focus_cap(image.budget, params) for image in batch.images], batch.real.device)
+    count = needed.sum(1, keepdim=True).clamp_max(cap)
     reserved = (count.to(torch.float64) * params.union_share).floor().to(torch.int64)
     first = mass + peaks(mass, batch, neighbours, params) * (2 * exact.STEPS)
-    _, rank = exact.ranks(torch.where(batch.real, first, -1))
-    named = (rank < count - reserved) & (mass > 0)
-    open_to_guard = batch.real & ~named & (salient > 0)
-    _, guard_rank = exact.ranks(torch.where(open_to_guard, salient, -1.0))
-    return named | (open_to_guard & (guard_rank < reserved))
+    named = exact.highest(batch.within(first, -1), count - reserved, batch.index) & (mass > 0)
+    open_to_guard = batch.within(salient > 0, False) & ~named
+    guarded = exact.highest(torch.where(open_to_guard, salient, -1.0), reserved, batch.index)
+    return named | (open_to_guard & guarded)
 
 
 def peaks(mass: Tensor, batch: Batch, neighbours: Neighbours, params: FocusContextParams) -> Tensor:
@@ -79,7 +77,6 @@ def peaks(mass: Tensor, batch: Batch, neighbours: Neighbours, params: FocusConte
     Returns:
         (B, N) bool; none with a floor above 1.
     """
-    length = mass.shape[1]
-    key = mass * length + (length - 1 - batch.index)
+    key = batch.keys(mass)
     high = mass.to(torch.float64) >= mass.amax(1, keepdim=True).to(torch.float64) * params.peak_floor
     return high & (mass > 0) & (key == neighbours.window(key).amax(-1))

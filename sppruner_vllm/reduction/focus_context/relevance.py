@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sppruner_vllm.reduction.core import exact, grid
-from sppruner_vllm.reduction.core.batch import Batch, columns
+from sppruner_vllm.reduction.core.batch import Batch, per_image
 from sppruner_vllm.reduction.core.cosine import extremes, text_directions
 
 from .params import FocusContextParams, WordParams
@@ -51,9 +51,9 @@ def relevance(
     low, high = extremes(raw, batch)
     rough = exact.snap(exact.unit_range(raw, low, high))
     if params.smoothing:
-        raw = exact.snap(grid.smooth(torch.where(batch.real, raw, 0.0), neighbours))
+        raw = exact.snap(grid.smooth(batch.within(raw, 0.0), neighbours))
         low, high = extremes(raw, batch)
-    value = torch.where(batch.real, exact.snap(exact.unit_range(raw, low, high)), 0.0)
+    value = batch.within(exact.snap(exact.unit_range(raw, low, high)), 0.0)
     heard = (batch.query_size > 0).to(torch.float64)
     if not params.gate:
         return Relevance(value, heard)
@@ -74,14 +74,12 @@ def narrowing(scores: Tensor, batch: Batch) -> Tensor:
     Returns:
         (B, T) float64, in nats, never negative; 0 for padding.
     """
-    real = batch.real.unsqueeze(1)
-    shifted = scores.masked_fill(~real, -torch.inf)
-    shifted = scores - shifted.amax(-1, keepdim=True)
-    mass = torch.where(real, shifted.exp(), 0.0)
+    shifted = scores - batch.within(scores, -torch.inf).amax(-1, keepdim=True)
+    mass = batch.within(shifted.exp(), 0.0)
     partition = exact.total(mass, keepdim=False)
     entropy = partition.log() - exact.total(mass * shifted, keepdim=False) / partition
     deficit = exact.snap(batch.size.to(torch.float64).log() - entropy).clamp_min_(0.0)
-    return torch.where(batch.words, deficit, 0.0)
+    return deficit if batch.spoken else torch.where(batch.words, deficit, 0.0)
 
 
 def word_weights(deficit: Tensor, batch: Batch, params: WordParams) -> Tensor:
@@ -93,11 +91,12 @@ def word_weights(deficit: Tensor, batch: Batch, params: WordParams) -> Tensor:
     Returns:
         (B, T) float64, sums to 1, or to 0 for an image without a query.
     """
-    keys = torch.where(batch.words, deficit, -1.0)
-    _, rank = exact.ranks(keys)
-    counts = [(max(1, math.ceil(image.words * params.text_keep)),) for image in batch.images]
-    (count,) = columns(counts, deficit.device)
-    kept = batch.words & (rank < count)
+    keys = deficit if batch.spoken else torch.where(batch.words, deficit, -1.0)
+    counts = [max(1, math.ceil(image.words * params.text_keep)) for image in batch.images]
+    places = torch.arange(keys.shape[1], device=keys.device)
+    kept = exact.highest(keys, per_image(counts, keys.device), places)
+    if not batch.spoken:
+        kept = kept & batch.words
     best = keys.amax(1, keepdim=True)
     weight = torch.where(kept, torch.exp((deficit - best) / params.text_gamma), 0.0)
     return weight / exact.total(weight).clamp_min(1e-9)

@@ -22,7 +22,7 @@ def centred_directions(batch: Batch) -> Tensor:
     """
     rows = exact.fixed_point(batch.rows)
     mean = (exact.column_sums(rows) / batch.size.unsqueeze(-1)).round_()
-    return exact.directions(rows.sub_(mean.to(torch.float32)), batch.real)
+    return exact.directions(rows.sub_(mean.to(torch.float32)), None if batch.full else batch.real)
 
 
 def distinctiveness(units: Tensor, batch: Batch) -> Tensor:
@@ -36,7 +36,7 @@ def distinctiveness(units: Tensor, batch: Batch) -> Tensor:
     mean = exact.column_sums(units) / (exact.UNIT * batch.size.unsqueeze(-1))
     mean = mean.mul_(exact.STEPS).round_().to(torch.float32)
     length = exact.lengths(mean) / exact.STEPS
-    common = exact.directions(mean, torch.ones_like(length, dtype=torch.bool))
+    common = exact.directions(mean)
     return exact.snap(-exact.cosines(exact.products(units, common)).squeeze(-1) * length)
 
 
@@ -62,7 +62,12 @@ def saliency(units: Tensor, batch: Batch, params: SaliencyParams) -> Tensor:
 
 
 def _rank_scaled(raw: Tensor, batch: Batch, clip: float) -> Tensor:
-    ordered = torch.where(batch.real, raw, torch.inf).sort(dim=1).values
-    (skipped,) = columns([(int((image.rows.shape[0] - 1) * clip),) for image in batch.images], raw.device)
-    low, high = ordered.gather(1, skipped), ordered.gather(1, batch.size - 1 - skipped)
-    return torch.where(batch.real, exact.snap(exact.unit_range(raw, low, high)), 0.0)
+    ordered = batch.within(raw, torch.inf).sort(dim=1).values
+    if batch.full:
+        skipped = int((ordered.shape[1] - 1) * clip)
+        low, high = ordered[:, skipped, None], ordered[:, -1 - skipped, None]
+    else:
+        ends = [(int((len(image.rows) - 1) * clip), len(image.rows) - 1) for image in batch.images]
+        first, last = columns([(skipped, end - skipped) for skipped, end in ends], raw.device)
+        low, high = ordered.gather(1, first), ordered.gather(1, last)
+    return batch.within(exact.snap(exact.unit_range(raw, low, high)), 0.0)

@@ -51,14 +51,15 @@ def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextPa
 
     weight = context.weights(standing, focus, trust, neighbours, params)
     score = exact.snap(weight * (1 + fused) / 2)
-    placed = context.quota(score, focus, batch, neighbours, params)
+    key = batch.keys(exact.steps(score))
+    placed = context.quota(key, focus, batch, params)
     taken = focus | placed
-    runs = context.scan(score, weight, taken, batch.budget - taken.sum(1, keepdim=True), batch, params.curve)
+    runs = context.scan(key, weight, taken, batch.budget - taken.sum(1, keepdim=True), batch, params.curve)
 
     # The parts in order of priority; within one the score decides. What no part took fills up the budget by score.
-    tier = torch.where(focus, 3, torch.where(placed, 2, torch.where(runs, 1, 0)))
+    tier = focus * 3 + placed * 2 + runs
     within = torch.where(focus, fused, score).clamp_max(1 - 1 / exact.STEPS)
-    shown = None if relevant is None else torch.where(relevant.gate > 0, relevant.value, 0.0)
+    shown = None if relevant is None else relevant.value * (relevant.gate > 0)
     return by_priority(batch, tier + within, focus=focus, saliency=salient, relevance=shown)
 
 
