@@ -84,6 +84,13 @@ def test_a_method_that_ignores_the_question_has_no_relevance(model, picture):
     assert explain(model, picture, "where is the cat", 0.222, "uniform").selection.relevance is None
 
 
+def test_what_all_questions_share_has_no_relevance(model, picture):
+    shared = explain(model, picture, "where is the cat", 0.222, scope="image")
+    other = explain(model, picture, "how many trees", 0.222, scope="image")
+    assert shared.selection.relevance is None
+    assert torch.equal(shared.selection.kept, other.selection.kept)
+
+
 def test_the_query_is_the_question_alone(model):
     ids = model._processor.tokenizer.encode("where is the cat", add_special_tokens=False)
     wanted = model._embeddings(torch.tensor(ids))

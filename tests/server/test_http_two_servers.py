@@ -10,7 +10,7 @@ import pytest
 from sppruner_server import headers
 
 from otlp import ENVIRONMENT, collecting
-from serving import START_SECONDS, STOP_SECONDS, Server, chat_body, eventually, metric, serving
+from serving import START_SECONDS, STOP_SECONDS, Server, chat_body, data_url, eventually, metric, png, serving
 
 CHAT = "/v1/chat/completions"
 STARTED = "Application startup complete."
@@ -144,6 +144,17 @@ def test_the_operators_default_ratio_reaches_both(clients, answers, picture):
 def test_a_request_may_choose_the_method_the_operator_opened(clients, answers, picture):
     responses = [client.post(CHAT, json=chat_body(picture, reduction_method="uniform")) for client in clients]
     assert [response.headers[headers.METHOD] for response in responses] == ["uniform", "uniform"]
+
+
+def test_both_know_what_a_picture_was_asked_first(clients, answers):
+    one, other = clients
+    picture = data_url(png(336, 336, seed=7))
+    asked = (one, "where is the cat"), (other, "and the dog"), (one, "and the dog"), (other, "where is the cat")
+    said = [
+        client.post(CHAT, json=chat_body(picture, text=text, focus_scope="auto")).headers[headers.FOCUS_SCOPE]
+        for client, text in asked
+    ]
+    assert said == ["question", "image", "image", "question"]
 
 
 @pytest.mark.parametrize(("method", "retained"), [("downscale", 16 * 18), ("hybrid", 288)])
