@@ -34,9 +34,8 @@ def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """
     from serving import serving
 
-    with serving(
-        tiny_model, tmp_path_factory.mktemp("server") / "server.log", "--max-unreduced-tokens", "6000"
-    ) as running:
+    log = tmp_path_factory.mktemp("server") / "server.log"
+    with serving(tiny_model, log, "--max-unreduced-tokens", "6000") as running:
         yield running
         if (code := running.process.poll()) is not None:
             pytest.fail(f"the server died during the tests with status {code}:\n{running.log_tail()}")

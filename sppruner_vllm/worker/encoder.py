@@ -1,7 +1,7 @@
 """The one way from pixels to rows: micro-batches, taps, and upstream's own forward between them.
 
-vLLM schedules encoder work by retained tokens, so a batch of strongly reduced images may hold many times the tokens
-that start-up measured; cutting it by unreduced tokens keeps the peak where it was. A stage that drops tokens inside the
+A scheduler that counts retained tokens, as vLLM's does without ours, may bring many times the tokens that start-up
+measured; cutting a batch by unreduced tokens keeps the peak where it was. A stage that drops tokens inside the
 tower belongs here too.
 """
 

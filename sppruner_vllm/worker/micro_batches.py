@@ -1,7 +1,7 @@
 """Parts of a batch of encoder inputs: runs of images within the memory that vLLM profiled, or any images of it.
 
-vLLM schedules encoder work by retained tokens, so a batch of strongly reduced images may hold many times the tokens
-that start-up measured. Cutting it by unreduced tokens keeps the peak where it was.
+A scheduler that counts retained tokens, as vLLM's does without ours, may bring many times the tokens that start-up
+measured. Cutting a batch by unreduced tokens keeps the peak where it was.
 """
 
 from __future__ import annotations
