@@ -67,6 +67,8 @@ def test_an_answer_too_few_is_an_error() -> None:
         ("a cached prefix ends inside picture 2", second_answer(cached=10), False),
         ("a request was preempted", replace(OUTCOME, preemptions=1), True),
         ("a request was preempted", OUTCOME, False),
+        ("no picture is encoded", replace(OUTCOME, encoder_runs=0), True),
+        ("no picture is encoded", OUTCOME, False),
         ("scheduled ahead", replace(OUTCOME, scheduled_ahead=True), True),
         ("scheduled ahead", OUTCOME, False),
     ],
