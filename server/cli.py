@@ -28,6 +28,7 @@ FLAGS: Final = {
     "method": "--reduction-method",
     "saliency_attention": "--saliency-attention",
     "rows_cache_mib": "--rows-cache-mib",
+    "pixels_cache_mib": "--pixels-cache-mib",
     "allow_method": "--allow-reduction-method",
 }
 """Settings field to flag."""

@@ -39,7 +39,12 @@ class Settings(BaseSettings):
     )
     allow_method: bool = Field(False, description="Let requests choose `reduction_method`.")
     rows_cache_mib: int = Field(
-        128, ge=0, description="MiB of encoder rows that a worker keeps for later questions about a picture; 0: none."
+        128,
+        ge=0,
+        description="MiB of encoder rows that a worker keeps for later questions about their pictures; 0: none.",
+    )
+    pixels_cache_mib: int = Field(
+        128, ge=0, description="MiB of resized pictures that an API process keeps for later questions; 0: none."
     )
     focus_scope: FocusScope = Field(
         "question", description="Whom selections serve when a request does not say: question, image or auto."

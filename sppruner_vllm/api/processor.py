@@ -7,7 +7,7 @@ docs/develop/architecture.md, "How a request flows".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import compress
@@ -19,7 +19,7 @@ from PIL import Image
 from transformers.feature_extraction_utils import BatchFeature
 from vllm.exceptions import VLLMValidationError
 from vllm.multimodal.hasher import MultiModalHasher
-from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
+from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItem, MultiModalKwargsItems
 from vllm.multimodal.parse import DictEmbeddingItems, EmbeddingItems, ImageProcessorItems, MultiModalDataItems
 from vllm.multimodal.processing import BaseMultiModalProcessor, PromptReplacement, PromptUpdate
 from vllm.multimodal.processing.inputs import ProcessorInputs
@@ -37,6 +37,7 @@ from sppruner_vllm.planning.smaller import Grid, resize
 from sppruner_vllm.request import KEEP_RATIO, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
+from .pixels_cache import PixelsCache, merged
 from .question_table import QuestionTable
 
 _PLANNED: Final = "sppruner_planned"
@@ -80,6 +81,12 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
     def _questions(self) -> QuestionTable:
         return QuestionTable()
 
+    @cached_property
+    def _pixels(self) -> PixelsCache:
+        # Pixels that are sent in shared memory would hold it for as long as they are kept.
+        shared = self.info.ctx.get_mm_config().mm_tensor_ipc == "torch_shm"
+        return PixelsCache(0 if shared else settings().pixels_cache_mib * 2**20)
+
     # Planning
 
     def apply(self, inputs: ProcessorInputs, timing_ctx: Any) -> Any:
@@ -94,7 +101,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         hashes = super()._get_mm_hashes(inputs)
         known = FirstQuestions(lambda: self._questions)
         plans = self._plan(inputs, request, hashes.get("image", []), profiling, known)
-        pictures = tuple(self._pictures(inputs, hashes["image"], plans)) if plans else ()
+        pictures = ("",) * len(plans) if profiling else tuple(self._pictures(inputs, hashes.get("image", ()), plans))
         if plans:
             hashes = {**hashes, "image": self._identities(hashes["image"], plans)}
             _refuse_unknown_uuids(inputs, hashes["image"])
@@ -194,12 +201,15 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         self, inputs: ProcessorInputs, hashes: Sequence[str], plans: Sequence[ReductionPlan]
     ) -> Iterator[str]:
         """What the encoder is to see of each image, whatever is asked of it; empty for one that came encoded."""
-        encoded = isinstance(inputs.mm_data_items["image"], DictEmbeddingItems | EmbeddingItems)
+        encoded = isinstance(inputs.mm_data_items.get("image"), DictEmbeddingItems | EmbeddingItems)
         algorithm = self.info.ctx.get_mm_config().mm_hasher_algorithm
         for key, plan in zip(hashes, plans, strict=True):
-            # Hashed once more, as a uuid of a client's may be of any length.
-            size = torch.tensor(plan.resized or (), dtype=torch.int64)
-            yield "" if encoded else MultiModalHasher.hash_kwargs(algorithm, image=key, resized=size)
+            if encoded:
+                yield ""
+                continue
+            # With the grid, as a client may send another picture under the same uuid.
+            grid = torch.tensor([*self._known[key][0], *(plan.resized or ())], dtype=torch.int64)
+            yield MultiModalHasher.hash_kwargs(algorithm, image=key, grid=grid)
 
     # vLLM's hooks, in the order they are called
 
@@ -215,13 +225,35 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         return {**inputs.hf_processor_mm_kwargs, _PLANNED: replace(planned, plans=plans, pictures=pictures)}
 
     def _apply_hf_processor_main(self, mm_items: MultiModalDataItems, hf_kwargs: Mapping[str, object]) -> BatchFeature:
-        planned = _planned(hf_kwargs)
-        output = super()._apply_hf_processor_main(
-            mm_items=_resized(mm_items, planned.plans, self.family.cell), hf_kwargs=_clean(hf_kwargs)
-        )
-        if planned.plans and self.family.reduces:
-            output.update(wire.encode(_orders(planned)))
+        planned, kwargs = _planned(hf_kwargs), _clean(hf_kwargs)
+        if not (planned.plans and self.family.reduces):
+            return super()._apply_hf_processor_main(mm_items=mm_items, hf_kwargs=kwargs)
+        known = self._pixels.find(planned.pictures)
+        output, fresh = self._processed(mm_items, planned, kwargs, known)
+        if known:
+            output.update(
+                merged([known[place] if place in known else next(fresh) for place in range(len(planned.plans))])
+            )
+        output.update(wire.encode(_orders(planned)))
         return output
+
+    def _processed(
+        self,
+        mm_items: MultiModalDataItems,
+        planned: _Planned,
+        kwargs: Mapping[str, object],
+        known: Container[int],
+    ) -> tuple[BatchFeature, Iterator[MultiModalKwargsItem]]:
+        """What vLLM's processor makes of all but the known images, as it gives it and image by image."""
+        unknown = [place for place in range(len(planned.plans)) if place not in known]
+        items = _unknown(mm_items, planned.plans, unknown, self.family.cell)
+        if not items:
+            return BatchFeature(), iter(())
+        output = super()._apply_hf_processor_main(mm_items=items, hf_kwargs=kwargs)
+        fields = super()._get_mm_fields_config(output, kwargs)
+        fresh = MultiModalKwargsItems.from_hf_inputs(output, fields).get("image", [])
+        self._pixels.keep([planned.pictures[place] for place in unknown], fresh)
+        return output, iter(fresh)
 
     def _get_mm_fields_config(
         self, hf_inputs: BatchFeature, hf_processor_mm_kwargs: Mapping[str, object]
@@ -272,16 +304,22 @@ def _orders(planned: _Planned) -> list[wire.Order]:
     ]
 
 
-def _resized(items: MultiModalDataItems, plans: Sequence[ReductionPlan], cell: int | None) -> MultiModalDataItems:
-    """The items with the images that their plans make smaller; done as late as this, a cached image costs nothing."""
-    if cell is None or all(plan.resized is None for plan in plans):
-        return items
+def _unknown(
+    items: MultiModalDataItems, plans: Sequence[ReductionPlan], places: Sequence[int], cell: int | None
+) -> MultiModalDataItems:
+    """The items with only those images, at the sizes of their plans; so late that a cached image costs nothing."""
     images = items["image"]
-    pictures = [
-        images.get(index) if plan.resized is None else resize(images.get(index), plan.resized, cell)
-        for index, plan in enumerate(plans)
-    ]
-    return MultiModalDataItems({**items, "image": ImageProcessorItems(pictures)})
+    if len(places) == len(images) and all(plan.resized is None for plan in plans):
+        return items
+    others = {modality: values for modality, values in items.items() if modality != "image"}
+    if not places:
+        return MultiModalDataItems(others)
+    pictures = [_at_size(images.get(place), plans[place].resized, cell) for place in places]
+    return MultiModalDataItems({**others, "image": ImageProcessorItems(pictures)})
+
+
+def _at_size(image: Any, grid: Grid | None, cell: int | None) -> Any:
+    return image if grid is None or cell is None else resize(image, grid, cell)
 
 
 def _refuse_unknown_uuids(inputs: ProcessorInputs, identities: Sequence[str]) -> None:

@@ -1,0 +1,61 @@
+"""What vLLM's image processor made of each picture, within a bound in bytes: later questions do not resize it again.
+
+vLLM's own cache knows a picture by what is asked of it, since its placeholders depend on that; the pixels do not.
+docs/develop/architecture.md, "Rows that are kept".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from threading import Lock
+from typing import Any
+
+from cachetools import LRUCache
+from torch import Tensor
+from vllm.multimodal.cache.base import MultiModalCache
+from vllm.multimodal.inputs import MultiModalKwargsItem
+
+
+class PixelsCache:
+    """Processed pictures of one API process, which may process several requests at once."""
+
+    def __init__(self, bound: int) -> None:
+        """Args:
+        bound: most bytes of pixels; 0 keeps none.
+        """
+        self._kept: LRUCache[str, MultiModalKwargsItem] = LRUCache(bound, getsizeof=MultiModalCache.get_item_size)
+        self._lock = Lock()
+
+    @property
+    def held(self) -> int:
+        """Bytes held now."""
+        return int(self._kept.currsize)
+
+    def find(self, pictures: Sequence[str]) -> dict[int, MultiModalKwargsItem]:
+        """The pictures that are held, by place."""
+        with self._lock:
+            found = {place: self._kept.get(picture) for place, picture in enumerate(pictures)}
+        return {place: item for place, item in found.items() if item is not None}
+
+    def keep(self, pictures: Iterable[str], items: Iterable[MultiModalKwargsItem]) -> None:
+        """Keep what has a name, is in this host's own memory, and is not larger than the bound."""
+        for picture, item in zip(pictures, items, strict=True):
+            if picture and _is_plain(item) and MultiModalCache.get_item_size(item) <= self._kept.maxsize:
+                own = MultiModalKwargsItem({name: replace(elem, data=_owned(elem.data)) for name, elem in item.items()})
+                with self._lock:
+                    self._kept[picture] = own
+
+
+def merged(items: Sequence[MultiModalKwargsItem]) -> Mapping[str, Any]:
+    """The fields of several images as their processor gives them; one image's pixels are not copied."""
+    return {name: elem.field.reduce_data([item[name] for item in items]) for name, elem in items[0].items()}
+
+
+def _is_plain(item: MultiModalKwargsItem) -> bool:
+    return all(isinstance(elem.data, Tensor) and elem.data.device.type == "cpu" for elem in item.values())
+
+
+def _owned(tensor: Tensor) -> Tensor:
+    """The tensor itself where it is all of its memory, else a copy, which keeps no other image alive."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
