@@ -130,7 +130,7 @@ def test_a_downscaled_image_is_shared_by_all_questions_and_by_no_other_size(
     assert len(encoded) == 1, "the query does not matter"
     for ratio, method in ((0.5, "downscale"), (0.25, "hybrid"), (0.25, "uniform"), (1.0, "downscale")):
         ask(llm, [asked], ratio, reduction_method=method)
-    assert len(encoded) == 5
+    assert encoded == [[1, 12, 12], [1, 16, 18], [1, 24, 24]], "halfway to a quarter is half: those two share rows"
 
 
 def test_a_cached_image_is_not_resized_again(llm: Any, asked: Case, monkeypatch: pytest.MonkeyPatch) -> None:
