@@ -94,7 +94,7 @@ bench-smoke: setup ## The same in a minute, on a tiny model: shows that it runs
 	@$(VENV)/python -m sppruner_vllm.evaluation.bench --smoke $(if $(OUT),--out $(OUT)) $(ARGS)
 
 bench-overhead: setup ## Measure what the plugin costs at keep ratio 1, against vLLM without it
-	@$(VENV)/python -m sppruner_vllm.evaluation.overhead
+	@$(VENV)/python -m sppruner_vllm.evaluation.bench.overhead
 
 bench-selection: setup ## Measure what choosing tokens costs by tokens, width, images of a step and method; ARGS
 	@$(VENV)/python -m sppruner_vllm.evaluation.selection_cost $(ARGS)
