@@ -27,7 +27,7 @@ export HF_HUB_OFFLINE ?= $(if $(MODEL),,1)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo quick test parity test-v2 test-vllm lint style types imports format eval ablation train-demo bench-smoke bench-overhead bench-selection bench-gpu loadtest loadtest-agree capacity image image-test release clean
+.PHONY: help setup serve demo quick test parity test-v2 test-vllm lint style types imports format eval ablation train-demo bench bench-smoke bench-overhead bench-selection bench-gpu loadtest loadtest-agree capacity image image-test release clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -87,11 +87,14 @@ ablation: setup ## Take every step of the selection out in turn and measure what
 train-demo: setup ## Train the demo model from nothing: some three hours on two cores; a second call goes on
 	@$(VENV)/python -m sppruner_vllm.demo.training $(ARGS)
 
-bench-smoke: setup ## Measure prefill at keep ratio 0.222 against 1 on a random-weight model of some 300 M parameters
-	@$(VENV)/python -m sppruner_vllm.evaluation.bench_smoke
+bench: setup ## Measure speed against stock vLLM and against the ideal, some 20 minutes; ARGS: --quick and others; OUT
+	@$(VENV)/python -m sppruner_vllm.evaluation.bench $(if $(OUT),--out $(OUT)) $(ARGS)
+
+bench-smoke: setup ## The same in a minute, on a tiny model: shows that it runs
+	@$(VENV)/python -m sppruner_vllm.evaluation.bench --smoke $(if $(OUT),--out $(OUT)) $(ARGS)
 
 bench-overhead: setup ## Measure what the plugin costs at keep ratio 1, against vLLM without it
-	@$(VENV)/python -m sppruner_vllm.evaluation.overhead
+	@$(VENV)/python -m sppruner_vllm.evaluation.bench.overhead
 
 bench-selection: setup ## Measure what choosing tokens costs by tokens, width, images of a step and method; ARGS
 	@$(VENV)/python -m sppruner_vllm.evaluation.selection_cost $(ARGS)
