@@ -16,7 +16,7 @@ from sppruner_dashboards import families, limits  # isort: skip
 from sppruner_dashboards.dashboard import Dashboard, Row  # isort: skip
 from sppruner_dashboards.panels import Query, curves  # isort: skip
 
-UNITS = {"percentunit", "short", "s", "reqps", "ops", "cps", "string", "si:tok/s"}
+UNITS = {"percentunit", "short", "s", "reqps", "ops", "cps", "string", "si:tok/s", "si:B"}
 SELECTOR = re.compile(r"(?P<before>\w+\()?(?P<name>[a-zA-Z_:][\w:]*)\{(?P<labels>[^}]*)\}(\[(?P<window>[^\]]+)\])?")
 
 SHIPPED = dashboards()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -122,6 +124,31 @@ def test_the_parts_of_the_renderer_that_the_cache_shim_replaces_exist() -> None:
         assert f"self.{attribute} = " in source
     assert isinstance(BaseRenderer.mm_processor_cache, property)
     assert callable(LruKeyReplicatedSenderCache.get_and_update_item)
+
+
+def test_workers_still_do_not_tell_a_model_that_what_it_keeps_is_stale() -> None:
+    from vllm.v1.worker.gpu_worker import Worker
+
+    for name in ("reset_encoder_cache", "reload_weights", "finish_weight_update"):
+        upstream = inspect.unwrap(getattr(Worker, name))
+        assert not re.search(r"get_model\(\)\.\w+\(", inspect.getsource(upstream)), name
+
+
+def test_a_worker_that_drops_encoder_outputs_lets_its_model_forget() -> None:
+    from vllm.v1.worker.gpu_worker import Worker
+
+    compat.let_workers_forget_rows()
+    compat.let_workers_forget_rows()
+    told: list[str] = []
+    runner = SimpleNamespace(
+        get_model=lambda: SimpleNamespace(forget_rows=lambda: told.append("model")),
+        reset_encoder_cache=lambda: told.append("runner"),
+    )
+    Worker.reset_encoder_cache(SimpleNamespace(model_runner=runner))
+    assert told == ["runner", "model"], "once, however often it is asked for"
+    runner.get_model = SimpleNamespace
+    Worker.reset_encoder_cache(SimpleNamespace(model_runner=runner))
+    assert told == ["runner", "model", "runner"], "a model of another plugin keeps nothing"
 
 
 def test_the_hooks_we_override_exist_upstream() -> None:

@@ -192,3 +192,15 @@ def test_buckets_rise_and_ratios_go_by_steps_of_a_twentieth() -> None:
         assert list(family.buckets) == sorted(set(family.buckets))
     ratios = {family.buckets for family in histograms if family.name.endswith("_ratio")}
     assert ratios == {tuple(round(0.05 * step, 2) for step in range(1, 21))}
+
+
+def test_a_step_counts_its_kept_and_encoded_pictures_and_sets_what_is_held(growth: Growth) -> None:
+    names = [("sppruner_encoder_rows_total", {"kept": kept}) for kept in ("hit", "miss")]
+    for name, labels in names:
+        growth(name, **labels)
+    growth("sppruner_encoder_rows_evicted_total")
+    metrics.count_kept_rows(hits=3, misses=1, evicted=2, held=4096)
+    metrics.count_kept_rows(hits=1, misses=0, evicted=0, held=1024)
+    assert [growth(name, **labels) for name, labels in names] == [4, 1]
+    assert growth("sppruner_encoder_rows_evicted_total") == 2
+    assert REGISTRY.get_sample_value("sppruner_encoder_rows_bytes") == 1024

@@ -19,6 +19,9 @@ KV_SAVED: Final = "sppruner_kv_tokens_saved_total"
 SELECTION: Final = "sppruner_selection_seconds"
 TTFT: Final = "sppruner_time_to_first_token_seconds"
 OUTPUT: Final = "sppruner_output_tokens_total"
+ROWS: Final = "sppruner_encoder_rows_total"
+ROWS_EVICTED: Final = "sppruner_encoder_rows_evicted_total"
+ROWS_BYTES: Final = "sppruner_encoder_rows_bytes"
 SKIPPED: Final = "sppruner_skipped_total"
 SCOPE: Final = "sppruner_focus_scope_total"
 REJECTED: Final = "sppruner_rejected_total"
@@ -229,6 +232,37 @@ _COST: Final = Row(
     ),
 )
 
+_KEPT: Final = Row(
+    "Encoder rows that are kept",
+    (
+        curves(
+            "Pictures by kept rows",
+            "Pictures a second that a worker was to encode. hit: their rows were kept, and the encoder was spared. "
+            "miss: it ran.",
+            "ops",
+            [Query(rate(ROWS, "kept"), "{{kept}}")],
+            _NO_IMAGES,
+            stacked=True,
+            colors=colors.KEPT,
+        ),
+        curves(
+            "Pictures that made room",
+            "Pictures a second whose rows went so that others could be kept. Far below the misses: --rows-cache-mib "
+            "is large enough. As many as the misses: a larger one may spare the encoder more.",
+            "ops",
+            [Query(rate(ROWS_EVICTED), "made room")],
+            "No picture had to go",
+        ),
+        curves(
+            "Bytes of rows",
+            "Memory of the rows that the first rank of each engine keeps.",
+            "si:B",
+            [Query(gauge(ROWS_BYTES, "instance"), "{{instance}}")],
+            "No server",
+        ),
+    ),
+)
+
 _REASONS: Final = Row(
     "Not reduced, refused",
     (
@@ -305,5 +339,5 @@ VISUAL_TOKENS: Final = Dashboard(
     "sppruner-visual-tokens",
     "SPpruner: visual tokens",
     "What the visual-token reduction saves, what it costs, and with which settings.",
-    (_SUMMARY, _TOKENS, _RATIOS, _BANDS, _COST, _REASONS, _SETTINGS),
+    (_SUMMARY, _TOKENS, _RATIOS, _BANDS, _COST, _KEPT, _REASONS, _SETTINGS),
 )
