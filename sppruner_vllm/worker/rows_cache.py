@@ -108,7 +108,8 @@ class RowsCache:
         return image
 
     def clear(self) -> None:
-        """Forget all rows."""
+        """Forget all rows, and let go of what a profile took."""
+        self._reserved = None
         self._kept.clear()
 
 
