@@ -35,9 +35,6 @@ class EncoderBudget:
         self._sizes: LRUCache[str, int] = LRUCache(maxsize=REMEMBERED)
         self._room = 0
 
-    turned_away: bool
-    """Whether the request last asked about came when the step was full, and so is not to begin."""
-
     def __getattr__(self, name: str) -> Any:
         return getattr(self._manager, name)
 
@@ -51,6 +48,15 @@ class EncoderBudget:
         self._room = max(1, tokens + min(0, self._room))
         self._compute, self._dropped = compute, 0
 
+    def is_full(self, request: Request, first: int) -> bool:
+        """Whether a request with a picture ahead would get no token in this step if nothing were dropped.
+
+        Args:
+            first: index of the request's first token in this step.
+        """
+        ahead = request.mm_features and request.mm_features[-1].mm_position.offset >= first
+        return bool(ahead and self._dropped and self._room <= 0)
+
     def start_request(self, first: int, left: int) -> None:
         """The pictures of one request are asked about next, in their order.
 
@@ -58,7 +64,6 @@ class EncoderBudget:
             first: index of the request's first token in this step. left: encoder tokens that are left in the step.
         """
         self._first, self._left, self._dropped_here, self._asked = first, left, 0, 0
-        self.turned_away = False
 
     def can_allocate(self, request: Request, input_id: int, left: int, rows: int) -> bool:
         """Whether a picture may be encoded in this step; vLLM's own signature.
@@ -73,7 +78,6 @@ class EncoderBudget:
         if self._asked or self._dropped_here or self._dropped:
             place = request.mm_features[input_id].mm_position
             if place.offset - self._first + self._dropped_here >= self._room:
-                self.turned_away = self._room <= 0
                 return False
             idle = left == self._compute
             left -= self._dropped_here

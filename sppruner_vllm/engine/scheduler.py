@@ -33,7 +33,11 @@ class ChargingScheduler(Scheduler):
 
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
         self.encoder_cache_manager.start_step(self.max_num_encoder_input_tokens, self.max_num_scheduled_tokens)
-        return super().schedule(*args, **kwargs)
+        most = self.max_num_active_reqs
+        try:
+            return super().schedule(*args, **kwargs)
+        finally:
+            self.max_num_active_reqs: int = most
 
     def _try_schedule_encoder_inputs(
         self,
@@ -45,12 +49,14 @@ class ChargingScheduler(Scheduler):
         **kwargs: Any,
     ) -> tuple[list[int], int, int, list[int], list[int]]:
         budget = self.encoder_cache_manager
+        if budget.is_full(request, num_computed_tokens):
+            # Nor would the requests behind it get any: vLLM takes in none beyond this number.
+            self.max_num_active_reqs = 0
+            return [], 0, encoder_compute_budget, [], []
         budget.start_request(num_computed_tokens, encoder_compute_budget)
         scheduled, tokens, left, external, duplicates = super()._try_schedule_encoder_inputs(
             request, num_computed_tokens, num_new_tokens, encoder_compute_budget, *args, **kwargs
         )
-        if budget.turned_away and not (scheduled or external or duplicates):
-            tokens = 0  # unreduced it would not have been begun, nor would what waits behind it
         left = budget.charge(request, scheduled, tokens, left)
         return scheduled, tokens, left, external, duplicates
 
