@@ -21,9 +21,10 @@ class EncoderBudget:
     """Stands before vLLM's encoder cache manager and lets a picture into a step only if the encoder has room for it.
 
     Pictures are let in as long as their unreduced tokens fit vLLM's compute budget. From the first reduced picture of a
-    step on they must also fit, together with the text around them, the tokens of a step: no more pictures share a step
-    than would unreduced, so none waits for the encoding of more. A picture that finds the encoder idle is always let
-    in, so that none can wait for ever. Where nothing is reduced, vLLM decides alone.
+    step on they are also let in only where they would be begun if nothing were dropped: within the prompt tokens of a
+    step, counted unreduced, in their order. What the last of them exceeds the step by is taken from the next, where its
+    rest would be. So every step encodes what it would encode unreduced, and has less to do after that. A picture larger
+    than the whole compute budget is let in alone. Where nothing is reduced, vLLM decides by itself.
     """
 
     def __init__(self, manager: Any) -> None:
@@ -32,6 +33,7 @@ class EncoderBudget:
         """
         self._manager = manager
         self._sizes: LRUCache[str, int] = LRUCache(maxsize=REMEMBERED)
+        self._room = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._manager, name)
@@ -42,8 +44,18 @@ class EncoderBudget:
         Args:
             compute: encoder tokens of a step. tokens: prompt tokens of a step, both as vLLM has them.
         """
-        self._compute, self._tokens = compute, tokens
-        self._spoken_for = self._dropped = 0
+        # At least one token, or a step could stay empty while a picture much larger than a step is made up for.
+        self._room = max(1, tokens + min(0, self._room))
+        self._compute, self._dropped = compute, 0
+
+    def is_full(self, request: Request, first: int) -> bool:
+        """Whether a request with a picture ahead would get no token in this step if nothing were dropped.
+
+        Args:
+            first: index of the request's first token in this step.
+        """
+        ahead = request.mm_features and request.mm_features[-1].mm_position.offset >= first
+        return bool(ahead and self._dropped and self._room <= 0)
 
     def start_request(self, first: int, left: int) -> None:
         """The pictures of one request are asked about next, in their order.
@@ -63,13 +75,13 @@ class EncoderBudget:
         if left < self._left:  # the picture asked about before was taken
             self._dropped_here += self._asked
         self._left, self._asked = left, self.dropped(request, input_id)
-        idle = left == self._compute
-        if (self._asked or self._dropped_here or self._dropped) and not idle:
-            left -= self._dropped_here
+        if self._asked or self._dropped_here or self._dropped:
             place = request.mm_features[input_id].mm_position
-            dropped = self._dropped_here + self._asked
-            taken = self._spoken_for + place.offset + place.length - self._first + dropped
-            if place.get_num_embeds() + self._asked > left or taken > self._tokens:
+            if place.offset - self._first + self._dropped_here >= self._room:
+                return False
+            idle = left == self._compute
+            left -= self._dropped_here
+            if not idle and place.get_num_embeds() + self._asked > left:
                 return False
         return bool(self._manager.can_allocate(request, input_id, left, rows))
 
@@ -81,7 +93,7 @@ class EncoderBudget:
             left: what vLLM has left, having charged kept rows.
         """
         dropped = sum(self.dropped(request, input_id) for input_id in scheduled)
-        self._spoken_for += tokens + dropped
+        self._room -= tokens + dropped
         self._dropped += dropped
         return max(0, left - dropped)
 

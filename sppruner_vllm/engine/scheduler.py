@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from vllm.logger import init_logger
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
@@ -18,17 +18,26 @@ from .encoder_budget import EncoderBudget
 
 logger = init_logger("vllm.sppruner")
 
+_AS_VLLM: Final = "so a step counts the encoder's work by kept visual tokens and may bring more pixels than unreduced"
+
 
 class ChargingScheduler(Scheduler):
     """A step takes no more pictures than it would unreduced; the cache of encoder rows is counted in kept rows."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        media = self.vllm_config.model_config.multimodal_config
+        if media is not None and media.mm_processor_cache_type == "shm":
+            logger.warning("--mm-processor-cache-type shm hides pictures from the scheduler, %s", _AS_VLLM)
         self.encoder_cache_manager: Any = EncoderBudget(self.encoder_cache_manager)
 
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
         self.encoder_cache_manager.start_step(self.max_num_encoder_input_tokens, self.max_num_scheduled_tokens)
-        return super().schedule(*args, **kwargs)
+        most = self.max_num_active_reqs
+        try:
+            return super().schedule(*args, **kwargs)
+        finally:
+            self.max_num_active_reqs: int = most
 
     def _try_schedule_encoder_inputs(
         self,
@@ -39,12 +48,17 @@ class ChargingScheduler(Scheduler):
         *args: Any,
         **kwargs: Any,
     ) -> tuple[list[int], int, int, list[int], list[int]]:
-        self.encoder_cache_manager.start_request(num_computed_tokens, encoder_compute_budget)
-        scheduled, tokens, left, *others = super()._try_schedule_encoder_inputs(
+        budget = self.encoder_cache_manager
+        if budget.is_full(request, num_computed_tokens):
+            # Nor would the requests behind it get any: vLLM takes in none beyond this number.
+            self.max_num_active_reqs = 0
+            return [], 0, encoder_compute_budget, [], []
+        budget.start_request(num_computed_tokens, encoder_compute_budget)
+        scheduled, tokens, left, external, duplicates = super()._try_schedule_encoder_inputs(
             request, num_computed_tokens, num_new_tokens, encoder_compute_budget, *args, **kwargs
         )
-        left = self.encoder_cache_manager.charge(request, scheduled, tokens, left)
-        return scheduled, tokens, left, *others
+        left = budget.charge(request, scheduled, tokens, left)
+        return scheduled, tokens, left, external, duplicates
 
 
 class ChargingAsyncScheduler(ChargingScheduler, AsyncScheduler):
@@ -63,9 +77,7 @@ def charging(scheduler: Any) -> Any:
     if scheduler in ready:
         return ready[scheduler]
     if not isinstance(scheduler, type) or not issubclass(scheduler, Scheduler):
-        logger.warning(
-            "%s is no subclass of vLLM's Scheduler: its steps count the encoder's work by kept visual tokens", scheduler
-        )
+        logger.warning("%s is no subclass of vLLM's Scheduler, %s", scheduler, _AS_VLLM)
         return scheduler
     if issubclass(scheduler, ChargingScheduler):
         return scheduler

@@ -47,7 +47,7 @@ def test_an_answer_goes_on_behind_the_context_as_in_transformers(engine: Any, sh
 
 def test_a_prompt_that_ratio_1_would_refuse_is_refused_by_name(engine: Any) -> None:
     three = Case((("what", (SQUARE, SQUARE, SQUARE)),), 191)
-    with pytest.raises(VLLMValidationError, match="before reduction this prompt takes 17") as refusal:
+    with pytest.raises(VLLMValidationError, match="before reduction this prompt has 17") as refusal:
         ask(engine, [three], 0.1111)
     assert refusal.value.parameter == "keep_ratio"
     (answer,) = ask(engine, [TWO], 0.1111)
