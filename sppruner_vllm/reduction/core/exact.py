@@ -26,8 +26,8 @@ _SUM_STEPS: Final = 2.0**30
 _BLOCK: Final = 2**24
 """Entries whose squares or products are held at once on an accelerator: 64 MiB, whatever the rows take."""
 
-_BLOCK_CPU: Final = 2**17
-"""The same on a CPU: half a megabyte stays in the second-level cache, and the allocator keeps it."""
+_BLOCK_CPU: Final = 2**19
+"""The same on a CPU: 2 MiB stay in its caches, and the allocator keeps them."""
 
 
 def fixed_point(values: Tensor) -> Tensor:
