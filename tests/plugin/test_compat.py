@@ -124,6 +124,16 @@ def test_the_parts_of_the_renderer_that_the_cache_shim_replaces_exist() -> None:
     assert callable(LruKeyReplicatedSenderCache.get_and_update_item)
 
 
+def test_a_renderer_still_tells_its_processor_nothing_of_a_cache_that_is_cleared() -> None:
+    from vllm.renderers.base import BaseRenderer
+
+    compat.let_renderers_forget_pixels()
+    upstream = inspect.getsource(inspect.unwrap(BaseRenderer.clear_mm_cache))
+    assert "_mm_processor_cache" in upstream
+    assert "self.mm_processor" not in upstream
+    assert "self.mm_processor" in inspect.getsource(BaseRenderer.__init__)
+
+
 def test_the_hooks_we_override_exist_upstream() -> None:
     from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGeneration as Model
     from vllm.multimodal.processing import BaseMultiModalProcessor as Processor
