@@ -196,6 +196,31 @@ def let_workers_forget_rows() -> None:
             setattr(Worker, name, _forgetting(upstream))
 
 
+def let_renderers_forget_pixels() -> None:
+    """Have a processor drop the pixels it keeps whenever vLLM clears its own cache of processed pictures.
+
+    vLLM 0.32 and 0.33 tell a processor nothing of it (renderers/base.py, `clear_mm_cache`). To be called before a
+    renderer is made, for it holds on to the method. A picture sent under the UUID of another would else keep the old
+    pixels for good.
+    Expiry: a hook of upstream's for what a processor keeps.
+    """
+    from vllm.renderers.base import BaseRenderer
+
+    upstream = BaseRenderer.clear_mm_cache
+    if hasattr(upstream, _SHIM):
+        return
+
+    @functools.wraps(upstream)
+    def clear_mm_cache(self: Any) -> None:
+        upstream(self)
+        forget = getattr(self.mm_processor, "forget_pixels", None)
+        if forget is not None:
+            forget()
+
+    setattr(clear_mm_cache, _SHIM, True)
+    BaseRenderer.clear_mm_cache = clear_mm_cache
+
+
 def _forgetting(upstream: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(upstream)
     def forgetting(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -29,11 +29,18 @@ def publish(model: str, parts: Parts) -> None:
 
 
 def published(model: str) -> Parts | None:
-    """What a worker of this server measured with a model; None where nobody did."""
+    """What a worker of this server measured with a model; None where nobody did.
+
+    A file that says something else, such as one of another version in a folder that the operator kept, says nothing.
+    """
     if model in _here:
         return _here[model]
-    file = _file(model)
-    return Parts(**json.loads(file.read_text())) if file is not None and file.exists() else None
+    if (file := _file(model)) is None:
+        return None
+    try:
+        return Parts(**json.loads(file.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _file(model: str) -> Path | None:

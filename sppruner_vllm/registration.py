@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from .compat import check_version, fit_response_queues, let_scheduler_charge
+from .compat import check_version, fit_response_queues, let_renderers_forget_pixels, let_scheduler_charge
 from .families import ARCHITECTURES, PREPARED
 
 
@@ -50,6 +50,7 @@ def _configuring(architecture: str, upstream: Any) -> Any:
             from .engine.config import ChargingSchedulerConfig
 
             let_scheduler_charge(vllm_config.scheduler_config, ChargingSchedulerConfig)
+            let_renderers_forget_pixels()
 
         @staticmethod
         def verify_and_update_model_config(model_config: Any) -> None:

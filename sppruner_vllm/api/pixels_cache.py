@@ -46,6 +46,11 @@ class PixelsCache:
                 with self._lock:
                     self._kept[picture] = own
 
+    def clear(self) -> None:
+        """Forget all pixels."""
+        with self._lock:
+            self._kept.clear()
+
 
 def merged(items: Sequence[MultiModalKwargsItem]) -> Mapping[str, Any]:
     """The fields of several images as their processor gives them; one image's pixels are not copied."""

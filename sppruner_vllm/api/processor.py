@@ -91,6 +91,10 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         shared = self.info.ctx.get_mm_config().mm_tensor_ipc == "torch_shm"
         return PixelsCache(0 if shared else settings().pixels_cache_mib * 2**20)
 
+    def forget_pixels(self) -> None:
+        """Drop all pixels that are kept: vLLM drops its own, so that a UUID may stand for another picture."""
+        self._pixels.clear()
+
     @cached_property
     def _parts(self) -> Parts | None:
         """Looked for at the first request, when the workers have long been warm."""

@@ -6,6 +6,7 @@ processes that write at once, is one reuse of the prefix cache, never an answer.
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 from pathlib import Path
@@ -17,16 +18,18 @@ from sppruner_vllm.planning.scope import DIGEST_BYTES
 PLACES: Final = 2**16
 
 _ENTRY: Final = 2 * DIGEST_BYTES
+_SIZE: Final = PLACES * _ENTRY
 _FILE: Final = "sppruner_questions.table"
 _EMPTY: Final = bytes(DIGEST_BYTES)
+
+logger = logging.getLogger("vllm.sppruner")
 
 
 class QuestionTable:
     """A `scope.Memory` of 2 MiB, some 65,000 images; of this process alone where there is no shared folder."""
 
     def __init__(self) -> None:
-        folder = meeting_folder()
-        self._table = mmap.mmap(-1, PLACES * _ENTRY) if folder is None else _shared(folder / _FILE)
+        self._table = _memory(meeting_folder())
 
     def recall(self, image: bytes) -> bytes | None:
         start = _place(image)
@@ -43,10 +46,20 @@ def _place(image: bytes) -> int:
     return int.from_bytes(image[:8]) % PLACES * _ENTRY
 
 
+def _memory(folder: Path | None) -> mmap.mmap:
+    if folder is not None:
+        try:
+            return _shared(folder / _FILE)
+        except OSError as problem:
+            logger.warning("the first questions about pictures are known to this API process alone: %s", problem)
+    return mmap.mmap(-1, _SIZE)
+
+
 def _shared(file: Path) -> mmap.mmap:
-    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    # What the operator's folder may hold under this name is not followed to another place, where it would be cut off.
+    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        os.ftruncate(handle, PLACES * _ENTRY)
-        return mmap.mmap(handle, PLACES * _ENTRY)
+        os.ftruncate(handle, _SIZE)
+        return mmap.mmap(handle, _SIZE)
     finally:
         os.close(handle)

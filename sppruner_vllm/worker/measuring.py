@@ -29,7 +29,7 @@ PROMPT: Final = 512
 _QUESTION: Final = 16
 _TIMES: Final = 3
 
-logger = init_logger(__name__)
+logger = init_logger("vllm.sppruner")
 
 
 def measure(worker: Any) -> None:
@@ -38,15 +38,14 @@ def measure(worker: Any) -> None:
     Args:
         worker: vLLM's, its model loaded and warm.
     """
+    config = worker.vllm_config
     try:
         parts = _measured(worker)
+        if get_tensor_model_parallel_rank() == 0 and config.parallel_config.data_parallel_rank == 0:
+            logger.info("a prompt token takes %.3g s; %s", parts.prefill, parts)
+            publish(config.model_config.model, parts)
     except Exception:
         logger.warning("could not measure what a reduction takes; every one will count as paying", exc_info=True)
-        return
-    config = worker.vllm_config
-    if get_tensor_model_parallel_rank() == 0 and config.parallel_config.data_parallel_rank == 0:
-        logger.info("a prompt token takes %.3g s; %s", parts.prefill, parts)
-        publish(config.model_config.model, parts)
 
 
 @torch.inference_mode()

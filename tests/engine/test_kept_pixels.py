@@ -143,6 +143,16 @@ def test_another_picture_under_the_same_uuid_is_not_mixed_up_with_the_first(proc
     assert again["image_grid_thw"].tolist() == [1, SQUARE[1] // 14, SQUARE[0] // 14]
 
 
+def test_a_uuid_may_stand_for_another_picture_once_vllm_forgot_the_first(llm: Any, processor: Any) -> None:
+    first, second = pictures(SQUARE, SQUARE)
+    apply(processor, [first], uuids=["one"], keep_ratio=0.5)
+    llm.llm_engine.reset_mm_cache()
+    assert processor._pixels.held == 0
+    (found,) = apply(processor, [second], uuids=["one"], keep_ratio=0.5)
+    (named,) = apply(processor, [second], keep_ratio=0.5)
+    assert same(found, named)
+
+
 def test_processor_kwargs_of_a_request_make_another_picture(processor: Any) -> None:
     (image,) = pictures(SQUARE)
     apply(processor, [image], keep_ratio=0.5)
@@ -177,14 +187,20 @@ def test_images_that_came_encoded_are_passed_on_and_not_kept(processor: Any) -> 
 
 
 def test_a_video_beside_known_pictures_is_processed_alone(llm: Any, processor: Any) -> None:
+    engine = llm.llm_engine
+
+    def forget() -> None:
+        """What vLLM knows of the pictures, and no more."""
+        engine.renderer.mm_processor_cache.clear_cache()
+        engine.engine_core.reset_mm_cache()
+        llm.reset_prefix_cache()
+
     first = ask_about_video(llm, 0.5)
-    llm.llm_engine.reset_mm_cache()
-    llm.reset_prefix_cache()
+    forget()
     with processed(processor) as calls:
         again = ask_about_video(llm, 0.25)
     assert calls == [0]
-    llm.llm_engine.reset_mm_cache()
-    llm.reset_prefix_cache()
+    forget()
     processor._pixels = PixelsCache(0)
     alone = ask_about_video(llm, 0.25)
     assert (again.tokens, again.prompt_ids) == (alone.tokens, alone.prompt_ids)

@@ -151,6 +151,16 @@ def test_a_worker_that_drops_encoder_outputs_lets_its_model_forget() -> None:
     assert told == ["runner", "model", "runner"], "a model of another plugin keeps nothing"
 
 
+def test_a_renderer_still_tells_its_processor_nothing_of_a_cache_that_is_cleared() -> None:
+    from vllm.renderers.base import BaseRenderer
+
+    compat.let_renderers_forget_pixels()
+    upstream = inspect.getsource(inspect.unwrap(BaseRenderer.clear_mm_cache))
+    assert "_mm_processor_cache" in upstream
+    assert "self.mm_processor" not in upstream
+    assert "self.mm_processor" in inspect.getsource(BaseRenderer.__init__)
+
+
 def test_the_hooks_we_override_exist_upstream() -> None:
     from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGeneration as Model
     from vllm.multimodal.processing import BaseMultiModalProcessor as Processor

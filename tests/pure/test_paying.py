@@ -91,6 +91,17 @@ def test_figures_reach_another_process_through_the_servers_folder(monkeypatch, t
     assert (published("a model"), published("another")) == (PARTS, None)
 
 
+@pytest.mark.parametrize("left", ["", "{", "[]", '{"method": "m"}', "\x00"])
+def test_a_file_that_holds_no_figures_counts_as_none(monkeypatch, tmp_path: Path, left: str):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    monkeypatch.setattr(channel, "_here", {})
+    publish("a model", PARTS)
+    (file,) = tmp_path.iterdir()
+    file.write_text(left)
+    monkeypatch.setattr(channel, "_here", {})
+    assert published("a model") is None
+
+
 def test_figures_stay_in_a_process_that_has_no_folder(monkeypatch, tmp_path: Path):
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr(channel, "_here", {})

@@ -198,6 +198,28 @@ def test_processes_of_a_server_know_the_same(monkeypatch, tmp_path: Path):
     assert other.recall(key(1)) == one.recall(key(1)) == key(7)
 
 
+@pytest.mark.parametrize("left", [b"", b"\xff" * 3_000_000], ids=["cut off", "of another size"])
+def test_what_is_left_of_another_table_is_no_table_of_first_questions(monkeypatch, tmp_path: Path, left: bytes):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    (tmp_path / "sppruner_questions.table").write_bytes(left)
+    table = QuestionTable()
+    assert table.recall(key(1)) is None
+    table.note(key(1), key(7))
+    assert QuestionTable().recall(key(1)) == key(7)
+
+
+def test_a_table_that_cannot_be_shared_is_of_this_process_alone(monkeypatch, tmp_path: Path):
+    """As where the operator's folder holds a link to another file, which is left as it is."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    other = tmp_path / "other"
+    other.write_text("not ours")
+    (tmp_path / "sppruner_questions.table").symlink_to(other)
+    table = QuestionTable()
+    table.note(key(1), key(7))
+    assert (table.recall(key(1)), QuestionTable().recall(key(1))) == (key(7), None)
+    assert other.read_text() == "not ours"
+
+
 def test_ten_thousand_images_take_no_more_room_than_one(monkeypatch, tmp_path: Path):
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     table = QuestionTable()
