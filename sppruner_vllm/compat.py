@@ -213,7 +213,7 @@ def _ask_in_steps_with_pictures() -> None:
 
 
 def _holds_media(runner: Any, shift: int) -> bool:
-    """Whether some request of runner V1's batch has a picture or video that is not wholly behind it; sorted by place."""
+    """Whether some request of runner V1's batch has media, which it holds by place, that are not wholly behind it."""
     for name in runner.input_batch.req_ids:
         request = runner.requests[name]
         if request.mm_features:
