@@ -112,6 +112,7 @@ def let_runners_ask(config: Any, asking: type[Any]) -> None:
 
     if current_platform.is_cpu():
         _let_cpu_runner_ask()
+    _ask_in_steps_with_pictures()
 
 
 def call_when_warm(worker: type[Any], then: Callable[[Any], None]) -> None:
@@ -180,6 +181,46 @@ def _let_cpu_runner_ask() -> None:
 
     setattr(initialize_kv_cache, _SHIM, True)
     CPUModelRunner.initialize_kv_cache = initialize_kv_cache
+
+
+def _ask_in_steps_with_pictures() -> None:
+    """Keep runner V1 from asking for positions in a step that no picture or video is part of.
+
+    vLLM 0.32 and 0.33 ask for every request in every step and then compute the positions of the whole batch once more
+    (v1/worker/gpu_model_runner.py, `_gather_mm_embeddings`): with eight requests a twentieth of a millisecond and more,
+    for each token. Where a step holds no media the answer would be what the runner has.
+    Expiry: upstream asking only where there are embeddings, as its runner V2 does.
+    """
+    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+
+    upstream = GPUModelRunner._gather_mm_embeddings
+    if hasattr(upstream, _SHIM):
+        return
+
+    @functools.wraps(upstream)
+    def gather(self: Any, scheduler_output: Any, shift_computed_tokens: int = 0) -> Any:
+        asks = self.is_multimodal_pruning_enabled
+        if not asks or _holds_media(self, shift_computed_tokens):
+            return upstream(self, scheduler_output, shift_computed_tokens)
+        self.is_multimodal_pruning_enabled = False
+        try:
+            return upstream(self, scheduler_output, shift_computed_tokens)
+        finally:
+            self.is_multimodal_pruning_enabled = asks
+
+    setattr(gather, _SHIM, True)
+    GPUModelRunner._gather_mm_embeddings = gather
+
+
+def _holds_media(runner: Any, shift: int) -> bool:
+    """Whether some request of runner V1's batch has media, which it holds by place, that are not wholly behind it."""
+    for name in runner.input_batch.req_ids:
+        request = runner.requests[name]
+        if request.mm_features:
+            last = request.mm_features[-1].mm_position
+            if request.num_computed_tokens + shift < last.offset + last.length:
+                return True
+    return False
 
 
 def let_workers_forget_rows() -> None:

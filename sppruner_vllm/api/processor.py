@@ -7,10 +7,10 @@ docs/develop/architecture.md, "How a request flows".
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import compress
 from typing import Any, ClassVar, Final, cast
 
@@ -165,7 +165,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         kwargs = inputs.hf_processor_mm_kwargs
         if item is not None:
             size = cast("ImageProcessorItems", items).get_image_size(index)
-            grid = self.family.token_grid(self.info, size.width, size.height, kwargs)
+            grid = self._grid(size.width, size.height, kwargs)
             self._known[key] = grid, isinstance(item, Image.Image)
         elif key not in self._known:
             raise VLLMValidationError(f"image {index} was sent by uuid only and is not cached", parameter="uuid")
@@ -173,8 +173,16 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         cell = self.family.cell
         return Sent(grid, partial(self._regrid, kwargs, cell) if is_picture and cell is not None else None, key)
 
+    def _grid(self, width: int, height: int, kwargs: Mapping[str, object]) -> Grid:
+        """Visual tokens of a picture; asking upstream takes longer than all else that is planned of one left whole."""
+        return self.family.token_grid(self.info, width, height, kwargs) if kwargs else self._usual_grid(width, height)
+
+    @cached_property
+    def _usual_grid(self) -> Callable[[int, int], Grid]:
+        return lru_cache(maxsize=4096)(lambda width, height: self.family.token_grid(self.info, width, height, {}))
+
     def _regrid(self, kwargs: Mapping[str, object], cell: int, grid: Grid) -> Grid:
-        return self.family.token_grid(self.info, grid[1] * cell, grid[0] * cell, kwargs)
+        return self._grid(grid[1] * cell, grid[0] * cell, kwargs)
 
     def _encode(self, text: str) -> Sequence[int]:
         ids: Sequence[int] = self.info.get_tokenizer().encode(text, add_special_tokens=False)
@@ -225,15 +233,16 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
     def _pictures(
         self, inputs: ProcessorInputs, hashes: Sequence[str], plans: Sequence[ReductionPlan]
     ) -> Iterator[str]:
-        """What the encoder is to see of each image, whatever is asked of it; empty for one that came encoded."""
-        encoded = isinstance(inputs.mm_data_items.get("image"), DictEmbeddingItems | EmbeddingItems)
+        """What the encoder is to see of each image, whatever is asked of it; empty where nothing is kept by it."""
+        nameless = isinstance(inputs.mm_data_items.get("image"), DictEmbeddingItems | EmbeddingItems)
+        nameless = nameless or not (settings().rows_cache_mib or settings().pixels_cache_mib)
         algorithm = self.info.ctx.get_mm_config().mm_hasher_algorithm
         for key, plan in zip(hashes, plans, strict=True):
-            if encoded:
+            if nameless:
                 yield ""
                 continue
             # With the grid, as a client may send another picture under the same uuid.
-            grid = torch.tensor([*self._known[key][0], *(plan.resized or ())], dtype=torch.int64)
+            grid = repr((*self._known[key][0], *(plan.resized or ())))
             yield MultiModalHasher.hash_kwargs(algorithm, image=key, grid=grid)
 
     # vLLM's hooks, in the order they are called
@@ -275,6 +284,8 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         if not items:
             return BatchFeature(), iter(())
         output = super()._apply_hf_processor_main(mm_items=items, hf_kwargs=kwargs)
+        if not self._pixels.bound:
+            return output, iter(())
         fields = super()._get_mm_fields_config(output, kwargs)
         fresh = MultiModalKwargsItems.from_hf_inputs(output, fields).get("image", [])
         self._pixels.keep([planned.pictures[place] for place in unknown], fresh)

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from sppruner_vllm.evaluation.bench.engine import BLOCK
 from sppruner_vllm.evaluation.bench.protocol import Done
-from sppruner_vllm.evaluation.bench.rounds import NEW, SECOND, SEVERAL, TURN, load
+from sppruner_vllm.evaluation.bench.rounds import CROWD, NEW, SECOND, SEVERAL, TURN, load
+
+BLOCKS = 128
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,12 @@ def test_the_parts_are_parts(measured: dict[str, dict[str, Done]]) -> None:
         new = arm[NEW]
         assert 0 < new.encoding + new.selection < new.first_steps < new.engine
     assert measured["keep 1"][NEW].selection == 0 < measured["keep 0.222"][NEW].selection
+
+
+def test_a_kv_cache_holds_as_many_requests_as_their_blocks_leave_room_for(measured: dict[str, dict[str, Done]]) -> None:
+    for arm in measured.values():
+        crowd = arm[CROWD]
+        assert crowd.running == BLOCKS // -(-crowd.replies[0].prompt // BLOCK)
 
 
 def test_report_and_plots_are_written(folder: Path) -> None:

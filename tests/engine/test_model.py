@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from cases import picture
-from engines import orders
+from cases import SQUARE, Case, picture
+from engines import ask, orders
 from sppruner_vllm.errors import RowCountError, UnsupportedSetup
 from sppruner_vllm.settings import Settings
 from sppruner_vllm.worker import startup as gate
@@ -106,6 +106,21 @@ def test_lora_counts_are_those_of_the_unreduced_image(model: Any) -> None:
     item = {"image_grid_thw": SimpleNamespace(data=torch.tensor([1, 72, 72]))}
     assert model.get_mm_lora_token_counts(modality="image", mm_kwargs=item, num_mm_embeds=288) == (5184, 1296)
     assert model.get_mm_lora_token_counts(modality="image", mm_kwargs=None, num_mm_embeds=288) == (1152, 288)
+
+
+def test_positions_are_asked_for_only_in_steps_that_hold_a_picture(
+    llm: Any, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook, asked = model.recompute_mrope_positions, []
+
+    def counted(**given: Any) -> Any:
+        asked.append(len(given["multimodal_embeddings"]))
+        return hook(**given)
+
+    monkeypatch.setattr(model, "recompute_mrope_positions", counted)
+    (answer,) = ask(llm, [Case((("where is it", (SQUARE,)),), 71)], 0.5, tokens=8)
+    assert len(answer.tokens) == 8
+    assert asked == [1]
 
 
 def test_encoder_cuda_graphs_are_offered_for_no_modality(model: Any) -> None:

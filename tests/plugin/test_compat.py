@@ -74,6 +74,18 @@ def test_a_warm_worker_calls_once_however_often_that_was_asked_for() -> None:
     assert called == [worker]
 
 
+def test_runner_v1_still_asks_for_positions_in_every_step() -> None:
+    """Once it asks only where there are embeddings, the shim can go."""
+    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+
+    upstream = inspect.unwrap(GPUModelRunner._gather_mm_embeddings)
+    assert list(inspect.signature(upstream).parameters) == ["self", "scheduler_output", "shift_computed_tokens"]
+    source = inspect.getsource(upstream)
+    assert "if self.is_multimodal_pruning_enabled and self.uses_mrope:" in source
+    assert "for req_id in self.input_batch.req_ids:" in source
+    assert "num_computed_tokens = req_state.num_computed_tokens + shift_computed_tokens" in source
+
+
 def test_the_queues_are_made_with_the_arguments_we_take_them_to_have() -> None:
     from vllm.distributed.device_communicators.shm_broadcast import MessageQueue
 

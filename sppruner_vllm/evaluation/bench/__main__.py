@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 import torch
 from rich.console import Console
@@ -18,29 +19,32 @@ from sppruner_vllm.demo.arithmetic import fast_dtype
 from sppruner_vllm.demo.places import CACHE
 
 from .arms import ARMS, Arm, engines_of, missing, runnable
-from .models import MODELS, TINY, BenchModel
+from .models import DEMO, LIKE_3B, LIKE_7B, MODELS, TINY, BenchModel
 from .plots import write_plots
 from .process import EngineFailed, EngineProcess
 from .report import report
 from .rounds import Record, Size, measure, save, steps
 from .summary import Results
 
-_MARKDOWN = "report.md"
+_MARKDOWN: Final = "report.md"
+_ROUNDS: Final = {LIKE_3B.name: (4, 2), LIKE_7B.name: (3, 1), DEMO.name: (2, 1)}
+"""Counted rounds of one user and of many, for some 25 minutes in all on two cores."""
 
 
 def sizes(model: BenchModel, options: argparse.Namespace) -> Size:
     """How much of a model is measured."""
-    if options.smoke:
-        return Size(rounds=1, load_rounds=1, side=model.side, small=224, users={1: 1, 4: 4}, tokens=4)
+    if model == TINY:
+        return Size(rounds=1, load_rounds=1, side=model.side, small=504, users={1: 1, 4: 4}, crowd=48)
     if options.quick:
         return Size(rounds=2, load_rounds=1, side=model.side, small=504, users={8: 8})
-    return Size(rounds=5, load_rounds=2, side=model.side, small=504, users={1: 3, 8: 16, 32: 32})
+    rounds, load_rounds = _ROUNDS[model.name]
+    return Size(rounds, load_rounds, side=model.side, small=504, users={1: 3, 8: 16, 32: 32})
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description="Speed against stock vLLM, beside the ideal.")
-    known = {model.name: model for model in (*MODELS, TINY)}
-    parser.add_argument("--models", nargs="+", choices=known, help="default: all but tiny")
+    known = {model.name: model for model in MODELS}
+    parser.add_argument("--models", nargs="+", choices=known, help="default: all")
     parser.add_argument("--arms", nargs="+", metavar="ARM", help="only these, beside stock vLLM")
     parser.add_argument("--quick", action="store_true", help="a few minutes: two rounds, 8 users")
     parser.add_argument("--smoke", action="store_true", help="one round of the tiny model: shows that it runs")
@@ -89,7 +93,13 @@ def measure_model(model: BenchModel, arms: Sequence[Arm], size: Size, options: a
         task = bar.add_task(f"{model.title}: engines start", total=steps(arms, size))
         started = {
             engine.name: stack.enter_context(
-                EngineProcess(engine, folder, _dtype(model, options), options.out / f"{model.name}.log", {})
+                EngineProcess(
+                    engine,
+                    folder,
+                    _dtype(model, options),
+                    options.out / f"{model.name}.log",
+                    {"num_gpu_blocks_override": model.blocks},
+                )
             )
             for engine in engines_of(arms)
         }

@@ -52,13 +52,19 @@ class Arm:
 
 
 STOCK: Final = Engine("stock", plugin=False)
-_OFF: Final = {"rows_cache_mib": "0", "encoder_cut": "0", "focus_scope": "question"}
+_OFF: Final = {
+    "rows_cache_mib": "0",
+    "pixels_cache_mib": "0",
+    "encoder_cut": "0",
+    "focus_scope": "question",
+    "throughput_guard": "0",
+}
 """Switches of this version that change what is computed, all off."""
 
 PLAIN: Final = Engine("switches off", settings=_OFF)
-ROWS: Final = Engine("rows kept", settings={**_OFF, "rows_cache_mib": "128"})
+KEPT: Final = Engine("rows kept", settings={**_OFF, "rows_cache_mib": "128", "pixels_cache_mib": "128"})
 CUT: Final = Engine("encoder cut", settings={**_OFF, "encoder_cut": "2"})
-AUTO: Final = Engine("all on", settings={"rows_cache_mib": "128", "encoder_cut": "2", "focus_scope": "auto"})
+DEFAULT: Final = Engine("as served", settings={})
 
 REFERENCE: Final = Arm("stock vLLM", STOCK, under_load=True)
 ARMS: Final = (
@@ -69,9 +75,10 @@ ARMS: Final = (
     Arm("keep 0.111", PLAIN, {"keep_ratio": 0.111}),
     Arm("downscale 0.222", PLAIN, {"keep_ratio": 0.222, "reduction_method": "downscale"}, under_load=True),
     Arm("image scope 0.222", PLAIN, {"keep_ratio": 0.222, "focus_scope": "image"}),
-    Arm("rows kept 0.222", ROWS, {"keep_ratio": 0.222}),
+    Arm("auto scope 0.222", KEPT, {"keep_ratio": 0.222, "focus_scope": "auto"}),
+    Arm("rows kept 0.222", KEPT, {"keep_ratio": 0.222}),
     Arm("encoder cut 0.222", CUT, {"keep_ratio": 0.222}, under_load=True),
-    Arm("all on 0.222", AUTO, {"keep_ratio": 0.222}, under_load=True),
+    Arm("as served 0.222", DEFAULT, {"keep_ratio": 0.222}, under_load=True),
 )
 
 

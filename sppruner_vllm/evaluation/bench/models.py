@@ -30,6 +30,7 @@ class BenchModel:
     """One model. title: for people. spec: None for the checkpoint that is bundled.
 
     side: pixels along a side of the picture of most measures. real: the model whose proportions it has.
+    blocks: of the KV cache.
     """
 
     name: str
@@ -37,6 +38,7 @@ class BenchModel:
     spec: TinyModelSpec | None
     side: int = 1008
     real: DecoderShape | None = None
+    blocks: int = 512
 
     def folder(self, cache: Path) -> Path:
         """Its checkpoint, built if it is not there."""
@@ -71,10 +73,11 @@ def _spec(hidden: int, layers: int, heads: int, kv_heads: int, intermediate: int
 LIKE_3B: Final = BenchModel("like-3b", "3B proportions", _spec(768, 31, 6, 1, 4128), real=QWEN2_5_VL_3B)
 LIKE_7B: Final = BenchModel("like-7b", "7B proportions", _spec(1280, 26, 10, 2, 6784), real=QWEN2_5_VL_7B)
 DEMO: Final = BenchModel("demo", "demo model", None)
-TINY: Final = BenchModel("tiny", "tiny model", TinyModelSpec(), side=336)
-"""4 M parameters: for tests, and for what a fixed cost per step weighs at most."""
+TINY: Final = BenchModel("tiny", "tiny model", TinyModelSpec(), side=336, blocks=129)
+"""4 M parameters: for tests, for counts in a KV cache of 128 blocks (vLLM keeps one for itself), and for what a fixed
+cost per step weighs at most."""
 
-MODELS: Final = (LIKE_3B, LIKE_7B, DEMO)
+MODELS: Final = (LIKE_3B, LIKE_7B, DEMO, TINY)
 
 
 def shares(model: BenchModel, text: int) -> tuple[float, float] | None:

@@ -85,7 +85,7 @@ def report(found: Sequence[Sequence[Batch]], title: str) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-overhead", description=__doc__)
-    known = {model.name: model for model in (TINY, *MODELS)}
+    known = {model.name: model for model in MODELS}
     parser.add_argument("--model", choices=known, default=TINY.name)
     parser.add_argument("--side", type=int, default=336, help="of a picture, in pixels")
     parser.add_argument("--starts", type=int, default=3, help="times that both engines are started")

@@ -25,6 +25,8 @@ def report(results: Mapping[BenchModel, Results], facts: Sequence[str], left_out
     for model, found in results.items():
         parts += [f"## {model.title}", _shares(model, found)]
         parts += ["### First token, one user", _timings(found), "### Where a new picture's seconds go", _parts(found)]
+        if (rows := _crowd(found)) is not None:
+            parts += [f"### Most requests at once in {model.blocks - 1} blocks of KV cache", rows]
         if users := found.users:
             parts += [f"### {', '.join(map(str, users))} users at once", _load(found, users)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -67,6 +69,16 @@ def _parts(found: Results) -> str:
 
     titles = ["ms, median", "processing", "encoder", "selection", "language model", "a decode step"]
     return markdown_table(titles, map(row, found.arms))
+
+
+def _crowd(found: Results) -> str | None:
+    rows = [
+        [arm.name, str(crowd.prompt), str(crowd.blocks), str(crowd.most), f"{crowd.growth:.2f}"]
+        for arm in found.arms
+        if (crowd := found.crowd(arm)) is not None
+    ]
+    titles = ["arm", "tokens of a prompt", "blocks", "requests at once", "times stock's"]
+    return markdown_table(titles, rows) if rows else None
 
 
 def _load(found: Results, users: Sequence[int]) -> str:

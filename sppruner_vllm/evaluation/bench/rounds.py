@@ -1,7 +1,7 @@
 """Who is asked what, and in which order.
 
-Arms take turns within a round, and every other round goes through them backwards, so that a machine that drifts slows
-all alike. What was measured is one record per arm, measure and round.
+Arms take turns within each measure of a round, and every other round goes through them backwards, so that a machine
+that drifts slows all alike. What was measured is one record per arm, measure and round.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ SECOND: Final = "second question"
 THIRD: Final = "third question"
 SEVERAL: Final = "four pictures"
 LOAD: Final = "{} users"
+CROWD: Final = "a crowd"
 TEXT: Final = "text of {}"
+
+_ASKED: Final = 5
+"""Measures of one user in a round."""
 
 CELL: Final = 28
 """Pixels along a side of a visual token."""
@@ -40,7 +44,7 @@ class Size:
 
     rounds: counted ones of single requests. load_rounds: of many users. side: pixels of the usual picture.
     small: pixels of the pictures of several in a request and under load. users: how many at once, and how many
-    requests. tokens: of an answer under load.
+    requests. tokens: of an answer under load. crowd: requests at once for a KV cache that cannot hold them all.
     """
 
     rounds: int
@@ -49,6 +53,7 @@ class Size:
     small: int
     users: Mapping[int, int]
     tokens: int = 16
+    crowd: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +92,30 @@ def measure(
     """
     seeds = count(1) if seeds is None else seeds
     for number in range(-1, size.rounds):
-        for arm in _in_turn(arms, number):
-            advance(f"{arm.name}, one user")
-            yield from _one_user(arm, engines[arm.engine.name], size, number, seeds)
-        advance("text alone")
-        yield from _texts(arms, engines[arms[0].engine.name], size, number, seeds)
+        chats = _chats(arms, size, seeds)
+        for name in chats if number >= 0 else (NEW,):
+            for arm in _in_turn(arms, number):
+                advance(f"{arm.name}, {name}")
+                task = Task((chats[name][arm.name],), fields=dict(arm.fields))
+                yield Record(name, arm.name, number, engines[arm.engine.name].do(task))
+        if number >= 0:
+            advance("text alone")
+            yield from _texts(arms, engines[arms[0].engine.name], size, number, seeds)
+    for arm in arms if size.crowd else ():
+        advance(f"{arm.name}, {size.crowd} users")
+        yield Record(CROWD, arm.name, 0, engines[arm.engine.name].do(_load(arm, size, size.crowd, size.crowd, seeds)))
     for number in range(size.load_rounds):
         for users, requests in size.users.items():
             for arm in _in_turn([arm for arm in arms if arm.under_load], number):
                 advance(f"{arm.name}, {users} users")
-                questions = tuple(Question(((next(seeds), size.small),), FIRST) for _ in range(requests))
-                task = Task(questions, users=users, tokens=size.tokens, fields=dict(arm.fields))
+                task = _load(arm, size, users, requests, seeds)
                 yield Record(LOAD.format(users), arm.name, number, engines[arm.engine.name].do(task))
 
 
 def steps(arms: Sequence[Arm], size: Size) -> int:
     """How often `measure` says what comes next."""
-    loaded = sum(arm.under_load for arm in arms)
-    return (size.rounds + 1) * (len(arms) + 1) + size.load_rounds * len(size.users) * loaded
+    loaded = size.load_rounds * len(size.users) * sum(arm.under_load for arm in arms)
+    return len(arms) * (1 + _ASKED * size.rounds + (size.crowd > 0)) + size.rounds + loaded
 
 
 def text_lengths(arms: Sequence[Arm], visual: int, text: int) -> list[int]:
@@ -120,18 +131,23 @@ def _in_turn(arms: Sequence[Arm], number: int) -> list[Arm]:
     return list(arms) if number % 2 == 0 else list(arms)[::-1]
 
 
-def _one_user(arm: Arm, engine: EngineProcess, size: Size, number: int, seeds: Iterator[int]) -> Iterator[Record]:
-    """A chat about a new picture, two later ones about it, the first one's second turn; then several pictures."""
-    fields, picture = dict(arm.fields), ((next(seeds), size.side),)
+def _load(arm: Arm, size: Size, users: int, requests: int, seeds: Iterator[int]) -> Task:
+    questions = tuple(Question(((next(seeds), size.small),), FIRST) for _ in range(requests))
+    return Task(questions, users=users, tokens=size.tokens, fields=dict(arm.fields))
 
-    def ask(measure: str, question: Question) -> Record:
-        return Record(measure, arm.name, number, engine.do(Task((question,), fields=fields)))
 
-    yield ask(NEW, Question(picture, FIRST))
-    yield ask(TURN, Question(picture, FIRST, LATER[0]))
-    for name, later in zip((SECOND, THIRD), LATER, strict=True):
-        yield ask(name, Question(picture, later))
-    yield ask(SEVERAL, Question(tuple((next(seeds), size.small) for _ in range(4)), FIRST))
+def _chats(arms: Sequence[Arm], size: Size, seeds: Iterator[int]) -> dict[str, dict[str, Question]]:
+    """By measure and arm: a question about a new picture, the chat's second turn, two later questions about the picture
+    in chats of their own, and a question about several pictures."""
+    pictures = {arm.name: ((next(seeds), size.side),) for arm in arms}
+    several = {arm.name: tuple((next(seeds), size.small) for _ in range(4)) for arm in arms}
+    return {
+        NEW: {name: Question(picture, FIRST) for name, picture in pictures.items()},
+        TURN: {name: Question(picture, FIRST, LATER[0]) for name, picture in pictures.items()},
+        SECOND: {name: Question(picture, LATER[0]) for name, picture in pictures.items()},
+        THIRD: {name: Question(picture, LATER[1]) for name, picture in pictures.items()},
+        SEVERAL: {name: Question(four, FIRST) for name, four in several.items()},
+    }
 
 
 def _texts(

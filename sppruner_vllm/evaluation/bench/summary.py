@@ -12,7 +12,7 @@ from . import ideal
 from .arms import Arm
 from .engine import BLOCK
 from .protocol import Done
-from .rounds import CELL, LOAD, NEW, SECOND, TEXT, THIRD, Record, Size
+from .rounds import CELL, CROWD, LOAD, NEW, SECOND, TEXT, THIRD, Record, Size
 
 _ASKED_ANEW = (SECOND, THIRD)
 
@@ -71,6 +71,19 @@ class Parts:
     selection: float
     language_model: float
     decode: float
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Requests that one KV cache holds at once.
+
+    prompt: tokens of each, and blocks they take. most: requests running after any step. growth: times stock's.
+    """
+
+    prompt: int
+    blocks: int
+    most: int
+    growth: float
 
 
 class Results:
@@ -175,6 +188,13 @@ class Results:
             language_model=median(_model),
             decode=median(lambda one: (one.engine - one.first_steps) / max(1, one.replies[0].answer - 1)),
         )
+
+    def crowd(self, arm: Arm) -> Crowd | None:
+        """None where this was not measured."""
+        if not (done := self.of(CROWD, arm)):
+            return None
+        most, prompt = _any(done).running, _any(done).replies[0].prompt
+        return Crowd(prompt, -(-prompt // BLOCK), most, most / _any(self.of(CROWD, self.arms[0])).running)
 
     def kv_is_exact(self, arm: Arm) -> bool:
         """Whether what is computed and cached for a new picture is what is retained, plus the text; no block more."""
