@@ -32,6 +32,8 @@ FLAGS: Final = {
     "saliency_attention": "--saliency-attention",
     "rows_cache_mib": "--rows-cache-mib",
     "pixels_cache_mib": "--pixels-cache-mib",
+    "encoder_cut": "--encoder-cut",
+    "encoder_cut_block": "--encoder-cut-block",
     "allow_method": "--allow-reduction-method",
 }
 """Settings field to flag."""

@@ -9,12 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from .reduction import DEFAULT_METHOD, get_method, method_names
 
 Where = Literal["image", "encoder", "rows"]
 """Before the encoder, inside it, behind it: the order in which stages run."""
+
+_ORDER: Final[tuple[Where, ...]] = get_args(Where)
+
+SURVIVAL: Final = "change"
+"""What chooses inside the encoder: how much the last block before the cut changed a token. No name for requests."""
 
 
 def _budget(_: int, budget: int) -> int:
@@ -32,12 +37,14 @@ class Stage:
 
     where: its place on the way of a picture.
     tokens: most tokens after it, from the image's own and the budget. Only the last stage comes to the budget itself.
-    method: the selection method of a stage in the worker; None for a smaller image.
+    method: what chooses in a stage in the worker, among the rows a selection method; None for a smaller image.
+    block: of the encoder, behind which a stage inside it stands.
     """
 
     where: Where
     tokens: Callable[[int, int], int] = _budget
     method: str | None = None
+    block: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,18 @@ class Recipe:
 
     @property
     def uses_query(self) -> bool:
-        return any(get_method(stage.method).uses_query for stage in self.stages if stage.method is not None)
+        return self.selects is not None and get_method(self.selects).uses_query
+
+    def cut(self, factor: float, block: int | None) -> Recipe:
+        """The recipe with a stage inside the encoder; itself where it selects nothing, or nothing is to be cut.
+
+        Args:
+            factor: tokens that go on, in times of the budget; 0 for all. block: behind which they do, None for nowhere.
+        """
+        if not factor or block is None or self.selects is None:
+            return self
+        inside = Stage("encoder", lambda _, budget: math.ceil(factor * budget - 1e-9), SURVIVAL, block)
+        return Recipe(tuple(sorted((*self.stages, inside), key=lambda stage: _ORDER.index(stage.where))))
 
 
 _OF_SEVERAL_STAGES: Final = {

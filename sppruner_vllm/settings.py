@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sppruner_vllm.reduction import DEFAULT_METHOD
@@ -36,6 +36,12 @@ class Settings(BaseSettings):
     saliency_attention: bool = Field(
         False, description="Let methods see which patches the encoder's last full-attention block looks at."
     )
+    encoder_cut: float = Field(
+        0.0, ge=0, description="Visual tokens that go on inside the vision encoder, in times of those kept; 0 for all."
+    )
+    encoder_cut_block: int | None = Field(
+        None, ge=0, description="Block of the encoder behind which the others stop; none leaves it to the model family."
+    )
     allow_method: bool = Field(False, description="Let requests choose `reduction_method`.")
     rows_cache_mib: int = Field(
         128,
@@ -61,6 +67,13 @@ class Settings(BaseSettings):
         None, ge=1, description="Most visual tokens of an image before it is reduced."
     )
     max_query_tokens: int = Field(128, ge=1, description="Longest query, in tokens, that steers the selection.")
+
+    @field_validator("encoder_cut")
+    @classmethod
+    def _leaves_what_is_kept(cls, value: float) -> float:
+        if 0 < value < 1:
+            raise ValueError("must be 0, or at least 1")
+        return value
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> Settings:

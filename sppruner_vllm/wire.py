@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Final, Literal
 
 import torch
@@ -30,11 +30,16 @@ WorkerStage = Literal["encoder", "rows"]
 
 @dataclass(frozen=True, slots=True)
 class StageOrder:
-    """One stage in the worker. where: its place. method: what chooses. budget: tokens that are left after it."""
+    """One stage in the worker.
+
+    where: its place. method: what chooses. budget: tokens that are left after it.
+    block: of the vision encoder, counted from 0, behind which a stage inside it stands; None for one among the rows.
+    """
 
     where: WorkerStage
     method: str
     budget: int
+    block: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ def decode_item(item: Mapping[str, Any]) -> Order | None:
 
 
 def _to_bytes(order: Order) -> Tensor:
-    stages = [[stage.where, stage.method, stage.budget] for stage in order.stages]
+    stages = [astuple(stage) for stage in order.stages]
     text = json.dumps([order.encoded, order.placed, stages, order.profiling, order.picture])
     return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property, lru_cache, partial
 from itertools import compress
 from typing import Any, ClassVar, Final, cast
@@ -151,7 +151,9 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         if not self.family.reduces and not request.keeps_all:
             return tuple(unreduced(image.tokens, request, "unsupported_input") for image in sent)
         prompt = Prompt(inputs.prompt, self.family.image_token, lambda: self.turns, self._encode)
-        plans = plan_images(sent, prompt, request, settings(), known, self._parts)
+        cut = self.family.cut
+        block = None if cut is None else cut.block(settings().encoder_cut_block)
+        plans = plan_images(sent, prompt, request, settings(), known, self._parts, block)
         if any(plan.reduces for plan in plans):
             self._refuse_beyond_bounds(inputs, plans, sent)
         return plans
@@ -220,7 +222,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
                 retained=plan.retained,
                 resized=torch.tensor(plan.resized or (), dtype=torch.int64),
                 method=plan.method,
-                stages=[[stage.where, stage.method, stage.budget] for stage in plan.stages],
+                stages=[[str(value) for value in astuple(stage)] for stage in plan.stages],
                 version=ALGORITHM_VERSION,
                 attention=settings().saliency_attention,
                 query=torch.tensor(plan.query_ids, dtype=torch.int64),

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .forward_cut import go_on
+from .pieces import gated, norm, rotate
+
 MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
 STD: Final = (0.26862954, 0.26130258, 0.27577711)
 _PATCH: Final = 14
@@ -24,7 +27,9 @@ _WINDOW: Final = 4
 _Grid = tuple[int, int]
 
 
-def encode(visual: Any, pictures: Tensor, attention: list[Tensor] | None = None) -> Tensor:
+def encode(
+    visual: Any, pictures: Tensor, attention: list[Tensor] | None = None, cut: tuple[int, int] | None = None
+) -> Tensor:
     """Visual tokens of pictures of one size.
 
     Args:
@@ -32,6 +37,7 @@ def encode(visual: Any, pictures: Tensor, attention: list[Tensor] | None = None)
         pictures: (B, 3, H, W) uint8, H and W multiples of 28.
         attention: gets one (B, N) tensor, the mean attention that each visual token receives in the last block that
             looks at the whole picture. None leaves it out.
+        cut: a block, counted from 0, and how many tokens go on behind it; None lets all go through.
 
     Returns:
         (B, N, D) in raster order, N = H / 28 * W / 28.
@@ -42,21 +48,33 @@ def encode(visual: Any, pictures: Tensor, attention: list[Tensor] | None = None)
     below, beside = ((count * _WINDOW - side) * _TOKEN for count, side in zip(windows, grid, strict=True))
     pixels = functional.pad((pictures - mean) / std, (0, beside, 0, below))
     real = _real_patches(grid, windows) if below or beside else None
-    cut = pixels.view(len(pictures), 3, windows[0], _WINDOW, 2, _PATCH, windows[1], _WINDOW, 2, _PATCH)
-    patches = cut.permute(0, 2, 6, 3, 7, 4, 8, 1, 5, 9).reshape(len(pictures), math.prod(windows), 4 * _WINDOW**2, -1)
+    squares = pixels.view(len(pictures), 3, windows[0], _WINDOW, 2, _PATCH, windows[1], _WINDOW, 2, _PATCH)
+    patches = squares.permute(0, 2, 6, 3, 7, 4, 8, 1, 5, 9).reshape(
+        len(pictures), math.prod(windows), 4 * _WINDOW**2, -1
+    )
     # An image is a video of two equal frames: both halves of the kernel see the same pixels.
     kernel = visual.patch_embed.proj.weight.sum(2).flatten(1)
     hidden = functional.linear(patches, kernel)
     cos, sin = _patch_angles(visual.blocks[0].attn.head_dim, windows)
-    for index, block in enumerate(visual.blocks):
+    most_blocks = len(visual.blocks) if cut is None else cut[0] + 1
+    before = hidden
+    for index, block in enumerate(visual.blocks[:most_blocks]):
+        before = hidden
         whole = index in visual.fullatt_block_indexes
-        source = _norm(block.norm1, hidden)
+        source = norm(block.norm1, hidden)
         if attention is not None and index == max(visual.fullatt_block_indexes):
-            received = _in_raster_order(_received(block.attn, source, cos, sin, real), windows)
-            attention.append(received[:, : grid[0], : grid[1]].flatten(1))
+            mass = _in_raster_order(_received(block.attn, source, cos, sin, real), windows)
+            attention.append(mass[:, : grid[0], : grid[1]].flatten(1))
         hidden = hidden + _look(block.attn, source, cos, sin, real, whole=whole)
-        hidden = hidden + _gated(block.mlp, _norm(block.norm2, hidden))
-    merged = _norm(visual.merger.ln_q, hidden).view(*hidden.shape[:2], _WINDOW**2, -1)
+        hidden = hidden + gated(block.mlp, norm(block.norm2, hidden))
+    if cut is not None:
+        parts = [go_on(visual, *each, (cos, sin), real, *cut) for each in zip(before, hidden, strict=True)]
+        hidden = torch.stack([states for states, _ in parts])
+        received = [heard for _, heard in parts if heard is not None]
+        if attention is not None and received:
+            mass = _in_raster_order(torch.stack(received).unsqueeze(-1), windows)
+            attention.append(mass[:, : grid[0], : grid[1]].flatten(1))
+    merged = norm(visual.merger.ln_q, hidden).view(*hidden.shape[:2], _WINDOW**2, -1)
     rows: Tensor = _in_raster_order(visual.merger.mlp(merged), windows)
     return rows[:, : grid[0], : grid[1]].flatten(1, 2)
 
@@ -101,30 +119,20 @@ def decode(
     hidden, states = embeddings, []
     for number, layer in enumerate(language.layers):
         attention = layer.self_attn
-        source = _norm(layer.input_layernorm, hidden)
+        source = norm(layer.input_layernorm, hidden)
         query, key, value = (
             _heads(projection(source), attention.head_dim)
             for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
-        query, key = _rotate(query, cos, sin), _rotate(key, cos, sin)
+        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
         if cache is not None:
             key, value = cache.extend(number, key, value)
         seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True)
         hidden = hidden + attention.o_proj(seen.transpose(1, 2).flatten(2))
-        hidden = hidden + _gated(layer.mlp, _norm(layer.post_attention_layernorm, hidden))
+        hidden = hidden + gated(layer.mlp, norm(layer.post_attention_layernorm, hidden))
         states.append(hidden)
-    states[-1] = _norm(language.norm, hidden)
+    states[-1] = norm(language.norm, hidden)
     return states
-
-
-def _norm(norm: Any, hidden: Tensor) -> Tensor:
-    return functional.rms_norm(hidden, hidden.shape[-1:], norm.weight.to(hidden.dtype), norm.variance_epsilon)
-
-
-def _gated(mlp: Any, hidden: Tensor) -> Tensor:
-    wide: Tensor = functional.silu(mlp.gate_proj(hidden)) * mlp.up_proj(hidden)
-    narrow: Tensor = mlp.down_proj(wide)
-    return narrow
 
 
 def _heads(values: Tensor, width: int) -> Tensor:
@@ -132,17 +140,11 @@ def _heads(values: Tensor, width: int) -> Tensor:
     return heads.transpose(1, 2)
 
 
-def _rotate(values: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    left, right = values.chunk(2, dim=-1)
-    turned: Tensor = values * cos.to(values.dtype) + torch.cat((-right, left), dim=-1) * sin.to(values.dtype)
-    return turned
-
-
 def _look(attention: Any, hidden: Tensor, cos: Tensor, sin: Tensor, real: Tensor | None, *, whole: bool) -> Tensor:
     """Vision attention over a window, or over the whole picture; nothing looks at patches that are not `real`."""
     batch, windows, length, _ = hidden.shape
     query, key, value = attention.qkv(hidden).unflatten(-1, (3, attention.num_heads, -1)).unbind(-3)
-    query, key = _rotate(query, cos, sin), _rotate(key, cos, sin)
+    query, key = rotate(query, cos, sin), rotate(key, cos, sin)
     shape = (batch, windows * length) if whole else (batch * windows, length)
     query, key, value = (part.reshape(*shape, attention.num_heads, -1).transpose(1, 2) for part in (query, key, value))
     mask = None
@@ -156,7 +158,7 @@ def _look(attention: Any, hidden: Tensor, cos: Tensor, sin: Tensor, real: Tensor
 def _received(attention: Any, hidden: Tensor, cos: Tensor, sin: Tensor, real: Tensor | None) -> Tensor:
     """(B, windows, tokens of a window) share of all attention that goes to each visual token."""
     query, key, _ = attention.qkv(hidden).unflatten(-1, (3, attention.num_heads, -1)).unbind(-3)
-    query, key = (_rotate(part, cos, sin).flatten(1, 2).transpose(1, 2) for part in (query, key))
+    query, key = (rotate(part, cos, sin).flatten(1, 2).transpose(1, 2) for part in (query, key))
     scores = query @ key.transpose(2, 3) * attention.scaling
     if real is not None:
         flat = real.flatten()

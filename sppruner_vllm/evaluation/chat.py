@@ -58,7 +58,9 @@ class Chat:
             grids: of the pictures as they are.
         """
         prompt = Prompt(self.ids(question, len(grids)), self.family.image_token, lambda: self._turns, self._encode)
-        return plan_images([Sent(grid, self.regrid) for grid in grids], prompt, request, settings())
+        sent = [Sent(grid, self.regrid) for grid in grids]
+        block = self.family.cut.block(settings().encoder_cut_block)
+        return plan_images(sent, prompt, request, settings(), cut_block=block)
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._processor.tokenizer.encode(text, add_special_tokens=False)

@@ -19,6 +19,7 @@ from sppruner_vllm.planning.smaller import Grid, resize
 from sppruner_vllm.recipes import get_recipe
 from sppruner_vllm.reduction import DEFAULT_METHOD, FocusContextParams, ImageTokens, Selection, reduce
 from sppruner_vllm.request import ReductionRequest
+from sppruner_vllm.wire import StageOrder
 
 from .asking import Answer, AskingFailed, Manner, Usable
 from .conditions import FULL, Condition
@@ -62,7 +63,7 @@ class EnginelessAsker:
         self.facts: Mapping[str, str] = {"backend": "bare"}
         self._manner = manner
         self._plain = EnginelessModel(model)
-        self._seen: dict[tuple[Picture, Grid | None], Seen] = {}
+        self._seen: dict[tuple[Picture, Grid | None, StageOrder | None], Seen] = {}
         self._open = lru_cache(maxsize=64)(_open)
 
     def usable(self, question: Question, wanted: Sequence[Condition]) -> Usable:
@@ -93,7 +94,7 @@ class EnginelessAsker:
     def _prompts(self, questions: Sequence[Question], condition: Condition, variant: Variant) -> list[Prompt]:
         plans = [self._plans(question, condition, variant) for question in questions]
         pictures = [
-            [self._look(picture, plan.resized) for picture, plan in zip(question.images, planned, strict=True)]
+            [self._look(picture, plan) for picture, plan in zip(question.images, planned, strict=True)]
             for question, planned in zip(questions, plans, strict=True)
         ]
         kept: list[list[Tensor | None]] = [[None] * len(shown) for shown in pictures]
@@ -135,11 +136,15 @@ class EnginelessAsker:
         chosen = reduce(images, method, text_mean=mean, params=variant.params)
         yield from ((*place, selection) for place, selection in zip(places, chosen, strict=True))
 
-    def _look(self, picture: Picture, grid: Grid | None) -> Seen:
-        key = picture, grid
+    def _look(self, picture: Picture, plan: ReductionPlan | None) -> Seen:
+        """A picture as a plan has it encoded, or as it is."""
+        grid = None if plan is None else plan.resized
+        cut = None if plan is None else next((stage for stage in plan.stages if stage.where == "encoder"), None)
+        key = picture, grid, cut
         if key not in self._seen:
             image = self._open(picture)
-            (self._seen[key],) = self._plain.see([image if grid is None else resize(image, grid, self._plain.cell)])
+            shown = image if grid is None else resize(image, grid, self._plain.cell)
+            (self._seen[key],) = self._plain.see([shown], cut)
         return self._seen[key]
 
 

@@ -20,6 +20,7 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 from sppruner_vllm.demo.forward import Cache, decode, encode
 from sppruner_vllm.family import MediaSpan
 from sppruner_vllm.planning.smaller import Grid
+from sppruner_vllm.wire import StageOrder
 from sppruner_vllm.worker.positions import initial_positions
 
 from .chat import Chat
@@ -57,8 +58,11 @@ class EnginelessModel:
         self._ends = frozenset(self._model.generation_config.eos_token_id)
 
     @torch.no_grad()
-    def see(self, pictures: Sequence[Image.Image]) -> list[Seen]:
+    def see(self, pictures: Sequence[Image.Image], cut: StageOrder | None = None) -> list[Seen]:
         """Encode pictures of one size, whose sides are whole visual tokens.
+
+        Args:
+            cut: the stage that drops tokens inside the encoder, None for none.
 
         Raises:
             ValueError: a side is not.
@@ -68,7 +72,8 @@ class EnginelessModel:
             raise ValueError(f"the sides of a picture must be multiples of {self.cell}, got {tuple(pixels.shape[2:])}")
         grid = pixels.shape[2] // self.cell, pixels.shape[3] // self.cell
         attention: list[Tensor] = []
-        rows = encode(self._model.model.visual, pixels, attention)
+        inside = None if cut is None or cut.block is None else (cut.block, cut.budget)
+        rows = encode(self._model.model.visual, pixels, attention, inside)
         return [Seen(image, grid, mass) for image, mass in zip(rows, attention[0], strict=True)]
 
     def embed(self, ids: Sequence[int]) -> Tensor | None:

@@ -43,6 +43,7 @@ class Llava:
     """A `Family` for LLaVA-1.5: every picture is one square of tokens, turns are opened by words."""
 
     cell = None
+    cut = None
     still_row = 2
     heard: frozenset[Need] = frozenset({"merger_input"})
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sppruner_vllm.family import MediaSpan, TapPoints
+from sppruner_vllm.family import MediaSpan, TapPoints, TowerCut
 from sppruner_vllm.planning.query import TurnMarkers
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction import Need
@@ -24,6 +24,7 @@ class QwenFamily(ABC):
     """A `Family` for checkpoints of the Qwen-VL line."""
 
     reduces = True
+    cut: TowerCut | None = None
     still_row = 0
     heard: frozenset[Need] = frozenset({"attention", "merger_input"})
 

@@ -6,6 +6,7 @@ caches by file stand in this file. Version of the package when the flags last ch
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -13,14 +14,22 @@ from vllm.model_executor.models import qwen2_5_vl as upstream
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from sppruner_vllm.api.processor import ReductionProcessorMixin
-from sppruner_vllm.family import TapPoints
+from sppruner_vllm.family import Hear, TapPoints, TowerCut
 from sppruner_vllm.planning.smaller import Grid
 
 from .qwen import QwenFamily, QwenModelMixin
+from .qwen2_5_vl_cut import encode_cut
 
 
 class Qwen2_5_VL(QwenFamily):
     """Most blocks look at windows only, and the patches are ordered by window."""
+
+    cut: TowerCut
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        vision = config.vision_config
+        self.cut = TowerCut(min(vision.fullatt_block_indexes), vision.depth - 2, _encode_cut)
 
     def tap_points(self, model: Any) -> TapPoints:
         tower = model.visual
@@ -30,6 +39,12 @@ class Qwen2_5_VL(QwenFamily):
             return window_index
 
         return self._tap_points(model, max(tower.fullatt_block_indexes), order)
+
+
+def _encode_cut(model: Any, inputs: Mapping[str, Any], most: Sequence[int], block: int, hear: Hear) -> list[Tensor]:
+    if "pixel_values" not in inputs:  # rows, as the client sent them
+        return list(upstream.Qwen2_5_VLForConditionalGeneration.embed_multimodal(model, **inputs))
+    return encode_cut(model.visual, inputs["pixel_values"], inputs["image_grid_thw"].tolist(), most, block, hear)
 
 
 class Qwen2_5_VLReductionProcessor(ReductionProcessorMixin, upstream.Qwen2_5_VLMultiModalProcessor):

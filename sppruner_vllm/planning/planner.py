@@ -6,8 +6,9 @@ The processor, `explain` and the evaluation all plan here, so that what is measu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from sppruner_vllm.recipes import Recipe, get_recipe
 from sppruner_vllm.request import ReductionRequest
@@ -19,6 +20,9 @@ from .plan import ReductionPlan, plan_image, unreduced
 from .query import TurnFinder, turn_queries
 from .scope import FirstQuestions, Served, nothing_known
 from .smaller import Grid, smaller_grid
+
+MOST_SURVIVORS: Final = 0.75
+"""Largest share of an image's tokens that may go on behind a cut: with more, the cut costs what it saves."""
 
 Regrid = Callable[[Grid], Grid]
 """The token grid that a picture of exactly a grid's pixels gets: another one where its family would resize it again."""
@@ -68,6 +72,7 @@ def plan_images(
     limits: Settings,
     known: FirstQuestions | None = None,
     parts: Parts | None = None,
+    cut_block: int | None = None,
 ) -> tuple[ReductionPlan, ...]:
     """One plan per image.
 
@@ -78,10 +83,12 @@ def plan_images(
         limits: the operator's settings.
         known: what images were asked before; without it every question is the first.
         parts: what the parts of a prefill take; without them every reduction counts as paying.
+        cut_block: the encoder's block behind which it can be cut, None where it cannot.
     """
     if request.keeps_all:
         return tuple(unreduced(image.tokens, request, "keep_ratio_is_1") for image in sent)
     recipe, places = get_recipe(request.method), prompt.places
+    recipe = recipe.cut(limits.encoder_cut, cut_block)
     if recipe.in_worker and not _rows_can_be_placed(prompt.ids, places, sent):
         return tuple(unreduced(image.tokens, request, "unsupported_input") for image in sent)
     queries = _queries(prompt, places, len(sent), request, recipe, limits)
@@ -130,15 +137,27 @@ def _scoped(
 
 
 def _staged(plan: ReductionPlan, recipe: Recipe, request: ReductionRequest, sent: Sent) -> ReductionPlan:
-    """The plan with its stages; the smaller image is left out where the worker's stages can do without."""
     if not plan.reduces:
         return plan
-    stages = tuple(
-        StageOrder(stage.where, stage.method, stage.tokens(plan.original, plan.retained))
-        for stage in recipe.in_worker
-        if stage.where != "image" and stage.method is not None
-    )
-    plan = replace(plan, stages=stages)
+    plan = _shrunk(plan, recipe, request, sent)
+    return replace(plan, stages=tuple(_orders(plan, recipe))) if plan.reduces else plan
+
+
+def _orders(plan: ReductionPlan, recipe: Recipe) -> Iterator[StageOrder]:
+    """What the worker does; a cut that would leave nearly all tokens of the encoded image is left out."""
+    for stage in recipe.in_worker:
+        if stage.where == "image" or stage.method is None:
+            continue
+        budget = stage.tokens(plan.original, plan.retained)
+        if stage.where == "rows":
+            yield StageOrder("rows", stage.method, budget)
+        elif budget <= MOST_SURVIVORS * plan.encoded:
+            yield StageOrder("encoder", stage.method, budget, stage.block)
+
+
+def _shrunk(plan: ReductionPlan, recipe: Recipe, request: ReductionRequest, sent: Sent) -> ReductionPlan:
+    """The plan with its smaller image, which is left out where the worker's stages can do without."""
+    stages = recipe.in_worker
     if recipe.shrinks_to is None:
         return plan
     if sent.regrid is None:

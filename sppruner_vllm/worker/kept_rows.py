@@ -20,7 +20,7 @@ from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction import Need
 from sppruner_vllm.wire import Order
 
-from .encoder import Encoder
+from .encoder import Encoder, inside_encoder
 from .micro_batches import micro_batches, pick
 from .rows_cache import ImageRows, RowsCache, RowsKey, rows_key
 
@@ -78,7 +78,7 @@ class KeptRows:
             budget: most visual tokens of a batch; None encodes all in one piece.
         """
         if self.cache is None:
-            for part in self._encoder.run(inputs, wanted, budget):
+            for part in self._encoder.run(inputs, wanted, budget, [inside_encoder(order) for order in orders]):
                 images = list(range(part.images.start, part.images.stop))
                 yield _batch(images, [_image(part, at) for at in range(len(images))], wanted)
             return
@@ -89,7 +89,8 @@ class KeptRows:
             first = [alike.images[0] for alike in missing]
             needs = [alike.wanted for alike in missing]
             flat = self._family.flat_inputs(grids)
-            for part in self._encoder.run(pick(inputs, first, flat), needs, budget):
+            cuts = [inside_encoder(orders[index]) for index in first]
+            for part in self._encoder.run(pick(inputs, first, flat), needs, budget, cuts):
                 encoded = missing[part.images]
                 rows = [self._remember(self.cache, alike, _image(part, at)) for at, alike in enumerate(encoded)]
                 yield _batch([alike.images[0] for alike in encoded], rows, wanted)

@@ -43,7 +43,7 @@ class ReducingMixin:
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         self.family = self.family_of(vllm_config.model_config.hf_config)
         if self.family.reduces:
-            check_setup(vllm_config, self.family.heard)
+            check_setup(vllm_config, self.family.heard, self.family.cut)
             # Before the parent builds its rotary embedding: some families size it by what this says.
             let_runners_ask(vllm_config.model_config.multimodal_config, ReducingMultiModalConfig)
             if settings().throughput_guard:
@@ -166,12 +166,12 @@ def _among_rows(order: Order, rows: int) -> list[StageOrder]:
     """The stage that selects among the rows of an image, if any is left to drop.
 
     Raises:
-        RowCountError: the order counts on other rows, or holds a stage that nothing here carries out.
+        RowCountError: the order counts on other rows, or holds more stages than are carried out here.
     """
     if order.stages and rows != order.encoded:
         raise RowCountError(f"image was planned with {order.encoded} rows but has {rows}")
     among = [stage for stage in order.stages if stage.where == "rows"]
-    if len(among) != len(order.stages) or len(among) > 1:
+    if len(among) > 1:
         raise RowCountError(f"no way to carry out {len(order.stages)} stages in a worker: {order.stages}")
     return [stage for stage in among if stage.budget < rows]
 
@@ -180,5 +180,5 @@ def _overheard_for(order: Order, grid: Grid) -> frozenset[Need]:
     """What has to be overheard in the encoder for one image."""
     if order.profiling:
         return overheard_by_requests()
-    dropping = [stage.method for stage in order.stages if stage.budget < math.prod(grid)]
+    dropping = [s.method for s in order.stages if s.where == "rows" and s.budget < math.prod(grid)]
     return frozenset[Need]().union(*(overheard(method) for method in dropping))

@@ -21,5 +21,5 @@ def overheard(method: str) -> frozenset[Need]:
 def overheard_by_requests() -> frozenset[Need]:
     """What any request may want overheard."""
     names = request_methods() if settings().allow_method else {settings().method}
-    methods = [stage.method for name in names for stage in get_recipe(name).in_worker if stage.method is not None]
-    return frozenset[Need]().union(*(overheard(method) for method in methods))
+    methods = [get_recipe(name).selects for name in names]
+    return frozenset[Need]().union(*(overheard(method) for method in methods if method is not None))

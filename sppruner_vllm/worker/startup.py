@@ -8,6 +8,7 @@ from vllm.config import VllmConfig
 from vllm.config.multimodal import MultiModalConfig
 
 from sppruner_vllm.errors import UnsupportedSetup
+from sppruner_vllm.family import TowerCut
 from sppruner_vllm.recipes import request_methods
 from sppruner_vllm.reduction import Need
 from sppruner_vllm.settings import settings
@@ -22,11 +23,13 @@ class ReducingMultiModalConfig(MultiModalConfig):
         return True
 
 
-def check_setup(config: VllmConfig, heard: frozenset[Need] = frozenset(get_args(Need))) -> None:
+def check_setup(
+    config: VllmConfig, heard: frozenset[Need] = frozenset(get_args(Need)), cut: TowerCut | None = None
+) -> None:
     """Refuse start-up options under which positions or counts would be wrong.
 
     Args:
-        heard: what can be overheard in the encoder of this family.
+        heard: what can be overheard in the encoder of this family. cut: how tokens are dropped inside it.
 
     Raises:
         UnsupportedSetup: says which option, and why.
@@ -45,10 +48,31 @@ def check_setup(config: VllmConfig, heard: frozenset[Need] = frozenset(get_args(
         raise UnsupportedSetup("SPPRUNER_SALIENCY_ATTENTION: the attention of this model's encoder cannot be overheard")
     if needs := overheard_by_requests() & heard:
         _check_taps_hear(config, needs)
+    if settings().encoder_cut:
+        _check_cut(config, cut)
     lora = config.lora_config
     if lora is not None and lora.enable_tower_connector_lora and settings().min_keep_ratio == 0:
         raise UnsupportedSetup(
             "--enable-tower-connector-lora needs SPPRUNER_MIN_KEEP_RATIO above 0, which bounds a step's encoder tokens"
+        )
+
+
+def _check_cut(config: VllmConfig, cut: TowerCut | None) -> None:
+    """Refuse a cut that cannot be made; one that silently was not would be taken for its speed."""
+    if cut is None:
+        raise UnsupportedSetup("SPPRUNER_ENCODER_CUT: no tokens can be dropped inside this model's encoder")
+    if cut.block(settings().encoder_cut_block) is None:
+        raise UnsupportedSetup(
+            f"SPPRUNER_ENCODER_CUT: SPPRUNER_ENCODER_CUT_BLOCK must name one of this encoder's blocks 0 to {cut.last}"
+        )
+    if config.compilation_config.compile_mm_encoder:
+        raise UnsupportedSetup("SPPRUNER_ENCODER_CUT and compile_mm_encoder exclude each other")
+    tensor_parallel = config.parallel_config.tensor_parallel_size > 1
+    if tensor_parallel and config.model_config.multimodal_config.mm_encoder_tp_mode == "data":
+        raise UnsupportedSetup("SPPRUNER_ENCODER_CUT and --mm-encoder-tp-mode data exclude each other")
+    if config.lora_config is not None and config.lora_config.enable_tower_connector_lora:
+        raise UnsupportedSetup(
+            "SPPRUNER_ENCODER_CUT and --enable-tower-connector-lora exclude each other: adapters count all tokens"
         )
 
 

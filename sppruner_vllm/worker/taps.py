@@ -36,6 +36,18 @@ class Tapped:
     attention: list[Tensor] = field(default_factory=list)
     merger_input: list[Tensor] = field(default_factory=list)
 
+    def one(self, image: int) -> Tapped:
+        """What was overheard of one image."""
+        return Tapped(self.attention[image : image + 1], self.merger_input[image : image + 1])
+
+    @classmethod
+    def of_all(cls, parts: Sequence[Tapped]) -> Tapped:
+        """What was overheard of several batches, as of one."""
+        return cls(
+            [heard for part in parts for heard in part.attention],
+            [heard for part in parts for heard in part.merger_input],
+        )
+
     def of(self, image: int) -> dict[str, Tensor | None]:
         """What is known of one image, by the names of `ImageTokens`."""
         return {
@@ -75,12 +87,16 @@ class Taps:
             self._grids, self._wanted, self._found = (), frozenset(), Tapped()
 
     def _on_attention(self, _: Any, __: Any, inputs: dict[str, Any]) -> None:
+        # (1, P, heads, d) each, the patches of all images in the tower's order.
+        if self._grids:
+            query, key = (inputs[name][0].split(self._patches()) for name in ("query", "key"))
+            self.hear(list(zip(query, key, strict=True)))
+
+    def hear(self, images: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """What the attention looks with and at, one query and key for each image watched (family.Hear)."""
         if "attention" not in self._wanted:
             return
-        # (1, P, heads, d) each, the patches of all images in the tower's order.
-        sizes = self._patches()
-        images = zip(self._grids, inputs["query"][0].split(sizes), inputs["key"][0].split(sizes), strict=True)
-        for grid, query, key in images:
+        for grid, (query, key) in zip(self._grids, images, strict=True):
             received = column_attention.visual_tokens_attention(query, key, self._points.merged)
             if self._points.ranks > 1:
                 # Each rank has as many heads as the others: the mean over all is the mean of their means.

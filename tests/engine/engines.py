@@ -74,6 +74,24 @@ def start_engine(model: Path, **options: Any) -> Any:
         return keep_alive(LLM(model=str(model), **(usual | options)))
 
 
+@contextmanager
+def operated_with(**chosen: str) -> Iterator[None]:
+    """Further settings of the operator, by name in capitals, for all engines of this process inside the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPPRUNER_ALLOW_METHOD", "1")
+        settings.cache_clear()
+        usual = settings()
+        for name, value in chosen.items():
+            patch.setenv(f"SPPRUNER_{name}", value)
+        settings.cache_clear()
+        assert settings() != usual
+        yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPPRUNER_ALLOW_METHOD", "1")
+        settings.cache_clear()
+        assert settings() == usual
+
+
 def ask(
     llm: Any, cases: list[Case], ratio: float | list[float] | None = None, tokens: int = TOKENS, **fields: Any
 ) -> list[Answer]:
