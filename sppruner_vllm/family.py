@@ -36,24 +36,19 @@ class TapPoints:
     order: Callable[[Grid], Tensor] | None
 
 
-Hear = Callable[[Sequence[tuple[Tensor, Tensor]]], None]
-"""Told what an attention looks with and at: rotated query (Q, heads, d) and key (P, heads, d) of each image, P its
-patches in the tower's order."""
-
-
 @dataclass(frozen=True, slots=True)
 class TowerCut:
     """A vision tower inside which tokens can be dropped.
 
     usual: block, counted from 0, behind which they are where the operator names none. last: the last that may be named.
     encode: rows of a batch of images, (N, D) of each in raster order: every token has its row, as without a cut. It
-        gets the model, the batch as vLLM makes it, the tokens of each image that go on, the block behind which they do,
-        and who is to hear of the attention that `TapPoints` names, where its module is not called.
+        gets the model, the batch as vLLM makes it, the tokens of each image that go on, and the block behind which they
+        do. What `TapPoints` names is still called with all tokens.
     """
 
     usual: int
     last: int
-    encode: Callable[[Any, Mapping[str, Any], Sequence[int], int, Hear], list[Tensor]]
+    encode: Callable[[Any, Mapping[str, Any], Sequence[int], int], list[Tensor]]
 
     def block(self, asked: int | None) -> int | None:
         """The block behind which tokens are dropped; None where the operator asked for one that is not there."""

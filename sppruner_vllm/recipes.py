@@ -18,8 +18,9 @@ Where = Literal["image", "encoder", "rows"]
 
 _ORDER: Final[tuple[Where, ...]] = get_args(Where)
 
-SURVIVAL: Final = "change"
-"""What chooses inside the encoder: how much the last block before the cut changed a token. No name for requests."""
+UNLIKE: Final = "unlike"
+"""What chooses inside the encoder: those least like another token go on (reduction/survivors.py). No name for requests.
+"""
 
 
 def _budget(_: int, budget: int) -> int:
@@ -80,7 +81,7 @@ class Recipe:
         """
         if not factor or block is None or self.selects is None:
             return self
-        inside = Stage("encoder", lambda _, budget: math.ceil(factor * budget - 1e-9), SURVIVAL, block)
+        inside = Stage("encoder", lambda _, budget: math.ceil(factor * budget - 1e-9), UNLIKE, block)
         return Recipe(tuple(sorted((*self.stages, inside), key=lambda stage: _ORDER.index(stage.where))))
 
 

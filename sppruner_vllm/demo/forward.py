@@ -56,24 +56,19 @@ def encode(
     kernel = visual.patch_embed.proj.weight.sum(2).flatten(1)
     hidden = functional.linear(patches, kernel)
     cos, sin = _patch_angles(visual.blocks[0].attn.head_dim, windows)
-    most_blocks = len(visual.blocks) if cut is None else cut[0] + 1
-    before = hidden
-    for index, block in enumerate(visual.blocks[:most_blocks]):
-        before = hidden
+    last = max(visual.fullatt_block_indexes)
+    for index, block in enumerate(visual.blocks):
+        if cut is not None and cut[0] < index < last:
+            continue
+        if cut is not None and index == last:
+            hidden = torch.stack([go_on(visual, each, (cos, sin), real, *cut) for each in hidden])
         whole = index in visual.fullatt_block_indexes
         source = norm(block.norm1, hidden)
-        if attention is not None and index == max(visual.fullatt_block_indexes):
-            mass = _in_raster_order(_received(block.attn, source, cos, sin, real), windows)
-            attention.append(mass[:, : grid[0], : grid[1]].flatten(1))
+        if attention is not None and index == last:
+            received = _in_raster_order(_received(block.attn, source, cos, sin, real), windows)
+            attention.append(received[:, : grid[0], : grid[1]].flatten(1))
         hidden = hidden + _look(block.attn, source, cos, sin, real, whole=whole)
         hidden = hidden + gated(block.mlp, norm(block.norm2, hidden))
-    if cut is not None:
-        parts = [go_on(visual, *each, (cos, sin), real, *cut) for each in zip(before, hidden, strict=True)]
-        hidden = torch.stack([states for states, _ in parts])
-        received = [heard for _, heard in parts if heard is not None]
-        if attention is not None and received:
-            mass = _in_raster_order(torch.stack(received).unsqueeze(-1), windows)
-            attention.append(mass[:, : grid[0], : grid[1]].flatten(1))
     merged = norm(visual.merger.ln_q, hidden).view(*hidden.shape[:2], _WINDOW**2, -1)
     rows: Tensor = _in_raster_order(visual.merger.mlp(merged), windows)
     return rows[:, : grid[0], : grid[1]].flatten(1, 2)

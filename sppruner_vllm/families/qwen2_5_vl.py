@@ -14,7 +14,7 @@ from vllm.model_executor.models import qwen2_5_vl as upstream
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from sppruner_vllm.api.processor import ReductionProcessorMixin
-from sppruner_vllm.family import Hear, TapPoints, TowerCut
+from sppruner_vllm.family import TapPoints, TowerCut
 from sppruner_vllm.planning.smaller import Grid
 
 from .qwen import QwenFamily, QwenModelMixin
@@ -29,7 +29,9 @@ class Qwen2_5_VL(QwenFamily):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         vision = config.vision_config
-        self.cut = TowerCut(min(vision.fullatt_block_indexes), vision.depth - 2, _encode_cut)
+        whole = vision.fullatt_block_indexes
+        # The last of them sees all tokens again, so that a cut has to leave out a block before it.
+        self.cut = TowerCut(min(whole), max(whole) - 2, _encode_cut)
 
     def tap_points(self, model: Any) -> TapPoints:
         tower = model.visual
@@ -41,10 +43,10 @@ class Qwen2_5_VL(QwenFamily):
         return self._tap_points(model, max(tower.fullatt_block_indexes), order)
 
 
-def _encode_cut(model: Any, inputs: Mapping[str, Any], most: Sequence[int], block: int, hear: Hear) -> list[Tensor]:
+def _encode_cut(model: Any, inputs: Mapping[str, Any], most: Sequence[int], block: int) -> list[Tensor]:
     if "pixel_values" not in inputs:  # rows, as the client sent them
         return list(upstream.Qwen2_5_VLForConditionalGeneration.embed_multimodal(model, **inputs))
-    return encode_cut(model.visual, inputs["pixel_values"], inputs["image_grid_thw"].tolist(), most, block, hear)
+    return encode_cut(model.visual, inputs["pixel_values"], inputs["image_grid_thw"].tolist(), most, block)
 
 
 class Qwen2_5_VLReductionProcessor(ReductionProcessorMixin, upstream.Qwen2_5_VLMultiModalProcessor):

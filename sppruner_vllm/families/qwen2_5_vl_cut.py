@@ -2,7 +2,8 @@
 
 Window blocks see what is left of each window, at the original rotary positions. Blocks that look at the whole picture
 still show all of it: dropped tokens take part as keys and values, as what they would be by then
-(`reduction/survivors.py`). Before the merger every token is there again, so nothing behind the tower knows of the cut.
+(`reduction/survivors.py`). At the last such block they are back, and from there on all is upstream's own: nothing
+behind the tower knows of the cut.
 docs/develop/algorithm.md, "The cut inside the encoder".
 """
 
@@ -20,12 +21,11 @@ from torch.nn.functional import scaled_dot_product_attention
 from vllm.model_executor.layers.attention import MMEncoderAttention
 from vllm.model_executor.models.utils import cast_overflow_tensors
 
-from sppruner_vllm.family import Hear
-from sppruner_vllm.reduction.survivors import Survivors, joined, survivors
+from sppruner_vllm.reduction.survivors import joined, survivors
 
 
 def encode_cut(
-    tower: Any, pixels: Tensor, patches: Sequence[Sequence[int]], most: Sequence[int], block: int, hear: Hear
+    tower: Any, pixels: Tensor, patches: Sequence[Sequence[int]], most: Sequence[int], block: int
 ) -> list[Tensor]:
     """Rows of pictures whose tokens are dropped behind a block.
 
@@ -33,22 +33,22 @@ def encode_cut(
         tower: upstream's vision tower.
         pixels: (P, C) of all pictures, as upstream takes them. patches: (1, height, width) of each, in patches.
         most: visual tokens of each that go on.
-        block: behind which the others stop, counted from 0; not the last.
-        hear: is told of the last attention over whole pictures, where upstream's own module is not called for it.
+        block: behind which the others wait, counted from 0, for the last block that looks at the whole picture.
 
     Returns:
         (N, D) of each picture, in raster order.
     """
-    run = _Run(tower, patches)
+    run, last = _Run(tower, patches), max(tower.fullatt_block_indexes)
     states = run.entered(pixels)
-    for number in range(block):
+    for number in range(block + 1):
         states = run.upstream(number, states)
-    before = states.clone()
-    states = run.upstream(block, states)
-    behind = _Behind(run, run.choose(before, states, most), states, [count * run.merged for count in most])
-    for number in range(block + 1, len(tower.blocks)):
-        behind.go_through(number, hear)
-    return run.left(behind.restored())
+    behind = _Behind(run, states, most)
+    for number in range(block + 1, last):
+        behind.go_through(number)
+    states = behind.restored()
+    for number in range(last, len(tower.blocks)):
+        states = run.upstream(number, states)
+    return run.left(states)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +97,6 @@ class _Run:
         )
         return out
 
-    def choose(self, before: Tensor, states: Tensor, most: Sequence[int]) -> Survivors:
-        """Who goes on, by how much the block before the cut changed each."""
-        parts = [
-            survivors(now.flatten(1), (now.float() - was.float()).flatten(1).norm(dim=1), count)
-            for was, now, count in zip(
-                self.tokens(before).split(self.sizes), self.tokens(states).split(self.sizes), most, strict=True
-            )
-        ]
-        return joined(parts, self.sizes)
-
     def tokens(self, states: Tensor) -> Tensor:
         """(N, patches of a token, F) of (P, F) or (P, 1, F)."""
         return states.view(-1, self.merged, states.shape[-1])
@@ -147,25 +137,27 @@ class _Run:
 class _Behind:
     """The blocks behind the cut."""
 
-    def __init__(self, run: _Run, survivors: Survivors, states: Tensor, counts: Sequence[int]) -> None:
+    def __init__(self, run: _Run, states: Tensor, most: Sequence[int]) -> None:
         """Args:
-        states: (P, 1, F) of all patches at the cut. counts: patches of each picture that go on.
+        states: (P, 1, F) of all patches at the cut. most: visual tokens of each picture that go on.
         """
-        self._run, self._survivors = run, survivors
-        self._start = run.tokens(states).flatten(1)
-        self._now = self._of_survivors(run.tokens(states)).view(-1, 1, states.shape[-1])
-        self._windows = run.windows_of(survivors.kept)
+        tokens = run.tokens(states).flatten(1)
+        each = [survivors(own, count) for own, count in zip(tokens.split(run.sizes), most, strict=True)]
+        self._run, self._survivors = run, joined(each, run.sizes)
+        self._start = tokens
+        self._now = self._of_survivors(tokens).view(-1, 1, states.shape[-1])
+        self._windows = run.windows_of(self._survivors.kept)
         self._cos, self._sin = (self._of_survivors(run.tokens(table)).flatten(0, 1) for table in (run.cos, run.sin))
-        self._counts = list(counts)
+        self._counts = [count * run.merged for count in most]
 
-    def go_through(self, number: int, hear: Hear) -> None:
+    def go_through(self, number: int) -> None:
         """One more block; the survivors change, in place of their states before."""
         run = self._run
         if number not in run.tower.fullatt_block_indexes:
             self._now = run.through(number, self._now, self._windows, self._cos, self._sin)
             return
         block = run.tower.blocks[number]
-        seen = self._look_at_whole(block.attn, block.norm1(self.restored()), hear, number)
+        seen = self._look_at_whole(block.attn, block.norm1(self.restored()))
         normed, states = block.norm2(self._now, residual=seen)
         self._now = states + block.mlp(normed)
 
@@ -174,7 +166,7 @@ class _Behind:
         whole = self._survivors.restored(self._start, self._run.tokens(self._now).flatten(1))
         return whole.view(-1, 1, self._now.shape[-1])
 
-    def _look_at_whole(self, attention: Any, states: Tensor, hear: Hear, number: int) -> Tensor:
+    def _look_at_whole(self, attention: Any, states: Tensor) -> Tensor:
         """What an attention over whole pictures gives the survivors; queries are theirs alone."""
         run = self._run
         mixed, _ = attention.qkv(states)
@@ -183,8 +175,6 @@ class _Behind:
         query, key = self._of_survivors(turned[0].view(-1, run.merged, *turned.shape[2:])).flatten(0, 1), turned[1]
         sizes = [size * run.merged for size in run.sizes]
         images = list(zip(query.split(self._counts), key.split(sizes), value.split(sizes), strict=True))
-        if number == max(run.tower.fullatt_block_indexes):
-            hear([(one, other) for one, other, _ in images])
         seen = [_attended(*parts, attention.attn.scale) for parts in images]
         out: Tensor = attention.proj(torch.cat(seen).flatten(1).unsqueeze(1))[0]
         return out

@@ -1,13 +1,13 @@
 """Survivors: which tokens go on inside a vision encoder, and what the others would have become.
 
-The others are not forgotten. Each is taken to change as the surviving tokens do that were most like it at the cut, so
-that later blocks can look at it, and the rows behind the encoder are as many as ever. Formulas and sources:
+The others are not forgotten. Each is taken to change as the surviving tokens do that were most like it at the cut. So
+those go on that are least like any other: what is left out has a likeness left in. Formulas and sources:
 docs/develop/algorithm.md, "The cut inside the encoder".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,12 @@ from torch.nn.functional import embedding_bag, pad
 
 NEIGHBOURS: Final = 10
 """Survivors that a dropped token takes its change from."""
+
+SOFTNESS: Final = 0.5
+"""A neighbour as much farther than the nearest as this, in times of the nearest one's squared distance, counts 1/e."""
+
+ROUNDS: Final = 8
+"""Steps in which the tokens are thinned out. Many come near to dropping one at a time, which no device does fast."""
 
 MOST_DISTANCES: Final = 2**24
 """Distances held at once, in float32: 64 MiB."""
@@ -51,18 +57,18 @@ class Survivors:
         return torch.empty_like(start).index_copy_(0, self.kept, now).index_copy_(0, self.dropped, missing)
 
 
-def survivors(states: Tensor, scores: Tensor, most: int) -> Survivors:
-    """The tokens of one image with the highest scores, and the neighbours of the others among them.
+def survivors(states: Tensor, most: int) -> Survivors:
+    """The tokens of one image that are least like the others, and the neighbours of the rest among them.
 
     Args:
-        states: (N, F) at the cut. scores: (N,) float32; the earlier one goes on among equals.
-        most: M, in [1, N].
+        states: (N, F) at the cut, any floating type. most: M, in [1, N].
     """
-    order = scores.sort(descending=True, stable=True).indices
-    kept, dropped = order[:most].sort().values, order[most:].sort().values
-    neighbours = _most_like(states[dropped].float(), states[kept].float())
-    weights = torch.full(neighbours.shape, 1 / neighbours.shape[1], dtype=states.dtype, device=states.device)
-    return Survivors(kept, dropped, neighbours, weights)
+    exact = states.float()
+    kept = _unlike(exact, most)
+    gone = torch.ones(len(states), dtype=torch.bool, device=states.device).index_fill_(0, kept, False)
+    dropped = gone.to(torch.int8).sort(descending=True, stable=True).indices[: len(states) - most]
+    neighbours, weights = _most_like(exact[dropped], exact[kept])
+    return Survivors(kept, dropped, neighbours, weights.to(states.dtype))
 
 
 def joined(parts: Sequence[Survivors], sizes: Sequence[int]) -> Survivors:
@@ -84,14 +90,40 @@ def joined(parts: Sequence[Survivors], sizes: Sequence[int]) -> Survivors:
     return Survivors(torch.cat(kept), torch.cat(dropped), torch.cat(neighbours), torch.cat(weights))
 
 
-def _most_like(tokens: Tensor, others: Tensor) -> Tensor:
-    """(R, C) places in `others` (M, F) of the nearest to each of `tokens` (R, F), both float32."""
+def _unlike(states: Tensor, most: int) -> Tensor:
+    """(M,) tokens, ascending, left when again and again those go that another one is nearest to.
+
+    In each round every second token is looked at, and those go whose nearest among the rest is nearest: that one stays.
+
+    Args:
+        states: (N, F) float32.
+    """
+    left = torch.arange(len(states), device=states.device)
+    step = 0
+    while len(left) > most:
+        target = max(most, round(len(states) * (most / len(states)) ** min(1.0, (step + 1) / ROUNDS)))
+        looked_at, rest = left[step % 2 :: 2], left[1 - step % 2 :: 2]
+        distances = torch.cat([part.amin(1) for part in _squared_distances(states[looked_at], states[rest])])
+        goes = min(len(left) - target, len(looked_at))
+        stays = distances.sort(stable=True).indices[goes:]
+        left = torch.cat((looked_at[stays], rest)).sort().values
+        step += 1
+    return left
+
+
+def _most_like(tokens: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """(R, C) places in `others` (M, F) of the nearest to each of `tokens` (R, F), both float32, and their weights."""
     count = min(NEIGHBOURS, len(others))
+    parts = [part.topk(count, dim=1, largest=False) for part in _squared_distances(tokens, others)]
+    distances = torch.cat([part.values for part in parts])
+    nearest = distances[:, :1].clamp_min(1e-6 * tokens.square().mean() * tokens.shape[1])
+    weights = ((distances[:, :1] - distances) / (SOFTNESS * nearest)).softmax(1)
+    return torch.cat([part.indices for part in parts]), weights
+
+
+def _squared_distances(tokens: Tensor, others: Tensor) -> Iterator[Tensor]:
+    """(R, M) in parts of some rows each, right to rounding; never negative."""
     lengths = others.square().sum(1)
-    return torch.cat(
-        [
-            # The square of a token's own length would move all its distances alike.
-            torch.addmm(lengths, part, others.T, alpha=-2).topk(count, dim=1, largest=False, sorted=True).indices
-            for part in tokens.split(max(1, MOST_DISTANCES // len(others)))
-        ]
-    )
+    for part in tokens.split(max(1, MOST_DISTANCES // len(others))):
+        between = torch.addmm(lengths, part, others.T, alpha=-2)
+        yield between.add_(part.square().sum(1, keepdim=True)).clamp_min_(0)

@@ -23,16 +23,15 @@ def visual_tokens_attention(query: Tensor, key: Tensor, merged: int) -> Tensor:
     """Attention that each visual token receives: the mean over heads and queries, summed over its patches.
 
     Args:
-        query, key: (Q, heads, d) and (P, heads, d) of one image, rotated, any floating dtype; the patches of a token
-            are neighbours among the keys. Behind a cut there are fewer queries than patches.
+        query, key: (P, heads, d) of one image, rotated, any floating dtype; the patches of a token are neighbours.
         merged: patches that the encoder merges into one visual token.
 
     Returns:
         (P // merged,) float32 in the order of the patches; it sums to 1.
     """
-    (present, heads, width), patches = query.shape, len(key)
-    asked = min(present, MOST_QUERIES)
-    chosen = torch.arange(asked, device=query.device) * present // asked
+    patches, heads, width = query.shape
+    asked = min(patches, MOST_QUERIES)
+    chosen = torch.arange(asked, device=query.device) * patches // asked
     queries = query.index_select(0, chosen).transpose(0, 1).float() * width**-0.5
     keys = key.permute(1, 2, 0).float()
     received = torch.zeros(patches, dtype=torch.float32, device=query.device)

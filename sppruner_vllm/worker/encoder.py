@@ -118,7 +118,7 @@ class Encoder:
             if stage is None or stage.block is None or cut is None:
                 return list(self._upstream(**inputs)), tapped
             most = [one.budget for one in cuts if one is not None]
-            return cut.encode(self._model, inputs, most, stage.block, self._taps.hear if needs else _deaf), tapped
+            return cut.encode(self._model, inputs, most, stage.block), tapped
 
     def _parts(
         self, inputs: dict[str, Any], grids: Sequence[Grid], budget: int | None
@@ -130,7 +130,3 @@ class Encoder:
         flat = self._family.flat_inputs(grids)
         for images in micro_batches(sizes, budget):
             yield images, cut(inputs, images, flat)
-
-
-def _deaf(images: Sequence[tuple[Tensor, Tensor]]) -> None:
-    """Where nobody listens."""

@@ -87,16 +87,12 @@ class Taps:
             self._grids, self._wanted, self._found = (), frozenset(), Tapped()
 
     def _on_attention(self, _: Any, __: Any, inputs: dict[str, Any]) -> None:
-        # (1, P, heads, d) each, the patches of all images in the tower's order.
-        if self._grids:
-            query, key = (inputs[name][0].split(self._patches()) for name in ("query", "key"))
-            self.hear(list(zip(query, key, strict=True)))
-
-    def hear(self, images: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """What the attention looks with and at, one query and key for each image watched (family.Hear)."""
         if "attention" not in self._wanted:
             return
-        for grid, (query, key) in zip(self._grids, images, strict=True):
+        # (1, P, heads, d) each, the patches of all images in the tower's order.
+        sizes = self._patches()
+        images = zip(self._grids, inputs["query"][0].split(sizes), inputs["key"][0].split(sizes), strict=True)
+        for grid, query, key in images:
             received = column_attention.visual_tokens_attention(query, key, self._points.merged)
             if self._points.ranks > 1:
                 # Each rank has as many heads as the others: the mean over all is the mean of their means.

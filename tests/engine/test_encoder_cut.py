@@ -44,7 +44,7 @@ def tokens(grids: list[Grid]) -> list[int]:
 
 
 def cut(most: int) -> StageOrder:
-    return StageOrder("encoder", "change", most, BEHIND)
+    return StageOrder("encoder", "unlike", most, BEHIND)
 
 
 @torch.inference_mode()
@@ -144,9 +144,7 @@ def test_micro_batches_change_nothing(model: Any, inputs: dict[str, Any], grids:
             assert torch.allclose(one, other, atol=1e-4)
 
 
-def test_behind_a_cut_the_survivors_attention_is_heard_and_the_restored_input_of_the_merger(
-    model: Any, grids: list[Grid], halves: Any
-) -> None:
+def test_behind_a_cut_all_tokens_are_heard_as_they_are_by_then(model: Any, grids: list[Grid], halves: Any) -> None:
     assert [len(mass) for mass in halves.tapped.attention] == tokens(grids)
     assert all(float(mass.sum()) == pytest.approx(1, abs=1e-4) for mass in halves.tapped.attention)
     with torch.inference_mode():
