@@ -37,7 +37,10 @@ class Settings(BaseSettings):
         False, description="Let methods see which patches the encoder's last full-attention block looks at."
     )
     encoder_cut: float = Field(
-        0.0, ge=0, description="Visual tokens that go on inside the vision encoder, in times of those kept; 0 for all."
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Visual tokens that go on inside the vision encoder, in times of those kept; 0 for all.",
     )
     encoder_cut_block: int | None = Field(
         None, ge=0, description="Block of the encoder behind which the others stop; none leaves it to the model family."

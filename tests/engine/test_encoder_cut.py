@@ -157,7 +157,7 @@ def test_the_evaluations_own_forward_gives_the_same_rows(
     model: Any, reference: Reference, inputs: dict[str, Any], grids: list[Grid], halves: Any
 ) -> None:
     for index, size in enumerate(tokens(grids)):
-        pixels = torch.from_numpy(np.asarray(PICTURES[index])).permute(2, 0, 1).unsqueeze(0)
+        pixels = torch.from_numpy(np.array(PICTURES[index])).permute(2, 0, 1).unsqueeze(0)
         heard: list[Tensor] = []
         with torch.inference_mode():
             (rows,) = encode(reference.model.model.visual, pixels, heard, (BEHIND, size // 2))

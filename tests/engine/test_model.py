@@ -172,3 +172,43 @@ def test_settings_that_cannot_work_are_refused(
     monkeypatch.setattr(gate, "settings", Settings)
     with pytest.raises(UnsupportedSetup, match=reason):
         check_setup(setup())
+
+
+def cutting(monkeypatch: pytest.MonkeyPatch, block: int | None) -> Any:
+    """The usual options with a cut, without a LoRA."""
+    monkeypatch.setenv("SPPRUNER_ENCODER_CUT", "2")
+    if block is not None:
+        monkeypatch.setenv("SPPRUNER_ENCODER_CUT_BLOCK", str(block))
+    monkeypatch.setattr(gate, "settings", Settings)
+    usual = vars(setup()) | {"lora_config": None, "compilation_config": SimpleNamespace(compile_mm_encoder=False)}
+    usual["parallel_config"].tensor_parallel_size = 2
+    usual["model_config"].multimodal_config.mm_encoder_tp_mode = "weights"
+    return SimpleNamespace(**usual)
+
+
+def test_a_cut_is_accepted_behind_a_block_that_is_there(monkeypatch: pytest.MonkeyPatch, model: Any) -> None:
+    check_setup(cutting(monkeypatch, 1), cut=model.family.cut)
+
+
+@pytest.mark.parametrize("block", [None, 2])
+def test_a_cut_that_would_leave_no_block_out_is_refused(
+    monkeypatch: pytest.MonkeyPatch, model: Any, block: int | None
+) -> None:
+    with pytest.raises(UnsupportedSetup, match="0 to 1"):
+        check_setup(cutting(monkeypatch, block), cut=model.family.cut)
+
+
+def test_a_cut_is_refused_where_it_cannot_be_made(monkeypatch: pytest.MonkeyPatch, model: Any) -> None:
+    config, cut = cutting(monkeypatch, 1), model.family.cut
+    with pytest.raises(UnsupportedSetup, match="this model's encoder"):
+        check_setup(config)
+    config.compilation_config.compile_mm_encoder = True
+    with pytest.raises(UnsupportedSetup, match="compile_mm_encoder"):
+        check_setup(config, cut=cut)
+    config.compilation_config.compile_mm_encoder = False
+    config.lora_config = SimpleNamespace(enable_tower_connector_lora=True)
+    with pytest.raises(UnsupportedSetup, match="--enable-tower-connector-lora"):
+        check_setup(config, cut=cut)
+    config.model_config.multimodal_config.mm_encoder_tp_mode = "data"
+    with pytest.raises(UnsupportedSetup, match="--mm-encoder-tp-mode"):
+        check_setup(config, cut=cut)

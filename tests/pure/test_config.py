@@ -119,3 +119,9 @@ def test_settings_out_of_order_are_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("SPPRUNER_MIN_KEEP_RATIO", "0.6")
     with pytest.raises(ValidationError, match="min_keep_ratio"):
         Settings()
+
+
+@pytest.mark.parametrize("factor", [-1, 0.5, math.inf, math.nan])
+def test_a_cut_leaves_all_or_at_least_what_is_kept(factor: float) -> None:
+    with pytest.raises(ValidationError):
+        Settings(encoder_cut=factor)

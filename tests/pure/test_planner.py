@@ -92,3 +92,36 @@ def test_pictures_whose_rows_could_not_be_placed_are_left_whole(ids, grids):
 def test_at_ratio_1_nobody_looks_at_the_prompt():
     (one,) = plan([], [(8, 8)], asking("focus_context", ratio=1))
     assert one.skipped_reason == "keep_ratio_is_1"
+
+
+def cut(method: str, grid: Grid, ratio: float = 0.25, *, factor: float = 2, block: int | None = 7) -> tuple:
+    prompt = Prompt([IMAGE, 7], IMAGE, OneTurn, lambda text: [])
+    limits = Settings(encoder_cut=factor)
+    (one,) = plan_images([Sent(grid, at_least_four)], prompt, asking(method, ratio), limits, cut_block=block)
+    return one
+
+
+def test_a_cut_comes_before_the_selection_and_leaves_the_counts_alone():
+    one = cut("focus_context", (8, 8))
+    assert one.stages == (StageOrder("encoder", "unlike", 32, 7), StageOrder("rows", "focus_context", 16))
+    assert (one.original, one.encoded, one.retained, one.query_ids) == (64, 64, 16, (7,))
+    assert cut("uniform", (8, 8), factor=1.5).stages[0].budget == 24
+    assert cut("uniform", (9, 9), ratio=0.111, factor=1.5).stages[0].budget == 14, "of nine kept, rounded up"
+
+
+@pytest.mark.parametrize(
+    ("method", "ratio", "factor", "block"),
+    [
+        ("focus_context", 0.4, 2, 7),  # four fifths would go on
+        ("focus_context", 0.25, 0, 7),  # the operator does not want it
+        ("focus_context", 0.25, 2, None),  # the model cannot
+        ("hybrid", 0.25, 2, 7),  # a smaller picture, of which nearly all would go on
+    ],
+)
+def test_a_cut_that_is_not_wanted_or_could_not_pay_is_left_out(method, ratio, factor, block):
+    assert [stage.where for stage in cut(method, (8, 8), ratio, factor=factor, block=block).stages] == ["rows"]
+
+
+def test_a_smaller_picture_of_which_much_is_dropped_is_cut_too():
+    assert [stage.where for stage in cut("hybrid", (40, 40), 0.04).stages] == ["encoder", "rows"]
+    assert cut("downscale", (8, 8)).stages == ()

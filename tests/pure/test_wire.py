@@ -10,7 +10,7 @@ import torch
 from sppruner_vllm.wire import HOST_FIELDS, ORDER, QUERY, Order, StageOrder, decode, decode_item, encode
 
 ROWS = StageOrder("rows", "focus_context", 57)
-CUT = StageOrder("encoder", "a method of one's own: ü", 114)
+CUT = StageOrder("encoder", "a method of one's own: ü", 114, 7)
 ORDERS = [
     Order(256, 57, (ROWS,), torch.tensor([5, 6, 7])),
     Order(256, 57, (CUT, ROWS), torch.empty(0, dtype=torch.int64)),
