@@ -68,7 +68,7 @@ def add_flags(parser: ArgumentParser) -> None:
     for name, flag in FLAGS.items():
         field = Settings.model_fields[name]
         kind: dict[str, Any] = {"action": BooleanOptionalAction} if field.annotation is bool else {"metavar": "VALUE"}
-        default = "as much as at keep ratio 1" if field.default is None else field.default
+        default = "none" if field.default is None else field.default
         description = f"{field.description} Default: {default}. Environment: {_variable(name)}."
         group.add_argument(flag, dest=_DEST + name, default=SUPPRESS, help=description, **kind)
 

@@ -58,16 +58,21 @@ class Settings(BaseSettings):
         "question", description="Whom selections serve when a request does not say: question, image or auto."
     )
     shared_keep_ratio: float | None = Field(
-        None, gt=0, le=1, description="Fraction that a selection shared under `auto` keeps at least; None: no more."
+        None,
+        gt=0,
+        le=1,
+        description="Fraction that a selection shared under `auto` keeps at least; none: what its request asks for.",
     )
     throughput_guard: bool = Field(
         True, description="Leave an image whole where reducing it to `keep_ratio` would take longer than it spares."
     )
     max_unreduced_tokens: int | None = Field(
-        None, ge=1, description="Most tokens of a request's prompt before its images are reduced."
+        None,
+        ge=1,
+        description="Most tokens of a request's prompt before its images are reduced; none: as at keep ratio 1.",
     )
     max_unreduced_image_tokens: int | None = Field(
-        None, ge=1, description="Most visual tokens of an image before it is reduced."
+        None, ge=1, description="Most visual tokens of an image before it is reduced; none: as at keep ratio 1."
     )
     max_query_tokens: int = Field(128, ge=1, description="Longest query, in tokens, that steers the selection.")
 

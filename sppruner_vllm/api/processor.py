@@ -111,8 +111,9 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             request = admit(given).request
         hashes = super()._get_mm_hashes(inputs)
         known = FirstQuestions(lambda: self._questions)
-        plans = self._plan(inputs, request, hashes.get("image", []), profiling, known)
-        pictures = ("",) * len(plans) if profiling else tuple(self._pictures(inputs, hashes.get("image", ()), plans))
+        sent = [self._sent(inputs, index, key) for index, key in enumerate(hashes.get("image", ()))]
+        plans = self._plan(inputs, request, sent, profiling, known)
+        pictures = ("",) * len(plans) if profiling else tuple(self._pictures(inputs, sent, plans))
         if plans:
             hashes = {**hashes, "image": self._identities(hashes["image"], plans)}
             _refuse_unknown_uuids(inputs, hashes["image"])
@@ -139,13 +140,12 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         self,
         inputs: ProcessorInputs,
         request: ReductionRequest,
-        hashes: Sequence[str],
+        sent: Sequence[Sent],
         profiling: bool,
         known: FirstQuestions,
     ) -> tuple[ReductionPlan, ...]:
-        if "image" not in inputs.mm_data_items:
+        if not sent:
             return ()
-        sent = [self._sent(inputs, index, key) for index, key in enumerate(hashes)]
         if profiling:
             return tuple(unreduced(image.tokens, request, "keep_ratio_is_1") for image in sent)
         if not self.family.reduces and not request.keeps_all:
@@ -232,20 +232,18 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             for key, plan in zip(hashes, plans, strict=True)
         ]
 
-    def _pictures(
-        self, inputs: ProcessorInputs, hashes: Sequence[str], plans: Sequence[ReductionPlan]
-    ) -> Iterator[str]:
+    def _pictures(self, inputs: ProcessorInputs, sent: Sequence[Sent], plans: Sequence[ReductionPlan]) -> Iterator[str]:
         """What the encoder is to see of each image, whatever is asked of it; empty where nothing is kept by it."""
         nameless = isinstance(inputs.mm_data_items.get("image"), DictEmbeddingItems | EmbeddingItems)
         nameless = nameless or not (settings().rows_cache_mib or settings().pixels_cache_mib)
         algorithm = self.info.ctx.get_mm_config().mm_hasher_algorithm
-        for key, plan in zip(hashes, plans, strict=True):
+        for image, plan in zip(sent, plans, strict=True):
             if nameless:
                 yield ""
                 continue
-            # With the grid, as a client may send another picture under the same uuid.
-            grid = repr((*self._known[key][0], *(plan.resized or ())))
-            yield MultiModalHasher.hash_kwargs(algorithm, image=key, grid=grid)
+            # With the grid, as a client may send another picture under the same uuid, even beside the first.
+            grid = repr((*image.grid, *(plan.resized or ())))
+            yield MultiModalHasher.hash_kwargs(algorithm, image=image.key, grid=grid)
 
     # vLLM's hooks, in the order they are called
 

@@ -43,7 +43,12 @@ def fitted(method: str, prefill: float, timed: dict[tuple[int, int], float]) -> 
     Args:
         method: what selected. prefill: seconds of one more prompt token.
         timed: seconds by (rows, kept): of a small image, and twice of a larger one, first with fewer kept.
+
+    Raises:
+        ValueError: more prompt tokens took no longer, so that it is not known what one takes.
     """
+    if prefill <= 0:
+        raise ValueError("a longer prompt took no longer than a shorter one")
     (small, few), (rows, less), (_, more) = timed
     first, second, third = timed.values()
     pair = max(0.0, (third - second) / (rows * (more - less)))

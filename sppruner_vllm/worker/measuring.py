@@ -23,8 +23,10 @@ from sppruner_vllm.reduction import ImageTokens
 from .served import usual_selection
 
 SELECTIONS: Final[tuple[tuple[Grid, int], ...]] = (((8, 8), 16), ((32, 32), 256), ((32, 32), 768))
-PROMPT: Final = 512
-"""Tokens of the longer of two dummy prompts; few, since a slow machine takes seconds for them."""
+PROMPT: Final = 4096
+"""Most tokens of the longer of two dummy prompts; short ones take an accelerator no longer than no prompt at all."""
+PROMPT_CPU: Final = 512
+"""The same on a CPU, where every token takes its time, and a large model takes seconds for these."""
 
 _QUESTION: Final = 16
 _TIMES: Final = 3
@@ -50,12 +52,14 @@ def measure(worker: Any) -> None:
 
 @torch.inference_mode()
 def _measured(worker: Any) -> Parts:
-    longer = min(PROMPT, worker.vllm_config.scheduler_config.max_num_batched_tokens)
+    # By nothing that was timed: all ranks have to run the same.
+    longest = PROMPT_CPU if worker.device.type == "cpu" else PROMPT
+    longer = min(longest, worker.vllm_config.scheduler_config.max_num_batched_tokens)
     shorter = longer // 4
     run = worker.model_runner._dummy_run
     short, long = (_quickest(partial(run, size, skip_eplb=True)) for size in (shorter, longer))
     timed = {(math.prod(grid), kept): _quickest(_selection(worker, grid, kept)) for grid, kept in SELECTIONS}
-    return fitted(usual_selection(), max(0.0, (long - short) / (longer - shorter)), timed)
+    return fitted(usual_selection(), (long - short) / (longer - shorter), timed)
 
 
 def _selection(worker: Any, grid: Grid, kept: int) -> Callable[[], object]:

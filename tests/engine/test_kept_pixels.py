@@ -143,6 +143,16 @@ def test_another_picture_under_the_same_uuid_is_not_mixed_up_with_the_first(proc
     assert again["image_grid_thw"].tolist() == [1, SQUARE[1] // 14, SQUARE[0] // 14]
 
 
+@pytest.mark.parametrize("ratio", [0.5, 1.0])
+def test_two_pictures_of_one_request_may_have_one_uuid(processor: Any, ratio: float) -> None:
+    images = pictures(SQUARE, PORTRAIT)
+    first = apply(processor, images, uuids=["two", "two"], keep_ratio=ratio)
+    with processed(processor) as calls:
+        again = apply(processor, images, "who", uuids=["two", "two"], keep_ratio=ratio)
+    assert calls == []
+    assert all(map(same, first, again))
+
+
 def test_a_uuid_may_stand_for_another_picture_once_vllm_forgot_the_first(llm: Any, processor: Any) -> None:
     first, second = pictures(SQUARE, SQUARE)
     apply(processor, [first], uuids=["one"], keep_ratio=0.5)

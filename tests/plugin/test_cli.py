@@ -1,7 +1,9 @@
 """The command line, up to the point where vLLM takes over."""
 
+from argparse import ArgumentParser
+
 import pytest
-from sppruner_server.cli import parse
+from sppruner_server.cli import FLAGS, add_flags, parse
 from vllm import envs
 
 from sppruner_vllm.reduction import BrokenMethod
@@ -24,6 +26,15 @@ def test_our_flags_become_settings_and_vllms_stay_vllms():
     assert (args.model_tag, args.port) == ("some/model", 8123)
     assert (settings().keep_ratio, settings().min_keep_ratio, settings().min_tokens) == (0.5, 0.1, 4)
     assert not [name for name in vars(args) if name.startswith("sppruner_")]
+
+
+def test_the_help_says_what_it_means_to_leave_a_flag_out():
+    add_flags(parser := ArgumentParser())
+    helps = {action.option_strings[0]: action.help or "" for action in parser._actions}
+    for name, flag in FLAGS.items():
+        default = Settings.model_fields[name].default
+        assert f"Default: {'none' if default is None else default}." in helps[flag]
+        assert ("; none: " in helps[flag]) == (default is None)
 
 
 def test_the_longest_query_is_a_flag_too():

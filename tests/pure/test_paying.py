@@ -84,6 +84,13 @@ def test_noise_makes_no_part_negative():
     assert min(found.image, found.row, found.pair) >= 0
 
 
+@pytest.mark.parametrize("prefill", [0.0, -1e-6])
+def test_tokens_that_seem_to_take_no_time_were_not_measured(prefill: float):
+    """Otherwise no reduction would ever pay, for as long as the server runs."""
+    with pytest.raises(ValueError, match="took no longer"):
+        fitted("m", prefill, {(64, 16): 1e-3, (1024, 256): 2e-3, (1024, 768): 3e-3})
+
+
 def test_figures_reach_another_process_through_the_servers_folder(monkeypatch, tmp_path: Path):
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     publish("a model", PARTS)
