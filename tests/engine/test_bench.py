@@ -11,7 +11,7 @@ import pytest
 
 from sppruner_vllm.evaluation.bench.engine import BLOCK
 from sppruner_vllm.evaluation.bench.protocol import Done
-from sppruner_vllm.evaluation.bench.rounds import CROWD, NEW, SECOND, SEVERAL, TURN, load
+from sppruner_vllm.evaluation.bench.rounds import CROWD, NEW, SECOND, TURN, load
 
 BLOCKS = 128
 
@@ -38,7 +38,6 @@ def test_every_arm_computes_and_stores_what_it_retains(measured: dict[str, dict[
     whole = measured["stock vLLM"][NEW].replies[0].prompt
     for arm, retained in (("stock vLLM", 144), ("keep 1", 144), ("keep 0.222", 32), ("downscale 0.222", 30)):
         assert measured[arm][NEW].kv_tokens == whole - 144 + retained
-        assert measured[arm][SEVERAL].replies[0].prompt < whole * 4
 
 
 def test_the_encoder_runs_for_a_new_picture_and_not_for_a_second_turn(
@@ -63,5 +62,7 @@ def test_a_kv_cache_holds_as_many_requests_as_their_blocks_leave_room_for(measur
 
 
 def test_report_and_plots_are_written(folder: Path) -> None:
-    assert "keep 0.222" in (folder / "report.md").read_text()
+    text = (folder / "report.md").read_text()
+    assert "keep 0.222" in text
+    assert "Other programs took" in text
     assert {file.name for file in folder.glob("*.png")} == {"bench-first-token.png", "bench-load.png"}

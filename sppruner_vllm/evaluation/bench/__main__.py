@@ -19,6 +19,7 @@ from sppruner_vllm.demo.arithmetic import fast_dtype
 from sppruner_vllm.demo.places import CACHE
 
 from .arms import ARMS, Arm, engines_of, missing, runnable
+from .disturbance import Disturbance
 from .models import DEMO, LIKE_3B, LIKE_7B, MODELS, TINY, BenchModel
 from .plots import write_plots
 from .process import EngineFailed, EngineProcess
@@ -68,12 +69,15 @@ def run(models: Sequence[BenchModel], wanted: Sequence[Arm], options: argparse.N
     options.out.mkdir(parents=True, exist_ok=True)
     arms = runnable(wanted)
     results = {}
+    disturbance = Disturbance()
     for model in models:
         size = _adjusted(sizes(model, options), options)
         records = measure_model(model, arms, size, options)
         save(records, options.out / f"{model.name}.jsonl")
         results[model] = Results(records, arms, size)
-    text = report(results, facts(options), {arm.name: lacking for arm in wanted if (lacking := missing(arm))})
+    text = report(
+        results, facts(options, disturbance.share()), {arm.name: lacking for arm in wanted if (lacking := missing(arm))}
+    )
     (options.out / _MARKDOWN).write_text(text)
     write_plots(results, options.out)
     print(text)
@@ -112,14 +116,16 @@ def measure_model(model: BenchModel, arms: Sequence[Arm], size: Size, options: a
         return list(measure(arms, started, size, advance))
 
 
-def facts(options: argparse.Namespace) -> list[str]:
-    """What a reader has to know of the run."""
+def facts(options: argparse.Namespace, disturbed: float | None) -> list[str]:
+    """What a reader has to know of the run. disturbed: what other programs took of the machine, if that is known."""
     from importlib.metadata import version
 
+    others = [] if disturbed is None else [f"Other programs took {100 * disturbed:.0f} % of the machine meanwhile."]
     return [
         f"{time.strftime('%Y-%m-%d')}, {torch.get_num_threads()} cores, {platform.machine()}, "
         f"torch {version('torch')}, vLLM on the CPU (model runner V1), eager, {options.dtype or _fast()}. "
-        "In brackets: least and most of the rounds."
+        "In brackets: least and most of the rounds.",
+        *others,
     ]
 
 

@@ -70,7 +70,7 @@ def _spec(hidden: int, layers: int, heads: int, kv_heads: int, intermediate: int
     )
 
 
-LIKE_3B: Final = BenchModel("like-3b", "3B proportions", _spec(768, 31, 6, 1, 4128), real=QWEN2_5_VL_3B)
+LIKE_3B: Final = BenchModel("like-3b", "3B proportions", _spec(768, 33, 6, 1, 4128), real=QWEN2_5_VL_3B)
 LIKE_7B: Final = BenchModel("like-7b", "7B proportions", _spec(1280, 26, 10, 2, 6784), real=QWEN2_5_VL_7B)
 DEMO: Final = BenchModel("demo", "demo model", None)
 TINY: Final = BenchModel("tiny", "tiny model", TinyModelSpec(), side=336, blocks=129)
