@@ -2,8 +2,9 @@
 
 Models of the real shapes with random weights: speed, never quality. For each shape, size of picture and number of
 requests, one picture each, it times stock prefill (every visual token), ours at each ratio (encoder, selection,
-language model at the original positions) and the selection by itself. The ideal beside it is the encoder's own time
-plus the language model's, scaled by its operations. No engine takes part: nothing is scheduled, no cache is filled.
+language model at the original positions), the same with the cut inside the encoder, and the selection by itself. The
+ideal beside it is the encoder's own time plus the language model's, each scaled by its operations. No engine takes
+part: nothing is scheduled, no cache is filled.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
 )
 
 from sppruner_vllm.reduction import DEFAULT_METHOD, ImageTokens, reduce
+from sppruner_vllm.reduction.survivors import Survivors, joined, survivors
 
 from .prefill_flops import DecoderShape, prefill_flops
 
@@ -61,6 +63,20 @@ class Shape:
     window: int = 4
     tied: bool = False
 
+    def encoder_operations(self, tokens: int, survivors: int, block: int) -> int:
+        """Operations of the tower for a picture of N tokens of which some go on behind a block; norms left out.
+
+        The choice of the survivors is left out too.
+        """
+        patches, left, width = tokens * MERGE**2, survivors * MERGE**2, self.vision_hidden
+        total = 2 * patches * width * 3 * 2 * 14**2
+        for number in range(self.depth):
+            whole, on = number in self.whole, left if block < number < self.whole[-1] else patches
+            mixed = patches if whole else on
+            attention = 4 * width * (on * patches if whole else patches * self.window**2 * MERGE**2)
+            total += 6 * mixed * width**2 + attention + 2 * on * width**2 + 6 * on * width * self.vision_intermediate
+        return total + 2 * tokens * MERGE**2 * width * (MERGE**2 * width + self.language.hidden)
+
 
 SHAPES: Final = {
     "3B": Shape(DecoderShape(2048, 36, 16, 2, 128, 11008, 151936), tied=True),
@@ -72,12 +88,18 @@ SHAPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One prefill to time. tokens: N of each picture. images: requests. step: most visual tokens encoded at once."""
+    """Prefills to time.
+
+    tokens: N of each picture. images: requests. step: most visual tokens encoded at once.
+    cut_block: behind which tokens are dropped, in runs with a cut. cut_survivors: that go on, for each token kept.
+    """
 
     shape: str
     tokens: int
     images: int
     step: int
+    cut_block: int
+    cut_survivors: float
 
     @property
     def side(self) -> int:
@@ -87,18 +109,25 @@ class Work:
         """K of each picture."""
         return min(self.tokens, max(2, math.ceil(self.tokens * keep_ratio - 1e-9)))
 
+    def survivors(self, keep_ratio: float) -> int:
+        """Tokens of each picture that go on behind the cut; N where the cut would drop none."""
+        return min(self.tokens, math.ceil(self.kept(keep_ratio) * self.cut_survivors))
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
     """A prefill at one keep ratio.
 
-    seconds: of each run. ideal: what a free selection behind the whole encoder would take, from the parts of the same
-        rounds. encoder, language_model: parts of the stock run. peak_bytes: most device memory, None on a CPU.
+    survivors: tokens of each picture that go on behind the cut, or None for a whole encoder.
+    seconds: of each run. ideal: what it would take if the selection were free and each part as fast as its operations
+        are few, from the parts of the same rounds. encoder, language_model: parts of the stock run.
+    peak_bytes: most device memory, None on a CPU.
     """
 
     work: Work
     keep_ratio: float
     kept: int
+    survivors: int | None
     seconds: list[float]
     ideal: list[float]
     encoder: list[float]
@@ -147,18 +176,22 @@ class Model:
         self.head: Tensor = table if shape.tied else head.normal_(std=0.02)
         self.text_mean = table.mean(0, dtype=torch.float32)
 
-    def encode(self, pixels: Tensor, side: int) -> Tensor:
+    def encode(self, pixels: Tensor, side: int, survivors: int | None = None, block: int = 0) -> Tensor:
         """(images, N, D) rows in raster order.
 
         Args:
             pixels: (images, 4 N, C) patches, the four of a token side by side. side: of the pictures, in tokens; a
-                multiple of a window's.
+                multiple of a window's. survivors: tokens of each that go on behind `block`, up to
+                the last block that looks at the whole picture; None for all.
         """
         order, back, cos, sin = self._places(side)
         states = self.tower.patch_embed(pixels.flatten(0, 1)).view(len(pixels), side * side, MERGE**2, -1)
         states = states[:, order].flatten(1, 2)
         for number in range(self.shape.depth):
-            states = self._block(number, states, cos, sin)
+            if survivors is None or not block < number < self.shape.whole[-1]:
+                states = self._block(number, states, cos, sin)
+            elif number == block + 1:
+                states = self._cut(states, cos, sin, survivors, block)
         rows: Tensor = self.tower.merger(states.flatten(0, 1)).view(len(pixels), side * side, -1)
         return rows[:, back]
 
@@ -178,16 +211,40 @@ class Model:
     def _block(self, number: int, states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """A block of the tower over all patches, (images, 4 N, F); a window is as long as any other."""
         block = self.tower.blocks[number]
+        query, key, value = self._mixed(block, states, cos, sin)
         patches = states.shape[1] if number in self.shape.whole else self.shape.window**2 * MERGE**2
-        mixed = block.attn.qkv(block.norm1(states)).unflatten(-1, (3, self.shape.vision_heads, -1))
-        query, key, value = mixed.unbind(2)
+        query, key, value = (part.reshape(-1, patches, *part.shape[2:]) for part in (query, key, value))
+        return _left(block, states, _attended(query, key, value))
+
+    def _mixed(self, block: Any, states: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value of a block, (images, P, heads, d) each, turned to their places."""
         query, key, value = (
-            part.reshape(-1, patches, *part.shape[2:]).transpose(1, 2)
-            for part in (_turned(query, cos, sin), _turned(key, cos, sin), value)
+            block.attn.qkv(block.norm1(states)).unflatten(-1, (3, self.shape.vision_heads, -1)).unbind(2)
         )
-        seen = scaled_dot_product_attention(query, key, value).transpose(1, 2)
-        states = states + block.attn.proj(seen.reshape(states.shape))
-        return states + block.mlp(block.norm2(states))  # type: ignore[no-any-return]
+        return _turned(query, cos, sin), _turned(key, cos, sin), value
+
+    def _cut(self, states: Tensor, cos: Tensor, sin: Tensor, most: int, block: int) -> Tensor:
+        """States of all patches in front of the last block that looks at the whole picture.
+
+        Args:
+            states: (images, 4 N, F) behind `block`, where only `most` tokens of each picture go on.
+            cos, sin: (4 N, head width).
+        """
+        tokens = states.shape[1] // MERGE**2
+        start = states.unflatten(1, (tokens, -1)).flatten(2)
+        left = joined([survivors(picture, most) for picture in start], [tokens] * len(states))
+        behind = _Behind(left, start.flatten(0, 1), states.shape)
+        own = [table.view(tokens, MERGE**2, -1)[left.kept % tokens].flatten(0, 1) for table in (cos, sin)]
+        own = [table.view(len(states), -1, table.shape[-1]) for table in own]
+        for number in range(block + 1, self.shape.whole[-1]):
+            module = self.tower.blocks[number]
+            if number in self.shape.whole:
+                query, key, value = self._mixed(module, behind.restored(), cos, sin)
+                seen = _attended(behind.of_survivors(query), key, value)
+            else:
+                seen = behind.in_windows(self._mixed(module, behind.now, *own), self.shape.window**2)
+            behind.now = _left(module, behind.now, seen)
+        return behind.restored()
 
     def select(self, rows: Tensor, question: Tensor, side: int, kept: int) -> Tensor:
         """(images, K) int64 tokens that each picture keeps."""
@@ -225,9 +282,59 @@ def positions(kept: Tensor, side: int) -> Tensor:
 
 
 def _turned(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """(images, P, heads, d) turned by the rotary tables (P, d)."""
+    """(images, P, heads, d) turned by the rotary tables, (P, d) or (images, P, d)."""
     left, right = states.chunk(2, dim=-1)
-    return states * cos[:, None] + torch.cat([-right, left], dim=-1) * sin[:, None]
+    return states * cos.unsqueeze(-2) + torch.cat([-right, left], dim=-1) * sin.unsqueeze(-2)
+
+
+class _Behind:
+    """Patches behind the cut. now: (images, 4 M, F), the survivors'."""
+
+    def __init__(self, survivors: Survivors, start: Tensor, shape: Sequence[int]) -> None:
+        """Args:
+        start: (images * N, 4 F) of all tokens at the cut. shape: (images, 4 N, F).
+        """
+        self._survivors, self._start, self._shape = survivors, start, shape
+        self.now = start.index_select(0, survivors.kept).view(shape[0], -1, shape[2])
+        present = torch.zeros(len(start), 1, dtype=torch.bool, device=start.device)
+        self._present = present.index_fill_(0, survivors.kept, True).expand(-1, MERGE**2)
+
+    def restored(self) -> Tensor:
+        """(images, 4 N, F) of all patches as they are now."""
+        return self._survivors.restored(self._start, self.now.reshape(-1, self._start.shape[1])).view(*self._shape)
+
+    def of_survivors(self, states: Tensor) -> Tensor:
+        """(images, 4 M, ...) of (images, 4 N, ...)."""
+        tokens = states.reshape(len(self._start), MERGE**2, *states.shape[2:])
+        return tokens.index_select(0, self._survivors.kept).view(len(states), -1, *states.shape[2:])
+
+    def in_windows(self, parts: Sequence[Tensor], window: int) -> Tensor:
+        """(images, 4 M, heads, d) that survivors see of the others in their windows of so many tokens.
+
+        Each window keeps its full frame, with the places of the dropped masked: segments of many lengths would need a
+        kernel that PyTorch has on some devices only, and the attention of a window costs next to nothing.
+        """
+        frames = [self._in_frames(part).view(-1, window * MERGE**2, *part.shape[2:]) for part in parts]
+        mask = self._present.reshape(-1, 1, 1, window * MERGE**2)
+        query, key, value = frames
+        seen = _attended(query, key, value, mask)
+        return self.of_survivors(seen.reshape(len(parts[0]), -1, *seen.shape[2:]))
+
+    def _in_frames(self, part: Tensor) -> Tensor:
+        frame = part.new_zeros(len(self._start), MERGE**2, *part.shape[2:])
+        return frame.index_copy_(0, self._survivors.kept, part.reshape(-1, MERGE**2, *part.shape[2:]))
+
+
+def _attended(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """(S, Q, heads, d) of queries (S, Q, heads, d) that see keys and values (S, P, heads, d)."""
+    query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+    return scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2)
+
+
+def _left(block: Any, states: Tensor, seen: Tensor) -> Tensor:
+    """States (images, P, F) behind a block whose attention has seen (S, Q, heads, d)."""
+    states = states + block.attn.proj(seen.reshape(states.shape))
+    return states + block.mlp(block.norm2(states))  # type: ignore[no-any-return]
 
 
 class Bench:
@@ -246,9 +353,9 @@ class Bench:
         at_once = max(1, work.step // work.tokens)
         self._steps = [slice(start, start + at_once) for start in range(0, work.images, at_once)]
 
-    def whole(self, kept: int | None) -> float:
-        """Seconds of all requests' prefill; None keeps every token."""
-        return self._timed(lambda: [self._finish(step, self._encode(step), kept) for step in self._steps])
+    def whole(self, kept: int | None, survivors: int | None = None) -> float:
+        """Seconds of all requests' prefill; None keeps every token, and all of them to the encoder's end."""
+        return self._timed(lambda: [self._finish(step, self._encode(step, survivors), kept) for step in self._steps])
 
     def encoder(self) -> float:
         return self._timed(lambda: [self._encode(step) for step in self._steps])
@@ -263,8 +370,8 @@ class Bench:
         rows = self._encode(self._steps[0])
         return len(rows), self._timed(lambda: self._select(self._steps[0], rows, kept))
 
-    def _encode(self, step: slice) -> Tensor:
-        return self.model.encode(self._pixels[step], self.work.side)
+    def _encode(self, step: slice, survivors: int | None = None) -> Tensor:
+        return self.model.encode(self._pixels[step], self.work.side, survivors, self.work.cut_block)
 
     def _select(self, step: slice, rows: Tensor, kept: int) -> Tensor:
         return self.model.select(rows, self._text[step, BEFORE : BEFORE + QUESTION], self.work.side, kept)
@@ -282,26 +389,37 @@ class Bench:
 
 
 def time_prefill(model: Model, work: Work, ratios: Sequence[float], rounds: int) -> list[Timing]:
-    """Stock and every ratio in turn, round by round, after a round that does not count."""
+    """Stock, every ratio, and every ratio with a cut in turn, round by round, after a round that does not count."""
     bench = Bench(model, work)
-    budgets = {ratio: None if ratio >= 1 else work.kept(ratio) for ratio in ratios}
-    seconds: dict[float, list[float]] = {ratio: [] for ratio in ratios}
-    peaks: dict[float, int | None] = {}
+    variants: list[tuple[float, int | None]] = [(ratio, None) for ratio in ratios]
+    variants += [(ratio, work.survivors(ratio)) for ratio in ratios if work.survivors(ratio) < work.tokens]
+    seconds: dict[tuple[float, int | None], list[float]] = {variant: [] for variant in variants}
+    peaks: dict[tuple[float, int | None], int | None] = {}
     encoder, language_model = [], []
     for _ in range(rounds + 1):
-        for ratio, kept in budgets.items():
+        for ratio, left in variants:
             _forget_peak(model.device)
-            seconds[ratio].append(bench.whole(kept))
-            peaks[ratio] = _peak(model.device)
+            seconds[ratio, left].append(bench.whole(None if ratio >= 1 else work.kept(ratio), left))
+            peaks[ratio, left] = _peak(model.device)
         encoder.append(bench.encoder())
         language_model.append(bench.language_model())
     encoder, language_model = encoder[1:], language_model[1:]
     found = []
-    for ratio, runs in seconds.items():
-        share = _operations(model, work.kept(ratio)) / _operations(model, work.tokens)
-        ideal = [one + share * other for one, other in zip(encoder, language_model, strict=True)]
-        found.append(Timing(work, ratio, work.kept(ratio), runs[1:], ideal, encoder, language_model, peaks[ratio]))
+    for (ratio, left), runs in seconds.items():
+        kept = work.kept(ratio)
+        first, second = _share_of_encoder(model, work, left), _operations(model, kept) / _operations(model, work.tokens)
+        ideal = [first * one + second * other for one, other in zip(encoder, language_model, strict=True)]
+        peak = peaks[ratio, left]
+        found.append(Timing(work, ratio, kept, left, runs[1:], ideal, encoder, language_model, peak))
     return found
+
+
+def _share_of_encoder(model: Model, work: Work, survivors: int | None) -> float:
+    tokens, shape = work.tokens, model.shape
+    if survivors is None:
+        return 1.0
+    cut = shape.encoder_operations(tokens, survivors, work.cut_block)
+    return cut / shape.encoder_operations(tokens, tokens, work.cut_block)
 
 
 def _operations(model: Model, visual: int) -> int:
@@ -331,6 +449,7 @@ def _told(timing: Timing, stock: Timing) -> dict[str, Any]:
         **asdict(timing.work),
         "keep_ratio": timing.keep_ratio,
         "kept": timing.kept,
+        "survivors": timing.survivors,
         **_summary(timing.seconds),
         "over_stock": statistics.median(to_stock),
         "over_ideal": statistics.median(to_ideal),
@@ -349,6 +468,8 @@ def measure(
     *,
     rounds: int,
     step: int,
+    cut_block: int,
+    cut_survivors: float,
     device: torch.device,
     dtype: torch.dtype,
 ) -> dict[str, Any]:
@@ -366,7 +487,7 @@ def measure(
             continue
         for tokens in sizes:
             for count in images:
-                work = Work(name, tokens, count, step)
+                work = Work(name, tokens, count, step, cut_block, cut_survivors)
                 try:
                     with torch.inference_mode():
                         timings = time_prefill(model, work, ratios, rounds)
@@ -423,6 +544,8 @@ def main() -> None:
     parser.add_argument("--keep-ratios", nargs="+", type=float, default=[1.0, 0.333, 0.222, 0.111])
     parser.add_argument("--rounds", type=int, default=5, help="counted ones, after one that is not")
     parser.add_argument("--step", type=int, default=16384, help="most visual tokens that are encoded at once")
+    parser.add_argument("--cut-block", type=int, default=7, help="behind which tokens are dropped, in runs with a cut")
+    parser.add_argument("--cut-survivors", type=float, default=2.0, help="tokens that go on, for each token kept")
     parser.add_argument("--out", type=Path, default=Path(".cache/bench-gpu.json"))
     options = parser.parse_args()
     gpu = torch.cuda.is_available()
@@ -433,6 +556,8 @@ def main() -> None:
         options.keep_ratios,
         rounds=options.rounds,
         step=options.step,
+        cut_block=options.cut_block,
+        cut_survivors=options.cut_survivors,
         device=torch.device("cuda" if gpu else "cpu"),
         dtype=torch.bfloat16 if gpu else torch.float32,
     )
