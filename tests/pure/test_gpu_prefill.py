@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sppruner_vllm.evaluation.gpu_prefill import AFTER, BEFORE, SHAPES, Bench, Model, measure, positions
+from sppruner_vllm.evaluation.gpu_prefill import AFTER, BEFORE, SHAPES, Bench, Model, _Behind, measure, positions
+from sppruner_vllm.reduction.survivors import Survivors
 
 CPU = torch.device("cpu")
 
@@ -32,8 +33,22 @@ def test_a_cut_that_drops_nothing_changes_nothing():
         torch.testing.assert_close(model.encode(pixels, 8, 64, 0), model.encode(pixels, 8), atol=1e-5, rtol=1e-4)
 
 
-def test_a_survivor_sees_its_window_and_its_picture_alone():
-    """Of two pictures with a cut at the first block, each comes out as it does by itself; and the cut is felt."""
+def test_survivors_see_those_of_their_own_window():
+    """Two windows of four tokens, of four patches each, of which three and one are left."""
+    kept = torch.tensor([0, 2, 3, 5])
+    rest = torch.tensor([1, 4, 6, 7])
+    left = Survivors(kept, rest, torch.zeros(4, 1, dtype=torch.int64), torch.ones(4, 1))
+    behind = _Behind(left, torch.zeros(8, 4 * 6), (1, 32, 6))
+    parts = torch.randn(3, 1, 16, 2, 3, generator=torch.Generator().manual_seed(3))
+    seen = behind.in_windows(parts.unbind(), 4)[0]
+    for window in (slice(0, 12), slice(12, 16)):
+        query, key, value = parts[:, 0, window].transpose(1, 2)
+        expected = (query @ key.transpose(1, 2) / 3**0.5).softmax(-1) @ value
+        torch.testing.assert_close(seen[window].transpose(0, 1), expected)
+
+
+def test_a_picture_with_a_cut_is_the_same_in_company():
+    """And the cut is felt."""
     model = Model(SHAPES["tiny"], CPU, torch.float32)
     pixels = torch.randn(2, 8 * 8 * 4, 3 * 2 * 14**2, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
