@@ -34,6 +34,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
 from sppruner_vllm.reduction import DEFAULT_METHOD, ImageTokens, reduce
 from sppruner_vllm.reduction.survivors import Survivors, joined, survivors
 
+from .encoder_flops import QWEN2_5_VL_3B, QWEN2_5_VL_7B
 from .prefill_flops import DecoderShape, prefill_flops
 
 BEFORE: Final = 15
@@ -79,8 +80,8 @@ class Shape:
 
 
 SHAPES: Final = {
-    "3B": Shape(DecoderShape(2048, 36, 16, 2, 128, 11008, 151936), tied=True),
-    "7B": Shape(DecoderShape(3584, 28, 28, 4, 128, 18944, 152064)),
+    "3B": Shape(QWEN2_5_VL_3B, tied=True),
+    "7B": Shape(QWEN2_5_VL_7B),
     "tiny": Shape(DecoderShape(64, 2, 4, 2, 16, 96, 200), 4, 32, 2, 48, (1, 3), tied=True),
 }
 """Two with the numbers of their published configurations, and one for a test."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sppruner_vllm.evaluation.encoder_flops import QWEN2_5_VL_ENCODER, encoder_flops
 from sppruner_vllm.evaluation.gpu_prefill import AFTER, BEFORE, SHAPES, Bench, Model, _Behind, measure, positions
 from sppruner_vllm.reduction.survivors import Survivors
 
@@ -61,6 +62,7 @@ def test_a_picture_with_a_cut_is_the_same_in_company():
 
 def test_a_cut_spares_the_share_of_the_blocks_behind_it():
     shape = SHAPES["3B"]
+    assert shape.encoder_operations(1296, 1296, 7) == encoder_flops(QWEN2_5_VL_ENCODER, 1296, 2048)
     whole, half, early = (shape.encoder_operations(1296, left, at) for left, at in ((1296, 7), (576, 7), (576, 3)))
     assert early < half < whole
     assert 0.5 < half / whole < 0.75
