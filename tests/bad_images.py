@@ -23,6 +23,11 @@ def huge_png(side: int) -> bytes:
     return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(b"\0")) + _chunk(b"IEND", b"")
 
 
+def blank_png(side: int) -> bytes:
+    """A few kilobytes that are side x side pixels: nothing is wrong with them but what they cost."""
+    return _saved("PNG", Image.new("1", (side, side)))
+
+
 def broken_png() -> bytes:
     """A sound header and half of the pixels, then a chunk whose type is no text: Pillow raises SyntaxError."""
     header = struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)

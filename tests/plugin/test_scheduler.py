@@ -12,6 +12,8 @@ from scheduling import Picture, Step, Steps, configured
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
 
+from sppruner_vllm import wire
+from sppruner_vllm.engine import encoder_budget
 from sppruner_vllm.engine.config import ChargingSchedulerConfig
 from sppruner_vllm.engine.scheduler import ChargingScheduler, charging
 
@@ -182,6 +184,37 @@ def test_the_asynchronous_scheduler_keeps_to_the_budget(tiny_model: Path) -> Non
     for _ in range(4):
         asked.ask(Picture(200, 20), tokens=3)
     assert [len(step) for step in names(asked.run())] == [3, 1]
+
+
+def test_the_look_ahead_of_a_draft_model_keeps_to_the_budget(tiny_model: Path) -> None:
+    asked = steps(tiny_model, compute=BUDGET)
+    asked.scheduler.num_prefill_lookahead = 1
+    for _ in range(6):
+        asked.ask(Picture(200, 20), Picture(200, 190))
+    taken = asked.run()
+    assert max(step.encoded for step in taken) <= BUDGET
+    assert sum(len(step.pictures) for step in taken) == 12
+
+
+def test_rows_from_another_machine_cost_the_encoder_nothing(tiny_model: Path, tmp_path: Path) -> None:
+    connector = {"ec_connector": "ECExampleConnector", "ec_role": "ec_consumer"}
+    extra = {"ec_connector_extra_config": {"shared_storage_path": str(tmp_path)}}
+    asked = steps(tiny_model, compute=BUDGET, ec_transfer_config=connector | extra)
+    for name in ("there 0", "there 1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "encoder_cache.safetensors").touch()
+    asked.ask(Picture(400, 40, "there 0"), Picture(400, 40, "here"), Picture(400, 40, "there 1"))
+    assert names(asked.run()) == [["here"]]
+
+
+def test_the_size_of_a_waiting_picture_is_read_once(tiny_model: Path, monkeypatch: Any) -> None:
+    read = []
+    monkeypatch.setattr(encoder_budget, "decode_item", lambda item: read.append(item) or wire.decode_item(item))
+    asked = steps(tiny_model)
+    for _ in range(12):
+        asked.ask(Picture(300, 30))
+    assert len(asked.run()) > 4
+    assert len(read) == 12
 
 
 def test_plain_vllm_gets_our_scheduler_without_a_flag(tiny_model: Path) -> None:

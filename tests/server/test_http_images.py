@@ -2,7 +2,7 @@
 
 import pytest
 
-from bad_images import BAD_IMAGES, UNDECODABLE, huge_png
+from bad_images import BAD_IMAGES, UNDECODABLE, blank_png
 from serving import chat_body, data_url, png, responses_body
 
 
@@ -49,7 +49,7 @@ def test_more_visual_tokens_than_the_context_are_a_400_and_fit_once_reduced(clie
 
 
 def test_a_reduced_request_may_bring_more_than_the_context_only_as_far_as_the_operator_says(client):
-    huge = client.post("/v1/chat/completions", json=chat_body(data_url(huge_png(4000)), keep_ratio=0.222))
+    huge = client.post("/v1/chat/completions", json=chat_body(data_url(blank_png(4000)), keep_ratio=0.222))
     assert huge.status_code == 400
     error = huge.json()["error"]
     assert error.pop("message").endswith("tokens; there may be 6000")

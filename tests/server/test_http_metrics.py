@@ -10,7 +10,7 @@ from anthropic_bodies import count_body, messages_body
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from bad_images import huge_png
+from bad_images import blank_png
 from serving import chat_body, data_url, eventually, metric, png, responses_body
 from sppruner_vllm import __version__
 from sppruner_vllm.metrics.families import FAMILIES
@@ -177,7 +177,7 @@ def test_a_request_is_counted_once_by_its_outcome(client, growth, path, body, ou
     [
         ("/v1/chat/completions", chat_body(keep_ratio=7), "invalid_keep_ratio"),
         ("/v1/chat/completions", chat_body(data_url(b"no image")), "invalid_image"),
-        ("/v1/chat/completions", chat_body(data_url(huge_png(4000)), keep_ratio=0.5), "too_many_unreduced_tokens"),
+        ("/v1/chat/completions", chat_body(data_url(blank_png(4000)), keep_ratio=0.5), "too_many_unreduced_tokens"),
         ("/v1/responses", responses_body(keep_tokens=1), "invalid_keep_tokens"),
         ("/v1/messages", messages_body(reduction_method="uniform"), "unsupported_parameter"),
         ("/v1/chat/completions", chat_body(model="no-such-model"), "other"),
