@@ -99,9 +99,9 @@ def _settings(options: argparse.Namespace, server: Target, cell: Cell) -> dict[s
 
 
 def _cell_load(options: argparse.Namespace, cell: Cell) -> dict[str, Any]:
-    """Another seed at each concurrency: pictures that a smaller cell sent would come from the caches."""
+    """Another seed for each: what an earlier cell sent would come from caches, its encoder rows at any ratio."""
     slo = {"slo": options.slo, "slo_share": options.slo_share}
-    seed = options.seed * 1000 + cell.users
+    seed = (options.seed * 1000 + cell.users) * 10_000 + round(9_999 * (cell.ratio or 0))
     return {**_load(options), "keep_ratios": show_ratio(cell.ratio), "users": cell.users, "seed": seed, **slo}
 
 

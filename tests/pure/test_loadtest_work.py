@@ -17,7 +17,9 @@ import pytest
 from PIL import Image
 
 import loadtest
+from loadtest import sweep
 from loadtest.arrivals import poisson_times, run_open_loop
+from loadtest.cells import grid
 from loadtest.conversations import QUESTIONS, SCENARIOS
 from loadtest.images import folder_pool, pick, synthetic_image, synthetic_pool
 from loadtest.mix import Mix, parse_mix, read_ratio, show_ratio
@@ -103,6 +105,13 @@ def test_a_mix_draws_by_weight():
 def test_a_wrong_mix_is_refused(text):
     with pytest.raises(ValueError):  # noqa: PT011 (float() has its own words)
         parse_mix(text, read_ratio)
+
+
+def test_no_cell_of_a_sweep_sends_what_another_cell_sent():
+    options = sweep._parse([])
+    cells = list(grid((None, 1.0, 0.9, 0.222, 0.2221, 0.05), (1, 2, 16)))
+    seeds = [sweep._cell_load(options, cell)["seed"] for cell in cells]
+    assert len(set(seeds)) == len(cells)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
