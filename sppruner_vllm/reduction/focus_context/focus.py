@@ -79,4 +79,4 @@ def peaks(mass: Tensor, batch: Batch, neighbours: Neighbours, params: FocusConte
     """
     key = batch.keys(mass)
     high = mass.to(torch.float64) >= mass.amax(1, keepdim=True).to(torch.float64) * params.peak_floor
-    return high & (mass > 0) & (key == neighbours.window(key).amax(-1))
+    return high & (mass > 0) & (key == neighbours.window(key).amax(1))
