@@ -158,14 +158,15 @@ def falling(keys: Tensor) -> Tensor:
     return torch.sort(keys, dim=1, descending=True, stable=True).indices
 
 
-def highest(keys: Tensor, count: Tensor | int, places: Tensor) -> Tensor:
-    """The elements of the highest keys, the lower index first among equals, (B, N) bool.
+def marked(order: Tensor, count: Tensor | int, places: Tensor) -> Tensor:
+    """The first `count` elements of an order, (B, N) bool.
 
     Args:
-        keys: (B, N), no NaN. count: how many, (B, 1) or one for all. places: (N,) int64, 0 to N - 1.
+        order: (B, M) int64, no element twice. count: (B, 1) int64 or one for all, at most M.
+        places: (N,) int64, 0 to N - 1.
     """
-    order = falling(keys)
-    return torch.empty_like(order, dtype=torch.bool).scatter_(1, order, (places < count).expand_as(order))
+    wanted = (places[: order.shape[1]] < count).expand_as(order)
+    return torch.zeros(len(order), len(places), dtype=torch.bool, device=order.device).scatter_(1, order, wanted)
 
 
 def ranks(keys: Tensor) -> tuple[Tensor, Tensor]:

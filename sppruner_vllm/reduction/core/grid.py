@@ -17,19 +17,21 @@ from .batch import Batch
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """Which tokens touch each token.
+    """Which tokens touch each token. The tokens stand last: nine rows are faster to join than N short ones.
 
-    around: (B, N, 9) int64, the 3 x 3 window in raster order; itself at 4, and where the window leaves the image.
-    inside: (B, N, 9) bool, False where the window leaves the image.
-    weight: (B, N) float64, the weights of `smooth` that lie inside, added up.
+    around: (B, 9, N) int64, the 3 x 3 window in raster order; itself at 4, and where the window leaves the image.
+    inside: (B, 9, N) bool, False where the window leaves the image.
+    weights: (B, 9, N) float64, those of `smooth`, zero where the window leaves the image.
+    weight: (B, N) float64, the weights of each window added up, at least 1.
     """
 
     around: Tensor
     inside: Tensor
+    weights: Tensor
     weight: Tensor
 
     def window(self, values: Tensor) -> Tensor:
-        """(B, N, 9) values of each token's window; its own for what is outside the image.
+        """(B, 9, N) values of each token's window; its own for what is outside the image.
 
         Args:
             values: (B, N).
@@ -46,21 +48,22 @@ def build(batch: Batch) -> Neighbours:
     return Neighbours(*(torch.stack(parts) for parts in zip(*tables, strict=True)))
 
 
-@lru_cache(maxsize=16)  # 16,384 tokens take 1.5 MB.
-def _table(height: int, width: int, length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Around, inside and weight of one grid, padded to `length` tokens."""
-    index = torch.arange(length, device=device).unsqueeze(-1)
+@lru_cache(maxsize=16)  # 16,384 tokens take 2.6 MB.
+def _table(height: int, width: int, length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Around, inside, weights and weight of one grid, padded to `length` tokens."""
+    index = torch.arange(length, device=device)
     down, across, weights = _window(device)
     rows, columns = index // width + down, index % width + across
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width) & (index < height * width)
-    weight = exact.total(torch.where(inside, weights, 0.0), keepdim=False).clamp_min(1.0)
-    return torch.where(inside, rows * width + columns, index), inside, weight
+    weights = torch.where(inside, weights, 0.0)
+    around = torch.where(inside, rows * width + columns, index)
+    return around, inside, weights, exact.total(weights, 0, keepdim=False).clamp_min(1.0)
 
 
 @cache
 def _window(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """(9,) each: rows down, columns across, and the weight exp(-distance**2 / 2) in float64. Do not write to them."""
-    nine = torch.arange(9, device=device)
+    """(9, 1) each: rows down, columns across, and the weight exp(-distance**2 / 2) in float64. Do not write to them."""
+    nine = torch.arange(9, device=device).unsqueeze(-1)
     down, across = nine // 3 - 1, nine % 3 - 1
     return down, across, torch.exp(-0.5 * (down.square() + across.square()).to(torch.float64))
 
@@ -71,8 +74,7 @@ def smooth(values: Tensor, neighbours: Neighbours) -> Tensor:
     Args:
         values: (B, N) float64.
     """
-    weights = torch.where(neighbours.inside, _window(values.device)[2], 0.0)
-    summed = exact.total(neighbours.window(values) * weights, keepdim=False)
+    summed = exact.total(neighbours.window(values) * neighbours.weights, 1, keepdim=False)
     return summed / neighbours.weight
 
 
@@ -89,7 +91,7 @@ def morans_i(values: Tensor, batch: Batch, neighbours: Neighbours) -> Tensor:
     """
     mean = exact.total(batch.within(values, 0.0)) / batch.size
     centred = batch.within(values - mean, 0.0)
-    lag = torch.where(neighbours.inside, neighbours.window(centred), 0.0)[..., 1::2].sum(-1)
+    lag = torch.where(neighbours.inside, neighbours.window(centred), 0.0)[:, 1::2].sum(1)
     spread = exact.total(centred.square())
     index = exact.total(centred * lag) / spread.clamp_min(1e-9) * batch.size / (2 * batch.edges).clamp_min(1)
     return torch.where(spread > 1e-6, index, 0.0)
@@ -106,5 +108,5 @@ def nearness(mask: Tensor, neighbours: Neighbours, rings: int) -> Tensor:
     """
     near = mask.to(torch.float64) * 2
     for _ in range(rings):
-        near = torch.maximum(near, neighbours.window(near).amax(-1) / 2)
+        near = torch.maximum(near, neighbours.window(near).amax(1) / 2)
     return near.clamp_max(1.0)

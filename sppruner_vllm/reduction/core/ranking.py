@@ -31,6 +31,7 @@ def by_priority(
     batch: Batch,
     priority: Tensor,
     *,
+    key: Tensor | None = None,
     focus: Tensor | None = None,
     saliency: Tensor | None = None,
     relevance: Tensor | None = None,
@@ -39,12 +40,16 @@ def by_priority(
 
     Args:
         priority: (B, N), no NaN; finite for the tokens of an image, overwritten in padding.
+        key: (B, N) from `Batch.keys` that ranks as the priority does in float32, or None. Saves sorting all.
         focus: (B, N) bool, or None for no focus.
         saliency, relevance: (B, N) in [0, 1] to show, or None.
     """
     scores = batch.within(priority, -torch.inf).to(torch.float32)
     budgets = [image.budget for image in batch.images]
-    kept = exact.falling(scores)[:, : max(budgets)]
+    if key is None:
+        kept = exact.falling(scores)[:, : max(budgets)]
+    else:
+        kept = batch.within(key, -1).topk(max(budgets), dim=1).indices
     if min(budgets) < max(budgets):
         # Beyond an image's own budget stands its padding, or its last token: behind all that it keeps, and cut off.
         kept = torch.where(batch.index[: max(budgets)] < batch.budget, kept, scores.shape[1])

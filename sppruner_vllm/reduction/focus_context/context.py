@@ -7,7 +7,6 @@ cell of the image has got its one token.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
 
 import torch
 from torch import Tensor
@@ -19,9 +18,6 @@ from sppruner_vllm.reduction.core.grid import Neighbours, nearness
 from .curves import curve
 from .focus import focus_cap
 from .params import CurveName, FocusContextParams
-
-_FOCUS: Final = 2**62
-"""More than any key."""
 
 
 def weights(
@@ -48,7 +44,7 @@ def quota(key: Tensor, focus: Tensor, batch: Batch, params: FocusContextParams) 
     """The best token of every coarse cell that holds no focus token (the idea of HoloV's crops), (B, N) bool.
 
     Args:
-        key: (B, N) int64 from `Batch.keys`. focus: (B, N) bool.
+        key: (B, N) from `Batch.keys`. focus: (B, N) bool.
     """
     cells = [
         cell_grid(image.grid, int((image.budget - focus_cap(image.budget, params)) * params.quota_share))
@@ -59,7 +55,7 @@ def quota(key: Tensor, focus: Tensor, batch: Batch, params: FocusContextParams) 
     if any(not down for down, _ in cells):
         open_cells = open_cells & (columns(cells, focus.device)[0] > 0)
     groups = [_cells(*image.grid, *cell) for image, cell in zip(batch.images, cells, strict=True)]
-    return _best_of_groups(key.masked_fill(focus, _FOCUS), per_token(groups, batch), open_cells, batch)
+    return _best_of_groups(key.masked_fill(focus, torch.inf), per_token(groups, batch), open_cells, batch)
 
 
 @lru_cache(maxsize=256)
@@ -86,7 +82,7 @@ def scan(key: Tensor, weight: Tensor, taken: Tensor, count: Tensor, batch: Batch
     equal length are ours. A token that outweighs a run leaves the next run empty.
 
     Args:
-        key: (B, N) int64 from `Batch.keys`. weight: (B, N) float64 in (0, 1].
+        key: (B, N) from `Batch.keys`. weight: (B, N) float64 in (0, 1].
         taken: (B, N) bool, tokens out of the draw. count: (B, 1) int64 runs, may be 0.
     """
     order = per_token([curve(name, *image.grid) for image in batch.images], batch)
@@ -101,7 +97,7 @@ def _best_of_groups(key: Tensor, group: Tensor, eligible: Tensor, batch: Batch) 
     """The eligible tokens that have the highest key of their group, (B, N) bool; none in padding.
 
     Args:
-        key: (B, N) int64, no two alike but those below 0 and those of tokens that are not eligible.
+        key: (B, N) float64, no two alike but those below 0 and those of tokens that are not eligible.
         group: (B, N) int64 in [0, N).
     """
     key = batch.within(key, -1)

@@ -31,14 +31,13 @@ def echoes(units: Tensor, salient: Tensor, batch: Batch, neighbours: Neighbours)
     Returns:
         (B, N) float64 in [0, 1].
     """
-    other = neighbours.around[..., _LATER].transpose(1, 2)
-    inside = neighbours.inside[..., _LATER].transpose(1, 2)
+    other, inside = neighbours.around[:, _LATER], neighbours.inside[:, _LATER]
     likeness = torch.where(inside, exact.cosines(_products_with_later(units, batch)), 0.0).clamp_min_(0.0)
     standing = salient.unsqueeze(1).expand_as(likeness)
     weaker = standing.gather(2, other) > standing
     found = torch.where(weaker, likeness, 0.0).amax(1)
     # Of two neighbours the one that comes later in raster order echoes the earlier, unless that is the weaker.
-    back = torch.where(weaker, 0.0, likeness)
+    back = likeness.masked_fill_(weaker, 0.0)
     return exact.snap(found.scatter_reduce_(1, other.flatten(1), back.flatten(1), "amax"))
 
 
@@ -49,7 +48,7 @@ def _products_with_later(units: Tensor, batch: Batch) -> Tensor:
     that stand side by side in the batch share their steps: what reaches over the end of one is outside.
     """
     length = units.shape[1]
-    found = torch.zeros(4, len(batch.images), length, device=units.device)
+    found = torch.empty(4, len(batch.images), length, device=units.device)
     first = 0
     for width, images in groupby(image.grid[1] for image in batch.images):
         last = first + len(list(images))

@@ -51,20 +51,25 @@ def focus_set(
     abstract asks for the whole spectrum of visual subjects and not only the one that the query names. Tokens without
     mass are never focus, so a blank image has no focus.
 
+    Args:
+        fused, salient: (B, N) float64 in [0, 1], in whole steps of 1 / `exact.STEPS`: their sums are exact.
+
     Returns:
         (B, N) bool.
     """
-    mass = exact.steps(batch.within(fused, 0.0))
-    ordered = mass.sort(dim=1, descending=True).values
+    caps = [focus_cap(image.budget, params) for image in batch.images]
+    most = max(caps)
+    mass = batch.within(fused, 0.0)
+    ordered = mass.topk(most, dim=1).values
     before = ordered.cumsum(1) - ordered
-    needed = before < mass.sum(1, keepdim=True).to(torch.float64) * params.focus_mass
-    cap = per_image([focus_cap(image.budget, params) for image in batch.images], batch.real.device)
-    count = needed.sum(1, keepdim=True).clamp_max(cap)
-    reserved = (count.to(torch.float64) * params.union_share).floor().to(torch.int64)
-    first = mass + peaks(mass, batch, neighbours, params) * (2 * exact.STEPS)
-    named = exact.highest(batch.within(first, -1), count - reserved, batch.index) & (mass > 0)
+    needed = before < mass.sum(1, keepdim=True) * params.focus_mass
+    count = needed.sum(1, keepdim=True, dtype=torch.float64).clamp_max(per_image(caps, batch.real.device))
+    reserved = (count * params.union_share).floor()
+    first = torch.add(mass, peaks(mass, batch, neighbours, params), alpha=2)
+    named = batch.highest(first, count - reserved, most) & (mass > 0)
     open_to_guard = batch.within(salient > 0, False) & ~named
-    guarded = exact.highest(torch.where(open_to_guard, salient, -1.0), reserved, batch.index)
+    standing = torch.where(open_to_guard, salient, -1.0)
+    guarded = batch.highest(standing, reserved, int(most * params.union_share))
     return named | (open_to_guard & guarded)
 
 
@@ -72,11 +77,11 @@ def peaks(mass: Tensor, batch: Batch, neighbours: Neighbours, params: FocusConte
     """Tokens that no neighbour exceeds and that reach `peak_floor` of the highest, the lower index among equals.
 
     Args:
-        mass: (B, N) int64, not negative.
+        mass: (B, N) float64 in whole steps, not negative.
 
     Returns:
         (B, N) bool; none with a floor above 1.
     """
     key = batch.keys(mass)
-    high = mass.to(torch.float64) >= mass.amax(1, keepdim=True).to(torch.float64) * params.peak_floor
-    return high & (mass > 0) & (key == neighbours.window(key).amax(-1))
+    high = mass >= mass.amax(1, keepdim=True) * params.peak_floor
+    return high & (mass > 0) & (key == neighbours.window(key).amax(1))

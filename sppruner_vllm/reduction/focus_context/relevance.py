@@ -94,7 +94,7 @@ def word_weights(deficit: Tensor, batch: Batch, params: WordParams) -> Tensor:
     keys = deficit if batch.spoken else torch.where(batch.words, deficit, -1.0)
     counts = [max(1, math.ceil(image.words * params.text_keep)) for image in batch.images]
     places = torch.arange(keys.shape[1], device=keys.device)
-    kept = exact.highest(keys, per_image(counts, keys.device), places)
+    kept = exact.marked(exact.falling(keys), per_image(counts, keys.device), places)
     if not batch.spoken:
         kept = kept & batch.words
     best = keys.amax(1, keepdim=True)

@@ -62,12 +62,13 @@ def saliency(units: Tensor, batch: Batch, params: SaliencyParams) -> Tensor:
 
 
 def _rank_scaled(raw: Tensor, batch: Batch, clip: float) -> Tensor:
-    ordered = batch.within(raw, torch.inf).sort(dim=1).values
-    if batch.full:
-        skipped = int((ordered.shape[1] - 1) * clip)
-        low, high = ordered[:, skipped, None], ordered[:, -1 - skipped, None]
+    skipped = [int((len(image.rows) - 1) * clip) for image in batch.images]
+    most = max(skipped) + 1
+    lowest = batch.within(raw, torch.inf).topk(most, dim=1, largest=False).values
+    highest = batch.within(raw, -torch.inf).topk(most, dim=1).values
+    if min(skipped) == max(skipped):
+        low, high = lowest[:, -1:], highest[:, -1:]
     else:
-        ends = [(int((len(image.rows) - 1) * clip), len(image.rows) - 1) for image in batch.images]
-        first, last = columns([(skipped, end - skipped) for skipped, end in ends], raw.device)
-        low, high = ordered.gather(1, first), ordered.gather(1, last)
+        (end,) = columns([(count,) for count in skipped], raw.device)
+        low, high = lowest.gather(1, end), highest.gather(1, end)
     return batch.within(exact.snap(exact.unit_range(raw, low, high)), 0.0)

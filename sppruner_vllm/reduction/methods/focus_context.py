@@ -51,7 +51,7 @@ def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextPa
 
     weight = context.weights(standing, focus, trust, neighbours, params)
     score = exact.snap(weight * (1 + fused) / 2)
-    key = batch.keys(exact.steps(score))
+    key = batch.keys(score)
     placed = context.quota(key, focus, batch, params)
     taken = focus | placed
     runs = context.scan(key, weight, taken, batch.budget - taken.sum(1, keepdim=True), batch, params.curve)
@@ -60,7 +60,8 @@ def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextPa
     tier = focus * 3 + placed * 2 + runs
     within = torch.where(focus, fused, score).clamp_max(1 - 1 / exact.STEPS)
     shown = None if relevant is None else relevant.value * (relevant.gate > 0)
-    return by_priority(batch, tier + within, focus=focus, saliency=salient, relevance=shown)
+    priority = tier + within
+    return by_priority(batch, priority, key=batch.keys(priority), focus=focus, saliency=salient, relevance=shown)
 
 
 METHOD: Final = Method("focus_context", select=select, needs={"query", "attention"}, constants=FocusContextParams())
