@@ -27,7 +27,8 @@ def headers_of(tokens: VisualTokens) -> dict[str, str]:
         METHOD: tokens.method,
     }
     if tokens.focus_scope is not None:
-        headers[FOCUS_SCOPE] = tokens.focus_scope
+        # Each once, in the order of the images: a header has to stay short.
+        headers[FOCUS_SCOPE] = ",".join(dict.fromkeys(tokens.focus_scope.split(",")))
     if tokens.skipped_reason is not None:
         headers[SKIPPED_REASON] = tokens.skipped_reason
     return headers

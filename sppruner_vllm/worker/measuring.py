@@ -28,6 +28,9 @@ PROMPT: Final = 4096
 PROMPT_CPU: Final = 512
 """The same on a CPU, where every token takes its time, and a large model takes seconds for these."""
 
+IMAGES: Final = 8
+"""Images that are selected for at once: a busy step shares what does not grow with them, such as launches."""
+
 _QUESTION: Final = 16
 _TIMES: Final = 3
 
@@ -58,7 +61,7 @@ def _measured(worker: Any) -> Parts:
     shorter = longer // 4
     run = worker.model_runner._dummy_run
     short, long = (_quickest(partial(run, size, skip_eplb=True)) for size in (shorter, longer))
-    timed = {(math.prod(grid), kept): _quickest(_selection(worker, grid, kept)) for grid, kept in SELECTIONS}
+    timed = {(math.prod(grid), kept): _quickest(_selection(worker, grid, kept)) / IMAGES for grid, kept in SELECTIONS}
     return fitted(usual_selection(), (long - short) / (longer - shorter), timed)
 
 
@@ -68,7 +71,7 @@ def _selection(worker: Any, grid: Grid, kept: int) -> Callable[[], object]:
     question = torch.zeros(_QUESTION, dtype=torch.int64, device=device)
     (query,) = model._selector.embed_queries([question])
     image = ImageTokens(noise.to(device, worker.model_config.dtype), grid, query, kept)
-    return partial(model._packed, [image], usual_selection())
+    return partial(model._packed, [image] * IMAGES, usual_selection())
 
 
 def _quickest(work: Callable[[], object]) -> float:

@@ -18,6 +18,8 @@ def test_a_reduced_request_has_four_headers_that_read_back_as_its_usage():
 def test_the_scope_is_told_where_a_question_could_steer():
     steered = VisualTokens(64, 16, 0.25, "focus_context", None, ("question", "image"))
     assert headers.headers_of(steered)[headers.FOCUS_SCOPE] == "question,image"
+    many = VisualTokens(64, 16, 0.25, "focus_context", None, ("question", "image") * 500)
+    assert headers.headers_of(many)[headers.FOCUS_SCOPE] == "question,image", "a header stays short"
     assert headers.FOCUS_SCOPE not in headers.headers_of(VisualTokens(64, 16, 0.25, "uniform", None, (None,)))
 
 

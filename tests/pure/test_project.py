@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -31,3 +32,9 @@ def test_only_the_outermost_conftest_writes_the_environment_that_all_tests_share
     tests = ROOT / "tests"
     found = [path.relative_to(tests) for path in tests.rglob("*.py") if writes_the_environment(path.read_text())]
     assert found == [Path("conftest.py")]
+
+
+def test_no_two_test_modules_share_a_name() -> None:
+    """Pytest imports them by it, and stops at the second one when all are collected."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert [name for name, times in Counter(names).items() if times > 1] == []

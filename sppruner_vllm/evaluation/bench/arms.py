@@ -63,7 +63,7 @@ _OFF: Final = {
 
 PLAIN: Final = Engine("switches off", settings=_OFF)
 KEPT: Final = Engine("rows kept", settings={**_OFF, "rows_cache_mib": "128", "pixels_cache_mib": "128"})
-CUT: Final = Engine("encoder cut", settings={**_OFF, "encoder_cut": "2"})
+CUT: Final = Engine("encoder cut", settings={**_OFF, "encoder_cut": "1.5", "encoder_cut_block": "3"})
 DEFAULT: Final = Engine("as served", settings={})
 
 REFERENCE: Final = Arm("stock vLLM", STOCK, under_load=True)
