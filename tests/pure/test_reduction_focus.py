@@ -182,7 +182,7 @@ def test_the_words_of_lowest_entropy_are_heard():
 
 def test_the_soft_maximum_follows_the_best_word():
     scores = torch.tensor([[[9.0, 0.0, 0.0], [0.0, 9.0, 0.0]]]).double()
-    values = soft_maximum(scores, torch.tensor([[0.5, 0.5]]).double())
+    values = soft_maximum(scores, torch.tensor([[0.5, 0.5]]).double(), 2)
     assert values[0, :2].tolist() == pytest.approx([9 - math.log(2)] * 2, abs=1e-3)
     assert values[0, 2].item() == pytest.approx(0, abs=1e-5)
 

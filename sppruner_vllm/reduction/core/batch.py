@@ -36,6 +36,7 @@ class Batch:
     edges: (B, 1) int64, pairs of tokens that share an edge.
     attention: (B, N) float32, finite, not negative, zero in padding and for images without; None if no image has any.
     attended: (B, 1) int64, 1 for an image with attention, else 0.
+    full: whether no image has padding. spoken: whether no query has padding.
     """
 
     images: tuple[ImageTokens, ...]
@@ -53,16 +54,8 @@ class Batch:
     attention: Tensor | None
     attended: Tensor
     budget: Tensor
-
-    @property
-    def full(self) -> bool:
-        """Whether no image has padding."""
-        return all(len(image.rows) == self.rows.shape[1] for image in self.images)
-
-    @property
-    def spoken(self) -> bool:
-        """Whether no query has padding."""
-        return all(image.words == self.text.shape[1] for image in self.images)
+    full: bool
+    spoken: bool
 
     def within(self, values: Tensor, fill: float) -> Tensor:
         """(B, N) or (B, T, N) values, with `fill` in the padding of images; the same tensor where there is none."""
@@ -142,6 +135,8 @@ def pad(images: Sequence[ImageTokens]) -> Batch:
         attention=_attention(images, rows.shape[1]),
         attended=attended,
         budget=budget,
+        full=all(len(image.rows) == rows.shape[1] for image in images),
+        spoken=all(image.words == text.shape[1] for image in images),
     )
 
 

@@ -49,7 +49,7 @@ def by_priority(
     if key is None:
         kept = exact.falling(scores)[:, : max(budgets)]
     else:
-        kept = batch.within(key, -1).topk(max(budgets), dim=1).indices
+        kept = batch.within(key, -1).topk(max(budgets), dim=1, sorted=min(budgets) < max(budgets)).indices
     if min(budgets) < max(budgets):
         # Beyond an image's own budget stands its padding, or its last token: behind all that it keeps, and cut off.
         kept = torch.where(batch.index[: max(budgets)] < batch.budget, kept, scores.shape[1])

@@ -35,10 +35,10 @@ def echoes(units: Tensor, salient: Tensor, batch: Batch, neighbours: Neighbours)
     likeness = torch.where(inside, exact.cosines(_products_with_later(units, batch)), 0.0).clamp_min_(0.0)
     standing = salient.unsqueeze(1).expand_as(likeness)
     weaker = standing.gather(2, other) > standing
-    found = torch.where(weaker, likeness, 0.0).amax(1)
+    forth = likeness * weaker
     # Of two neighbours the one that comes later in raster order echoes the earlier, unless that is the weaker.
-    back = likeness.masked_fill_(weaker, 0.0)
-    return exact.snap(found.scatter_reduce_(1, other.flatten(1), back.flatten(1), "amax"))
+    back = likeness - forth
+    return exact.snap(forth.amax(1).scatter_reduce_(1, other.flatten(1), back.flatten(1), "amax"))
 
 
 def _products_with_later(units: Tensor, batch: Batch) -> Tensor:

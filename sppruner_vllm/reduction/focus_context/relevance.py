@@ -47,7 +47,7 @@ def relevance(
     scores = exact.cosines(exact.products(text, units)).mul_(units.shape[-1] ** 0.5 / params.temperature)
     deficit = narrowing(scores, batch)
     weight = word_weights(deficit, batch, params)
-    raw = soft_maximum(scores, weight)
+    raw = soft_maximum(scores, weight, max(kept_words(batch, params)))
     low, high = extremes(raw, batch)
     rough = exact.snap(exact.unit_range(raw, low, high))
     if params.smoothing:
@@ -82,6 +82,11 @@ def narrowing(scores: Tensor, batch: Batch) -> Tensor:
     return deficit if batch.spoken else torch.where(batch.words, deficit, 0.0)
 
 
+def kept_words(batch: Batch, params: WordParams) -> list[int]:
+    """How many query tokens of each image have a weight; 1 for an image without a query, whose weights are zero."""
+    return [max(1, math.ceil(image.words * params.text_keep)) for image in batch.images]
+
+
 def word_weights(deficit: Tensor, batch: Batch, params: WordParams) -> Tensor:
     """Weights of the query tokens: the lowest-entropy share, softmax(-H / gamma) among them (EADP); the rest weigh 0.
 
@@ -92,7 +97,7 @@ def word_weights(deficit: Tensor, batch: Batch, params: WordParams) -> Tensor:
         (B, T) float64, sums to 1, or to 0 for an image without a query.
     """
     keys = deficit if batch.spoken else torch.where(batch.words, deficit, -1.0)
-    counts = [max(1, math.ceil(image.words * params.text_keep)) for image in batch.images]
+    counts = kept_words(batch, params)
     places = torch.arange(keys.shape[1], device=keys.device)
     kept = exact.marked(exact.falling(keys), per_image(counts, keys.device), places)
     if not batch.spoken:
@@ -102,18 +107,19 @@ def word_weights(deficit: Tensor, batch: Batch, params: WordParams) -> Tensor:
     return weight / exact.total(weight).clamp_min(1e-9)
 
 
-def soft_maximum(scores: Tensor, weight: Tensor) -> Tensor:
+def soft_maximum(scores: Tensor, weight: Tensor, most: int) -> Tensor:
     """log sum_t w_t exp(z_tn): near the best of the query tokens, not their mean, so that each named thing counts.
 
     MMTok covers the query token by token for the same reason; the log-sum-exp form is ours.
 
     Args:
-        scores: (B, T, N) float64. weight: (B, T) float64.
+        scores: (B, T, N) float64. weight: (B, T) float64. most: no more query tokens than these have a weight.
 
     Returns:
         (B, N) float64.
     """
-    weights = weight.unsqueeze(-1)
+    weights, heard = weight.unsqueeze(-1).topk(most, dim=1)
+    scores = scores.gather(1, heard.expand(-1, -1, scores.shape[2]))
     peak = scores.masked_fill(weights <= 0, -torch.inf).amax(1, keepdim=True)
     peak = torch.where(peak.isinf(), 0.0, peak)
     summed = exact.total(weights * (scores - peak).clamp_max(0.0).exp(), 1)
