@@ -187,6 +187,12 @@ def test_the_soft_maximum_follows_the_best_word():
     assert values[0, 2].item() == pytest.approx(0, abs=1e-5)
 
 
+def test_words_without_a_weight_are_as_if_they_were_not_there():
+    scores = torch.randn(1, 4, 9, generator=seeded(5), dtype=torch.float64)
+    weight = torch.tensor([[0.0, 0.7, 0.0, 0.3]]).double()
+    assert torch.equal(soft_maximum(scores, weight, 2), soft_maximum(scores, weight, 4))
+
+
 @pytest.mark.parametrize(("gate", "expected"), [(0.0, [0.2, 0.9]), (1.0, [0.28, 0.91 / 11])])
 def test_fusion_multiplies_and_a_shut_gate_leaves_saliency(gate: float, expected: list[float]):
     salient = torch.tensor([[0.2, 0.9]]).double()

@@ -33,7 +33,7 @@ class Batch:
     index: (N,) int64, 0 to N - 1. behind: (N,) float64, N - 1 to 0.
     real: (B, N) bool, False in padding. words: (B, T) bool, the same for the query.
     size, height, width, query_size, budget: (B, 1) int64, the true N, grid, T and K of each image.
-    edges: (B, 1) int64, pairs of tokens that share an edge.
+    edge_ends: (B, 1) int64, twice the pairs of tokens that share an edge, at least 1.
     attention: (B, N) float32, finite, not negative, zero in padding and for images without; None if no image has any.
     attended: (B, 1) int64, 1 for an image with attention, else 0.
     full: whether no image has padding. spoken: whether no query has padding.
@@ -49,7 +49,7 @@ class Batch:
     size: Tensor
     height: Tensor
     width: Tensor
-    edges: Tensor
+    edge_ends: Tensor
     query_size: Tensor
     attention: Tensor | None
     attended: Tensor
@@ -112,10 +112,10 @@ def pad(images: Sequence[ImageTokens]) -> Batch:
     """
     device = images[0].rows.device
     numbers = [
-        (len(image.rows), *image.grid, _edges(*image.grid), image.words, image.attention is not None, image.budget)
+        (len(image.rows), *image.grid, _edge_ends(*image.grid), image.words, image.attention is not None, image.budget)
         for image in images
     ]
-    size, height, width, edges, query_size, attended, budget = columns(numbers, device)
+    size, height, width, edge_ends, query_size, attended, budget = columns(numbers, device)
     rows = _stack([image.rows for image in images])
     text = _stack([image.rows[:0] if image.query is None else image.query for image in images])
     index = torch.arange(rows.shape[1], device=device)
@@ -130,7 +130,7 @@ def pad(images: Sequence[ImageTokens]) -> Batch:
         size=size,
         height=height,
         width=width,
-        edges=edges,
+        edge_ends=edge_ends,
         query_size=query_size,
         attention=_attention(images, rows.shape[1]),
         attended=attended,
@@ -169,8 +169,8 @@ def per_token(parts: Sequence[Tensor], batch: Batch) -> Tensor:
     return upload(whole, batch.real.device)
 
 
-def _edges(height: int, width: int) -> int:
-    return height * (width - 1) + width * (height - 1)
+def _edge_ends(height: int, width: int) -> int:
+    return max(1, 2 * (height * (width - 1) + width * (height - 1)))
 
 
 def _attention(images: Sequence[ImageTokens], length: int) -> Tensor | None:

@@ -78,14 +78,15 @@ def _by_blocks(function: Callable[..., Tensor], *matrices: Tensor) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def directions(values: Tensor, valid: Tensor | None = None) -> Tensor:
+def directions(values: Tensor, valid: Tensor | None = None, length: Tensor | None = None) -> Tensor:
     """Each row scaled to length UNIT and rounded to whole numbers, in place; zero rows and invalid rows become zero.
 
     Args:
         values: (B, M, D) float32 whole numbers, at most 2 * STEPS; overwritten.
         valid: (B, M) bool, or None where all rows are.
+        length: (B, M) from `lengths`, or None where the caller has no need of them.
     """
-    factor = UNIT / lengths(values).clamp_min_(1.0)
+    factor = UNIT / (lengths(values) if length is None else length).clamp_min(1.0)
     if valid is not None:
         factor = torch.where(valid, factor, 0.0)
     return values.mul_(factor.to(torch.float32).unsqueeze(-1)).round_()
@@ -146,7 +147,8 @@ def unit_range(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
         values: (B, N) float64. low, high: (B, 1) float64.
     """
     span = high - low
-    return torch.where(span > 1.5 / STEPS, (values - low).div_(span.clamp_min(1.0 / STEPS)).clamp_(0, 1), 0.0)
+    # What is divided by infinity is zero.
+    return (values - low).clamp_min_(0).div_(span.masked_fill(span <= 1.5 / STEPS, torch.inf)).clamp_max_(1)
 
 
 def falling(keys: Tensor) -> Tensor:

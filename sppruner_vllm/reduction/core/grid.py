@@ -92,8 +92,8 @@ def morans_i(values: Tensor, batch: Batch, neighbours: Neighbours) -> Tensor:
     mean = exact.total(batch.within(values, 0.0)) / batch.size
     centred = batch.within(values - mean, 0.0)
     lag = torch.where(neighbours.inside[:, 1::2], neighbours.window(centred)[:, 1::2], 0.0).sum(1)
-    spread = exact.total(centred.square())
-    index = exact.total(centred * lag) / spread.clamp_min(1e-9) * batch.size / (2 * batch.edges).clamp_min(1)
+    spread = exact.total(centred * centred)
+    index = exact.total(centred * lag) / spread.clamp_min(1e-9) * batch.size / batch.edge_ends
     return torch.where(spread > 1e-6, index, 0.0)
 
 

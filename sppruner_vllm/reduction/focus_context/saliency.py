@@ -35,9 +35,9 @@ def distinctiveness(units: Tensor, batch: Batch) -> Tensor:
     """
     mean = exact.column_sums(units) / (exact.UNIT * batch.size.unsqueeze(-1))
     mean = mean.mul_(exact.STEPS).round_().to(torch.float32)
-    length = exact.lengths(mean) / exact.STEPS
-    common = exact.directions(mean)
-    return exact.snap(-exact.cosines(exact.products(units, common)).squeeze(-1) * length)
+    length = exact.lengths(mean)
+    common = exact.directions(mean, length=length)
+    return exact.snap(-exact.cosines(exact.products(units, common)).squeeze(-1) * (length / exact.STEPS))
 
 
 def saliency(units: Tensor, batch: Batch, params: SaliencyParams) -> Tensor:
