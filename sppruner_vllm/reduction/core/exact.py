@@ -169,17 +169,3 @@ def marked(order: Tensor, count: Tensor | int, places: Tensor) -> Tensor:
     """
     wanted = (places[: order.shape[1]] < count).expand_as(order)
     return torch.zeros(len(order), len(places), dtype=torch.bool, device=order.device).scatter_(1, order, wanted)
-
-
-def ranks(keys: Tensor) -> tuple[Tensor, Tensor]:
-    """The order of falling keys and each element's place in it; the lower index first among equals.
-
-    Args:
-        keys: (B, N), no NaN.
-
-    Returns:
-        (B, N) int64 order and (B, N) int64 rank.
-    """
-    order = falling(keys)
-    places = torch.arange(keys.shape[1], device=keys.device).expand_as(order)
-    return order, torch.empty_like(order).scatter_(1, order, places)
