@@ -43,7 +43,7 @@ class Settings(BaseSettings):
         description="Visual tokens that go on inside the vision encoder, in times of those kept; 0 for all.",
     )
     encoder_cut_block: int | None = Field(
-        None, ge=0, description="Block of the encoder behind which the others stop; none leaves it to the model family."
+        None, ge=0, description="Block of the encoder behind which the others stop; none: as the model family says."
     )
     allow_method: bool = Field(False, description="Let requests choose `reduction_method`.")
     rows_cache_mib: int = Field(
