@@ -20,6 +20,8 @@ from .asking import Asker, AskingFailed, Manner
 from .over_http import HttpAsker
 
 SERVER_LOG: Final = "server.log"
+ENCODES_ALL: Final = ("--rows-cache-mib", "0", "--pixels-cache-mib", "0")
+"""Times of several ratios and methods are compared: whoever asks first about a picture must not encode it for all."""
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def backend(
         os.environ.update(environment)
         yield InProcessAsker(arguments, manner, lowest_ratio)
         return
-    arguments += ["--allow-reduction-method", "--min-keep-ratio", str(lowest_ratio)]
+    arguments = [*ENCODES_ALL, *arguments, "--allow-reduction-method", "--min-keep-ratio", str(lowest_ratio)]
     log = options.out / SERVER_LOG
     with _own_server(arguments, environment, log, console) as url, _http(url, None, manner, options) as asker:
         yield asker

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from cases import SQUARE, Case
-from engines import ask
+from engines import ask, operated_with
 from sppruner_vllm import parts as channel
 from sppruner_vllm.parts import published
 from sppruner_vllm.planning.paying import Parts
-from sppruner_vllm.settings import settings
 from sppruner_vllm.worker.measuring import measure
 
 SLOW, QUICK = 10.0, 1e-9
@@ -54,13 +53,7 @@ def test_a_reduction_that_would_not_pay_is_left_out_unless_the_request_insists(
 ) -> None:
     processor = llm.llm_engine.renderer.get_mm_processor()
     monkeypatch.setitem(vars(processor), "_parts", replace(measured, image=seconds, row=0.0, pair=0.0))
-    monkeypatch.setenv("SPPRUNER_KEEP_RATIO", "0.5")
-    monkeypatch.setenv("SPPRUNER_ALLOW_METHOD", "1")
-    settings.cache_clear()
-    try:
+    with operated_with(KEEP_RATIO="0.5"):
         (answer,) = ask(llm, [Case((("what is on the left", (SQUARE,)),), 601)], **fields)
-    finally:
-        monkeypatch.undo()
-        settings.cache_clear()
     image = llm.get_tokenizer().convert_tokens_to_ids("<|image_pad|>")
     assert answer.prompt_ids.count(image) == kept
