@@ -125,18 +125,7 @@ def call_when_warm(worker: type[Any], then: Callable[[Any], None]) -> None:
     Args:
         worker: the class of this process's worker.
     """
-    upstream = worker.compile_or_warm_up_model
-    if hasattr(upstream, _SHIM):
-        return
-
-    @functools.wraps(upstream)
-    def compile_or_warm_up_model(self: Any, *args: Any, **kwargs: Any) -> Any:
-        times = upstream(self, *args, **kwargs)
-        then(self)
-        return times
-
-    setattr(compile_or_warm_up_model, _SHIM, True)
-    worker.compile_or_warm_up_model = compile_or_warm_up_model
+    _follow(worker, "compile_or_warm_up_model", then)
 
 
 def let_scheduler_charge(config: Any, charging: type[Any]) -> None:
@@ -233,8 +222,7 @@ def let_workers_forget_rows() -> None:
     from vllm.v1.worker.gpu_worker import Worker
 
     for name in ("reset_encoder_cache", "reload_weights", "finish_weight_update"):
-        if not hasattr(upstream := getattr(Worker, name), _SHIM):
-            setattr(Worker, name, _forgetting(upstream))
+        _follow(Worker, name, lambda worker: _have_forget(worker.model_runner.get_model(), "forget_rows"))
 
 
 def let_renderers_forget_pixels() -> None:
@@ -247,29 +235,27 @@ def let_renderers_forget_pixels() -> None:
     """
     from vllm.renderers.base import BaseRenderer
 
-    upstream = BaseRenderer.clear_mm_cache
+    _follow(BaseRenderer, "clear_mm_cache", lambda renderer: _have_forget(renderer.mm_processor, "forget_pixels"))
+
+
+def _follow(owner: type[Any], name: str, then: Callable[[Any], None]) -> None:
+    """Have a method of upstream's call `then` with its object once it is through; once, however often this is asked."""
+    upstream = getattr(owner, name)
     if hasattr(upstream, _SHIM):
         return
 
     @functools.wraps(upstream)
-    def clear_mm_cache(self: Any) -> None:
-        upstream(self)
-        forget = getattr(self.mm_processor, "forget_pixels", None)
-        if forget is not None:
-            forget()
-
-    setattr(clear_mm_cache, _SHIM, True)
-    BaseRenderer.clear_mm_cache = clear_mm_cache
-
-
-def _forgetting(upstream: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(upstream)
-    def forgetting(self: Any, *args: Any, **kwargs: Any) -> Any:
-        forget = getattr(self.model_runner.get_model(), "forget_rows", None)
+    def followed(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = upstream(self, *args, **kwargs)
-        if forget is not None:
-            forget()
+        then(self)
         return result
 
-    setattr(forgetting, _SHIM, True)
-    return forgetting
+    setattr(followed, _SHIM, True)
+    setattr(owner, name, followed)
+
+
+def _have_forget(keeper: Any, name: str) -> None:
+    """Another plugin's model or processor keeps nothing of ours."""
+    forget = getattr(keeper, name, None)
+    if forget is not None:
+        forget()
