@@ -40,6 +40,10 @@ class Reference:
             model, dtype=torch.float32, attn_implementation="eager"
         ).eval()
 
+    def encoder_inputs(self, pictures: list[Any]) -> dict[str, Any]:
+        """Pictures as vLLM sends them to its encoder, which normalizes them itself."""
+        return dict(self.processor.image_processor(pictures, return_tensors="pt", do_rescale=False, do_normalize=False))
+
     @torch.inference_mode()
     def answer(self, case: Case, kept: list[list[int]] | None, tokens: int) -> tuple[list[int], Tensor]:
         """Greedy continuation.

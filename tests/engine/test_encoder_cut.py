@@ -30,8 +30,7 @@ NOTHING = frozenset[str]()
 
 @pytest.fixture(scope="module")
 def inputs(reference: Reference) -> dict[str, Any]:
-    image_processor = reference.processor.image_processor
-    return dict(image_processor(PICTURES, return_tensors="pt", do_rescale=False, do_normalize=False))
+    return reference.encoder_inputs(PICTURES)
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,7 @@ EVERYTHING = frozenset({"attention", "merger_input"})
 @pytest.fixture(scope="module")
 def inputs(reference: Reference) -> dict[str, Any]:
     """The pictures as vLLM sends them to its encoder, which normalizes them itself."""
-    image_processor = reference.processor.image_processor
-    return dict(image_processor(PICTURES, return_tensors="pt", do_rescale=False, do_normalize=False))
+    return reference.encoder_inputs(PICTURES)
 
 
 @pytest.fixture(scope="module")
