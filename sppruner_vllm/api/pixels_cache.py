@@ -16,6 +16,8 @@ from torch import Tensor
 from vllm.multimodal.cache.base import MultiModalCache
 from vllm.multimodal.inputs import MultiModalKwargsItem
 
+from sppruner_vllm.owned import owned
+
 
 class PixelsCache:
     """Processed pictures of one API process, which may process several requests at once."""
@@ -47,7 +49,7 @@ class PixelsCache:
         """Keep what has a name, is in this host's own memory, and is not larger than the bound."""
         for picture, item in zip(pictures, items, strict=True):
             if picture and _is_plain(item) and MultiModalCache.get_item_size(item) <= self._kept.maxsize:
-                own = MultiModalKwargsItem({name: replace(elem, data=_owned(elem.data)) for name, elem in item.items()})
+                own = MultiModalKwargsItem({name: replace(elem, data=owned(elem.data)) for name, elem in item.items()})
                 with self._lock:
                     self._kept[picture] = own
 
@@ -64,8 +66,3 @@ def merged(items: Sequence[MultiModalKwargsItem]) -> Mapping[str, Any]:
 
 def _is_plain(item: MultiModalKwargsItem) -> bool:
     return all(isinstance(elem.data, Tensor) and elem.data.device.type == "cpu" for elem in item.values())
-
-
-def _owned(tensor: Tensor) -> Tensor:
-    """The tensor itself where it is all of its memory, else a copy, which keeps no other image alive."""
-    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()

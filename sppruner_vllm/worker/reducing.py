@@ -17,6 +17,7 @@ from vllm.utils.import_utils import resolve_obj_by_qualname
 from sppruner_vllm.compat import call_when_warm, let_runners_ask, let_workers_forget_rows
 from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family
+from sppruner_vllm.owned import owned
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction import ImageTokens, Need
 from sppruner_vllm.settings import settings
@@ -26,7 +27,7 @@ from . import positions
 from .encoder import Encoder
 from .kept_rows import KeptRows
 from .measuring import measure
-from .rows_cache import RowsCache, owned
+from .rows_cache import RowsCache
 from .selecting import Selector
 from .served import overheard, overheard_by_requests, usual_selection
 from .startup import ReducingMultiModalConfig, check_setup

@@ -13,6 +13,7 @@ import torch
 from cachetools import LRUCache
 from torch import Tensor
 
+from sppruner_vllm.owned import owned
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction import Need
 from sppruner_vllm.wire import Order, StageOrder
@@ -111,8 +112,3 @@ class RowsCache:
         """Forget all rows, and let go of what a profile took."""
         self._reserved = None
         self._kept.clear()
-
-
-def owned(tensor: Tensor) -> Tensor:
-    """The tensor itself where it is all of its memory, else a copy, which keeps no batch mates alive."""
-    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from sppruner_vllm.owned import owned
 from sppruner_vllm.wire import Order, StageOrder
 from sppruner_vllm.worker.micro_batches import pick
-from sppruner_vllm.worker.rows_cache import ImageRows, RowsCache, RowsKey, owned, rows_key
+from sppruner_vllm.worker.rows_cache import ImageRows, RowsCache, RowsKey, rows_key
 
 NOTHING: frozenset[str] = frozenset()
 GRID = (4, 4)
