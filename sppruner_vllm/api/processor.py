@@ -162,7 +162,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         """An image before any reduction; one sent by UUID alone is known from an earlier request."""
         items = inputs.mm_data_items["image"]
         item = items.get(index)
-        if isinstance(items, DictEmbeddingItems | EmbeddingItems):
+        if _embedded(inputs):
             return Sent(self.family.embedded_grid(item), regrid=None, key=key)
         kwargs = inputs.hf_processor_mm_kwargs
         if item is not None:
@@ -196,10 +196,9 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         """Refuse what the encoder would have to do, or the positions that kept tokens would take, at too much."""
         grids = [image.grid if plan.resized is None else plan.resized for plan, image in zip(plans, sent, strict=True)]
         text, encoded = len(inputs.prompt) - len(plans), [plan.encoded for plan in plans]
-        embedded = isinstance(inputs.mm_data_items["image"], DictEmbeddingItems | EmbeddingItems)
         positions = text + sum(self.family.extent(grid) for grid in grids)
         with _refusing():
-            self._bounds.refuse(text + sum(encoded), [] if embedded else encoded, positions)
+            self._bounds.refuse(text + sum(encoded), [] if _embedded(inputs) else encoded, positions)
 
     @cached_property
     def _bounds(self) -> Bounds:
@@ -234,8 +233,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
 
     def _pictures(self, inputs: ProcessorInputs, sent: Sequence[Sent], plans: Sequence[ReductionPlan]) -> Iterator[str]:
         """What the encoder is to see of each image, whatever is asked of it; empty where nothing is kept by it."""
-        nameless = isinstance(inputs.mm_data_items.get("image"), DictEmbeddingItems | EmbeddingItems)
-        nameless = nameless or not (settings().rows_cache_mib or settings().pixels_cache_mib)
+        nameless = _embedded(inputs) or not (settings().rows_cache_mib or settings().pixels_cache_mib)
         algorithm = self.info.ctx.get_mm_config().mm_hasher_algorithm
         for image, plan in zip(sent, plans, strict=True):
             if nameless:
@@ -367,13 +365,19 @@ def _at_size(image: Any, grid: Grid | None, cell: int | None) -> Any:
     return image if grid is None or cell is None else resize(image, grid, cell)
 
 
+def _embedded(inputs: ProcessorInputs) -> bool:
+    """Whether the request's images came encoded."""
+    return isinstance(inputs.mm_data_items.get("image"), DictEmbeddingItems | EmbeddingItems)
+
+
 def _refuse_unknown_uuids(inputs: ProcessorInputs, identities: Sequence[str]) -> None:
     """An image sent by UUID alone must be cached under the very plan of this request."""
+    if _embedded(inputs):
+        return
     items = inputs.mm_data_items["image"]
     for index, identity in enumerate(identities):
         known = inputs.cache is not None and inputs.cache.is_cached_item(identity)
-        embedded = isinstance(items, DictEmbeddingItems | EmbeddingItems)
-        if not known and not embedded and items.get(index) is None:
+        if not known and items.get(index) is None:
             raise VLLMValidationError(
                 f"image {index} was sent by uuid only and is not cached for this keep ratio, method and question",
                 parameter="uuid",
