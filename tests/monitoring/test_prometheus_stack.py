@@ -25,7 +25,7 @@ def series(client) -> set[str]:
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
 def test_a_rule_has_a_finite_sample(stack, rule):
-    assert eventually(lambda: stack.is_finite(rule.sampled), within=30), stack.query(rule.sampled)
+    assert eventually(lambda: stack.is_finite(rule.sampled)), stack.query(rule.sampled)
 
 
 def test_prometheus_evaluates_every_shipped_rule(stack):

@@ -78,12 +78,17 @@ def test_both_reduce_and_both_refuse(answers):
 
 
 def test_both_have_served(answers, scratch):
-    counters = scratch.glob("sppruner-metrics-*/counter_*.db")
-    assert len([file for file in counters if b"sppruner_requests_total" in file.read_bytes()]) == 2
+    def counted() -> int:
+        """Processes that have counted a request; the last one counts when its answer is out already."""
+        counters = scratch.glob("sppruner-metrics-*/counter_*.db")
+        return len([file for file in counters if b"sppruner_requests_total" in file.read_bytes()])
+
+    assert eventually(lambda: counted() == 2)
 
 
 def test_whichever_process_is_asked_the_metrics_are_those_of_both(clients, answers):
     for client in clients:
+        assert eventually(lambda client=client: metric(client, "sppruner_requests_total") == 4)
         assert metric(client, "sppruner_requests_total", outcome="success") == 2
         assert metric(client, "sppruner_requests_total", outcome="client_error") == 2
         assert metric(client, "sppruner_visual_tokens_retained_total") == 2 * 288
