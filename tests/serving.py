@@ -10,6 +10,7 @@ import io
 import json
 import os
 import random
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -127,6 +128,25 @@ def responses_body(*urls: str, text: str = "what is this", **fields: object) -> 
     content = [{"type": "input_image", "image_url": url, "detail": "auto"} for url in urls]
     message = {"role": "user", "content": [*content, {"type": "input_text", "text": text}]}
     return {"model": MODEL_NAME, "input": [message], "max_output_tokens": 4, "temperature": 0, **fields}
+
+
+@contextmanager
+def unread_stream(server: Server) -> Iterator[None]:
+    """A stream that has begun and stays in flight until its client leaves at the block's end, however quick the engine.
+
+    What stands in the way of its end is back-pressure: the client reads the first piece alone, its socket holds next
+    to nothing, and some 10 MB of log-probabilities are more than the server's side of a connection takes.
+    """
+    body = chat_body(stream=True, max_tokens=3900, ignore_eos=True, logprobs=True, top_logprobs=20)
+    transport = httpx.HTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)])
+    with (
+        httpx.Client(base_url=server.url, transport=transport, timeout=WAIT_SECONDS) as reader,
+        reader.stream("POST", "/v1/chat/completions", json=body) as response,
+    ):
+        response.raise_for_status()
+        pieces = response.iter_raw()  # one that is dropped closes the stream
+        next(pieces)
+        yield
 
 
 def eventually(condition: Callable[[], bool], within: float = WAIT_SECONDS, every: float = 0.05) -> bool:
