@@ -17,6 +17,8 @@ from sppruner_vllm.recipes import request_methods
 from sppruner_vllm.reduction import BrokenMethod
 from sppruner_vllm.settings import Settings, settings
 
+from .environment import DRAIN_SECONDS, FRONT_SECONDS
+
 FLAGS: Final = {
     "keep_ratio": "--keep-ratio",
     "min_keep_ratio": "--min-keep-ratio",
@@ -38,6 +40,9 @@ FLAGS: Final = {
 }
 """Settings field to flag."""
 
+STOP_SECONDS: Final = 30
+"""Default of --shutdown-timeout: what requests in flight may take after a SIGTERM. vLLM's own is 0."""
+
 TRACES_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
 _DEST: Final = "sppruner_"
@@ -55,7 +60,7 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
     parser = serve_parser()
     add_flags(parser)
     # The usual usage details are what `visual_tokens` stands beside; --no-enable-prompt-tokens-details turns them off.
-    parser.set_defaults(enable_prompt_tokens_details=True)
+    parser.set_defaults(enable_prompt_tokens_details=True, shutdown_timeout=STOP_SECONDS)
     args: Namespace = parser.parse_args(None if argv is None else list(argv))
     if problem := _export(args) or _unsupported(args):
         parser.error(problem)
@@ -119,12 +124,17 @@ def serve(args: Namespace) -> None:
     from vllm.entrypoints.cli.serve import ServeSubcommand
     from vllm.logger import configure_logging_from_args
 
+    from .hooks import install_api_servers
+
     set_up_command()
     configure_logging_from_args(args)
     if args.otlp_traces_endpoint:
         # Workers learn it from their environment. vLLM sets it in API servers, which start no worker when there are
         # several of them (vLLM 0.32, tracing/otel.py, init_otel_tracer).
         os.environ.setdefault(TRACES_ENDPOINT, args.otlp_traces_endpoint)
+    os.environ[DRAIN_SECONDS] = str(args.shutdown_timeout)
+    args.shutdown_timeout += FRONT_SECONDS
+    install_api_servers()
     command = ServeSubcommand()
     command.validate(args)
     command.cmd(args)

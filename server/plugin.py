@@ -19,8 +19,10 @@ from sppruner_vllm.parts import published
 from sppruner_vllm.settings import settings
 
 from .drain import DrainMiddleware, InFlight
+from .ending import Ending, drain_seconds
 from .errors import refuse
-from .hooks import install_drain, install_gate, install_watch, install_withdrawal
+from .health import router as health_router
+from .hooks import install_ending, install_gate, install_watch, install_withdrawal
 from .routes import router
 
 NAME: Final = "sppruner_api"
@@ -34,7 +36,9 @@ class EndpointPlugin:
 
     def attach_router(self, app: FastAPI) -> None:
         """Add our routes and the answer to refused fields; vLLM drops its routes of the same path."""
+        self._app = app
         app.include_router(router)
+        app.include_router(health_router)
         app.state.sppruner_in_flight = InFlight()
         app.add_middleware(DrainMiddleware, requests=app.state.sppruner_in_flight)
         app.add_exception_handler(InvalidField, refuse)
@@ -46,4 +50,7 @@ class EndpointPlugin:
         install_gate(state.online_renderer)
         install_withdrawal(state.online_renderer.renderer)
         install_watch(engine_client)
-        install_drain(engine_client, state.sppruner_in_flight)
+        seconds = drain_seconds(engine_client.vllm_config.shutdown_timeout)
+        ending = Ending(engine_client, state, state.sppruner_in_flight, seconds)
+        self._app.state.sppruner_ending = ending
+        install_ending(engine_client, ending.shutting_down)
