@@ -14,6 +14,7 @@ class ConnectionsMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            bound_connections(scope["app"].state.server)
+        # Ray Serve runs vLLM's app in a server of its own.
+        if scope["type"] == "lifespan" and (server := getattr(scope["app"].state, "server", None)) is not None:
+            bound_connections(server)
         await self._app(scope, receive, send)
