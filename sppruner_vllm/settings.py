@@ -111,6 +111,11 @@ class Settings(BaseSettings):
     )
     json_logs: bool = Field(False, description="Log in JSON, one line per request among others, never with its body.")
 
+    @field_validator("api_keys_file", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
     @field_validator("encoder_cut")
     @classmethod
     def _leaves_what_is_kept(cls, value: float) -> float:

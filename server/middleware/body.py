@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import deque
 from contextlib import suppress
 from typing import Final
 
@@ -64,18 +65,18 @@ class BodyMiddleware:
         if scope["type"] != "http" or (length := announced(scope)) == 0:
             await self._app(scope, receive, send)
             return
-        pieces: list[bytes] = []
+        body = _Body(receive)
         try:
-            await self._take_in(length, pieces, receive)
-            await self._app(scope, _given_at_once(b"".join(pieces), receive), send)
+            await self._take_in(body, length)
+            await self._app(scope, body.give, send)
         except BrokenBound as broken:
             await refuse(broken.refusal, scope, receive, send)
         except ClientLeft:
             pass
         finally:
-            self._held -= sum(map(len, pieces))
+            self._held -= body.taken
 
-    async def _take_in(self, length: float, pieces: list[bytes], receive: Receive) -> None:
+    async def _take_in(self, body: _Body, length: float) -> None:
         """Read a body, piece by piece.
 
         Raises:
@@ -84,41 +85,57 @@ class BodyMiddleware:
         """
         if self._most < length < math.inf:
             raise BrokenBound(self._too_large)
-        began, taken, more = time.monotonic(), 0, True
-        while more:
-            message = await self._next(began + self._seconds + taken / SLOWEST, receive)
-            if message["type"] != "http.request":
-                raise ClientLeft
-            if piece := message.get("body", b""):
-                pieces.append(piece)
-                self._held += len(piece)
-                taken += len(piece)
-            more = message.get("more_body", False)
-            if taken > self._most:
+        began = time.monotonic()
+        while not body.whole:
+            count = await body.take(began + self._seconds + body.taken / SLOWEST)
+            self._held += count
+            if body.taken > self._most:
                 raise BrokenBound(self._too_large)
             if self._held > self._most_held:
                 raise BrokenBound(NO_ROOM)
 
-    async def _next(self, deadline: float, receive: Receive) -> Message:
+
+class _Body:
+    """The body of one request: taken in piece by piece, and given on so, without a copy."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._pieces: deque[bytes] = deque()
+        self._given = False
+        self.taken = 0
+        self.whole = False
+
+    async def take(self, deadline: float) -> int:
+        """Bytes of the next piece, which has come by the deadline on the monotonic clock.
+
+        Raises:
+            BrokenBound: it has not.
+            ClientLeft: no further one comes.
+        """
+        message = await self._next(deadline)
+        if message["type"] != "http.request":
+            raise ClientLeft
+        piece: bytes = message.get("body", b"")
+        if piece:
+            self._pieces.append(piece)
+            self.taken += len(piece)
+        self.whole = not message.get("more_body", False)
+        return len(piece)
+
+    async def _next(self, deadline: float) -> Message:
         if deadline == math.inf:
-            return await receive()
+            return await self._receive()
         # Twice: where the loop was held up, what came meanwhile has not been read yet.
         for left in (max(0.0, deadline - time.monotonic()), GRACE_SECONDS):
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):
-                    return await receive()
+                    return await self._receive()
         raise BrokenBound(TOO_SLOW)
 
-
-def _given_at_once(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the whole body, and then what else comes."""
-    given = False
-
-    async def receive_whole() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive_whole
+    async def give(self) -> Message:
+        """A `receive` for what is behind: the body, then whatever else comes."""
+        if self._given:
+            return await self._receive()
+        piece = self._pieces.popleft() if self._pieces else b""
+        self._given = not self._pieces
+        return {"type": "http.request", "body": piece, "more_body": not self._given}

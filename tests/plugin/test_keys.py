@@ -136,3 +136,12 @@ def test_a_key_may_ask_for_a_minutes_worth_at_once(
     rates = SharedRates()
     waits = [rates.wait(DIGEST, 600) for _ in range(600)]
     assert waits == [0.0] * 600
+
+
+def test_an_empty_path_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPPRUNER_API_KEYS_FILE", "")
+    assert Settings().api_keys_file is None
+
+
+def test_vllms_own_keys_may_be_anything_that_vllm_takes() -> None:
+    assert KeyRing(Settings(), ["two words"]).find([b"two words"]) is not None
