@@ -38,7 +38,7 @@ from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
 from sppruner_vllm.planning.query import TurnFinder
 from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.smaller import Grid, resize
-from sppruner_vllm.request import REQUEST_FIELDS, ReductionRequest
+from sppruner_vllm.request import RATIO_BOUNDS, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
 from .pixels_cache import PixelsCache, merged
@@ -105,6 +105,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
     def apply(self, inputs: ProcessorInputs, timing_ctx: Any) -> Any:
         given = inputs.hf_processor_mm_kwargs
         kwargs = {name: value for name, value in given.items() if name not in REQUEST_FIELDS}
+        kwargs.pop(RATIO_BOUNDS, None)
         profiling = kwargs.pop(_PROFILING, None) is _BY_VLLM
         inputs = replace(inputs, hf_processor_mm_kwargs=kwargs)
         with _refusing():
