@@ -5,7 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from .compat import check_version, fit_response_queues, let_renderers_forget_pixels, let_scheduler_charge
+from .compat import (
+    check_version,
+    fit_response_queues,
+    let_renderers_forget_pixels,
+    let_scheduler_charge,
+    let_typed_markers_be_text,
+)
 from .families import ARCHITECTURES, PREPARED
 
 
@@ -60,3 +66,4 @@ def _configuring(architecture: str, upstream: Any) -> Any:
                 getattr(module, architecture).prepare_config(model_config.hf_config)
 
     return Configured
+            let_typed_markers_be_text()
