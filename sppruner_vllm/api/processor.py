@@ -45,6 +45,7 @@ from sppruner_vllm.settings import settings
 from .pixels_cache import PixelsCache, merged
 from .question_table import QuestionTable
 from .typed_markers import TypedMarkers
+from .uuids import LastSent
 
 _PLANNED: Final = "sppruner_planned"
 _PROFILING: Final = "sppruner_profiling"
@@ -85,8 +86,12 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
 
     @cached_property
     def _known(self) -> LRUCache[str, tuple[Grid, bool]]:
-        """Grid of each image by upstream hash, and whether it is a picture, for those that later come by UUID alone."""
+        """Grid of each image by hash, and whether it is a picture, for those that later come by UUID alone."""
         return LRUCache(maxsize=8192)
+
+    @cached_property
+    def _last_sent(self) -> LastSent:
+        return LastSent(self.info.ctx.get_mm_config().mm_hasher_algorithm)
 
     @cached_property
     def _questions(self) -> QuestionTable:
@@ -118,7 +123,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             request = admit(given).request
         if not profiling:
             self._refuse_spare_places(inputs)
-        hashes = super()._get_mm_hashes(inputs)
+        hashes = self._last_sent.hashes(inputs, super()._get_mm_hashes)
         known = FirstQuestions(lambda: self._questions)
         sent = [self._sent(inputs, index, key) for index, key in enumerate(hashes.get("image", ()))]
         plans = self._plan(inputs, request, sent, profiling, known)
@@ -261,7 +266,6 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             if nameless:
                 yield ""
                 continue
-            # With the grid, as a client may send another picture under the same uuid, even beside the first.
             grid = repr((*image.grid, *(plan.resized or ())))
             yield MultiModalHasher.hash_kwargs(algorithm, image=image.key, grid=grid)
 
