@@ -12,6 +12,7 @@ from typing import Any
 from .drain import InFlight, drained
 from .engine_watch import watched
 from .renderer import gated_chat, gated_completion
+from .resend import resending
 from .sender_cache import SenderWatch
 
 
@@ -47,6 +48,15 @@ def install_withdrawal(renderer: Any) -> None:
     watch = SenderWatch(renderer)
     cache.get_and_update_item = watch.enter
     renderer._process_multimodal_async = watch.process
+
+
+def install_resend(engine_client: Any) -> None:
+    """Let the engine client's `generate` send a prompt again whose pictures the engine does not have (resend.py).
+
+    To be installed before the watch, which is to see what the client gets.
+    Until: vLLM renders such a request again itself.
+    """
+    engine_client.generate = resending(engine_client.generate)
 
 
 def install_watch(engine_client: Any) -> None:

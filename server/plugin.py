@@ -20,7 +20,7 @@ from sppruner_vllm.settings import settings
 
 from .drain import DrainMiddleware, InFlight
 from .errors import refuse
-from .hooks import install_drain, install_gate, install_watch, install_withdrawal
+from .hooks import install_drain, install_gate, install_resend, install_watch, install_withdrawal
 from .routes import router
 
 NAME: Final = "sppruner_api"
@@ -47,3 +47,4 @@ class EndpointPlugin:
         install_withdrawal(state.online_renderer.renderer)
         install_watch(engine_client)
         install_drain(engine_client, state.sppruner_in_flight)
+        install_resend(engine_client)
