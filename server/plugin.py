@@ -22,7 +22,15 @@ from sppruner_vllm.settings import settings
 
 from .drain import InFlight
 from .errors import refuse
-from .hooks import close_routes, install_door, install_drain, install_gate, install_watch, install_withdrawal
+from .hooks import (
+    close_routes,
+    install_door,
+    install_drain,
+    install_gate,
+    install_resend,
+    install_watch,
+    install_withdrawal,
+)
 from .key_ring import KeyRing
 from .middleware.capacity import most_requests
 from .middleware.order import middlewares
@@ -54,6 +62,7 @@ class EndpointPlugin:
         install_withdrawal(state.online_renderer.renderer)
         install_watch(engine_client)
         install_drain(engine_client, state.sppruner_in_flight)
+        install_resend(engine_client)
         self._close(engine_client.vllm_config, state, args)
 
     def _close(self, config: Any, state: State, args: Namespace) -> None:
