@@ -21,7 +21,10 @@ from sppruner_vllm.settings import settings
 from .drain import DrainMiddleware, InFlight
 from .errors import refuse
 from .hooks import install_drain, install_gate, install_watch, install_withdrawal
+from .openapi.document import describe
+from .openapi.facts import facts_of
 from .routes import router
+from .strict import router as strict_router
 
 NAME: Final = "sppruner_api"
 
@@ -35,6 +38,8 @@ class EndpointPlugin:
     def attach_router(self, app: FastAPI) -> None:
         """Add our routes and the answer to refused fields; vLLM drops its routes of the same path."""
         app.include_router(router)
+        app.include_router(strict_router)
+        describe(app, lambda: facts_of(app.state))
         app.state.sppruner_in_flight = InFlight()
         app.add_middleware(DrainMiddleware, requests=app.state.sppruner_in_flight)
         app.add_exception_handler(InvalidField, refuse)
