@@ -34,7 +34,10 @@ from .hooks import (
 from .key_ring import KeyRing
 from .middleware.capacity import most_requests
 from .middleware.order import middlewares
+from .openapi.document import describe
+from .openapi.facts import facts_of
 from .routes import router
+from .strict import router as strict_router
 
 NAME: Final = "sppruner_api"
 
@@ -51,6 +54,8 @@ class EndpointPlugin:
         """Add our routes and the answer to refused fields; vLLM drops its routes of the same path."""
         self._app = app
         app.include_router(router)
+        app.include_router(strict_router)
+        describe(app, lambda: facts_of(app.state))
         app.state.sppruner_in_flight = InFlight()
         app.add_exception_handler(InvalidField, refuse)
 
