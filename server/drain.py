@@ -1,6 +1,6 @@
 """Draining: a server that stops finishes what it has and refuses what is new, so that a balancer loses nothing.
 
-What is in flight is counted here, and new requests are refused here. When to stop and how long to wait is ending.py's.
+What is in flight is counted here, by middleware/drain.py. When to stop and how long to wait is ending.py's.
 """
 
 from __future__ import annotations
@@ -8,13 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from .refusal import Refusal, answer
-
-ALWAYS_OPEN: Final = frozenset({"/metrics", "/livez"})
-"""How a drain goes is worth watching, and a server that drains lives. /health and /readyz are not among them: 503 there
-takes the replica out of rotation."""
+from .refusal import Refusal
 
 SHUTTING_DOWN: Final = Refusal(
     503,
@@ -61,27 +55,3 @@ class InFlight:
     async def until_empty(self) -> None:
         """Returns when no request is in flight any more."""
         await self._empty.wait()
-
-
-class DrainMiddleware:
-    """Counts requests in and out; pure ASGI, since a stream is in flight until its last byte.
-
-    It also lets the process's Ending listen for signals when the app starts: vLLM has set its own handlers by then.
-    """
-
-    def __init__(self, app: ASGIApp, requests: InFlight) -> None:
-        self._app = app
-        self._requests = requests
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" and (ending := getattr(scope["app"].state, "sppruner_ending", None)) is not None:
-            ending.listen()
-        if scope["type"] != "http" or scope["path"] in ALWAYS_OPEN:
-            await self._app(scope, receive, send)
-        elif (refusal := self._requests.enter()) is None:
-            try:
-                await self._app(scope, receive, send)
-            finally:
-                self._requests.leave()
-        else:
-            await answer(refusal, scope, receive, send)

@@ -1,7 +1,7 @@
 """What probes ask: is the process alive, should it get requests.
 
 /livez fails when a restart is what helps. /readyz and /health fail as soon as no new request would be served; the
-middleware in drain.py answers them while the server stops. All know GET and HEAD.
+middleware answers them while the server stops. All know GET and HEAD.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import httpx
-from sppruner_server.drain import SHUTTING_DOWN, DrainMiddleware, InFlight
+from sppruner_server.drain import SHUTTING_DOWN, InFlight
+from sppruner_server.middleware.drain import DrainMiddleware
 
 
 async def get(requests: InFlight, path: str) -> httpx.Response:

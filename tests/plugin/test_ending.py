@@ -10,11 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sppruner_server.drain import DrainMiddleware, InFlight
+from sppruner_server.drain import InFlight
 from sppruner_server.ended import CutOff
 from sppruner_server.ending import Ending, drain_seconds
 from sppruner_server.environment import DRAIN_SECONDS
 from sppruner_server.hooks import install_ending
+from sppruner_server.middleware.drain import DrainMiddleware
 
 PATIENT = 600.0
 
