@@ -13,14 +13,22 @@ from fastapi import FastAPI
 from starlette.datastructures import State
 
 from sppruner_vllm import __version__
-from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.metrics import events
 from sppruner_vllm.parts import published
 from sppruner_vllm.settings import settings
 
 from .drain import DrainMiddleware, InFlight
-from .errors import refuse
-from .hooks import install_drain, install_gate, install_watch, install_withdrawal
+from .handlers import answer_exceptions
+from .hooks import (
+    install_acceptance,
+    install_drain,
+    install_gate,
+    install_guard,
+    install_messages,
+    install_watch,
+    install_withdrawal,
+)
+from .models import router as models
 from .routes import router
 
 NAME: Final = "sppruner_api"
@@ -33,17 +41,25 @@ class EndpointPlugin:
     required_tasks = ("generate",)
 
     def attach_router(self, app: FastAPI) -> None:
-        """Add our routes and the answer to refused fields; vLLM drops its routes of the same path."""
+        """Add our routes; vLLM drops its own of the same path."""
+        self._app = app
         app.include_router(router)
+        app.include_router(models)
         app.state.sppruner_in_flight = InFlight()
         app.add_middleware(DrainMiddleware, requests=app.state.sppruner_in_flight)
-        app.add_exception_handler(InvalidField, refuse)
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
-        """Put the gate before the one renderer that all endpoints share, and watch the engine behind it."""
+        """Put the gate before the one renderer that all endpoints share, and watch the engine behind it.
+
+        By now vLLM has added its middlewares and exception handlers, round and in place of which ours go.
+        """
+        answer_exceptions(self._app)
+        install_guard(self._app)
         events.start(__version__, vllm.__version__, settings())
         events.show_parts(published(engine_client.model_config.model))
         install_gate(state.online_renderer)
         install_withdrawal(state.online_renderer.renderer)
+        install_messages(state.anthropic_serving_messages)
+        install_acceptance(engine_client)
         install_watch(engine_client)
         install_drain(engine_client, state.sppruner_in_flight)
