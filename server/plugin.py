@@ -5,33 +5,46 @@ vLLM loads it in every API server process, the ones it spawns itself included, w
 
 from __future__ import annotations
 
+import logging
 from argparse import Namespace
 from typing import Any, Final
 
 import vllm
 from fastapi import FastAPI
 from starlette.datastructures import State
+from vllm import envs
 
 from sppruner_vllm import __version__
 from sppruner_vllm.metrics import events
 from sppruner_vllm.parts import published
 from sppruner_vllm.settings import settings
 
-from .drain import DrainMiddleware, InFlight
+from .drain import InFlight
 from .handlers import answer_exceptions
 from .hooks import (
+    close_routes,
     install_acceptance,
+    install_door,
     install_drain,
     install_gate,
     install_guard,
     install_messages,
+    install_resend,
     install_watch,
     install_withdrawal,
 )
+from .key_ring import KeyRing
+from .middleware.capacity import most_requests
+from .middleware.order import middlewares
 from .models import router as models
+from .openapi.document import describe
+from .openapi.facts import facts_of
 from .routes import router
+from .strict import router as strict_router
 
 NAME: Final = "sppruner_api"
+
+logger = logging.getLogger("vllm.sppruner")
 
 
 class EndpointPlugin:
@@ -44,9 +57,10 @@ class EndpointPlugin:
         """Add our routes; vLLM drops its own of the same path."""
         self._app = app
         app.include_router(router)
+        app.include_router(strict_router)
         app.include_router(models)
+        describe(app, lambda: facts_of(app.state))
         app.state.sppruner_in_flight = InFlight()
-        app.add_middleware(DrainMiddleware, requests=app.state.sppruner_in_flight)
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
         """Put the gate before the one renderer that all endpoints share, and watch the engine behind it.
@@ -60,6 +74,34 @@ class EndpointPlugin:
         install_gate(state.online_renderer)
         install_withdrawal(state.online_renderer.renderer)
         install_messages(state.anthropic_serving_messages)
-        install_acceptance(engine_client)
         install_watch(engine_client)
         install_drain(engine_client, state.sppruner_in_flight)
+        install_resend(engine_client)
+        install_acceptance(engine_client)
+        self._close(engine_client.vllm_config, state, args)
+
+    def _close(self, config: Any, state: State, args: Namespace) -> None:
+        """Let nobody in but through the door; vLLM has built the whole app by now.
+
+        Raises:
+            BadKeys: a key cannot be used.
+        """
+        chosen, processes = settings(), config.parallel_config._api_process_count
+        ring = KeyRing(chosen, [key for key in (args.api_key or [envs.VLLM_API_KEY]) if key])
+        if not ring:
+            logger.warning("no API key is set: whoever reaches this server may use it")
+        batch = config.scheduler_config.max_num_seqs * engines(config.parallel_config)
+        most = most_requests(chosen.max_requests, batch, processes)
+        cors = {
+            "allow_origins": args.allowed_origins,
+            "allow_credentials": args.allow_credentials,
+            "allow_methods": args.allowed_methods,
+            "allow_headers": args.allowed_headers,
+        }
+        install_door(self._app, middlewares(chosen, ring, state.sppruner_in_flight, most, processes, cors))
+        close_routes(self._app, chosen.open_routes)
+
+
+def engines(parallel: Any) -> int:
+    """Engines among which the API processes share their requests out, of vLLM's ParallelConfig."""
+    return int(parallel.data_parallel_size_local if parallel.local_engines_only else parallel.data_parallel_size)

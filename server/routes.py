@@ -22,6 +22,7 @@ from sppruner_vllm.admission import admit
 from .answers import CHAT, NO_USAGE, RESPONSES, Usage, complete
 from .errors import ErrorBody
 from .fields import reduction_fields
+from .keys import limits_in_force
 from .message_images import check_images
 from .outcomes import RecordedRoute
 from .record import RequestRecord, current_record
@@ -89,5 +90,5 @@ async def _serve(
     record = current_record() or RequestRecord()
     record.dry = dry
     with stage(VALIDATE):
-        record.fields = admit(reduction_fields(request))
+        record.fields = admit(reduction_fields(request), limits_in_force())
     return complete(await handler(request, raw_request), record, usage)
