@@ -16,7 +16,5 @@ ENGINE_DEAD: Final = Refusal(500, "engine_dead", "the engine is gone; the server
 class CutOff(GracefulHTTPError):
     """A request whose time was up. vLLM raises it, as it is, to whoever waits for the engine."""
 
-    refusal: Final = CUT_OFF
-
     def __init__(self) -> None:
         super().__init__(CUT_OFF.message, HTTPStatus(CUT_OFF.status))
