@@ -27,7 +27,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from sppruner_vllm.demo.server_process import ServerFailed, free_port, running_server, server_command, server_url
 
 CPU_FLAGS = ("--enforce-eager", "--block-size", "32", "--max-model-len", "4096", "--dtype", "float32")
-CPU_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+CPU_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "SPPRUNER_WRITE_TIMEOUT": "600",  # tests hold streams by not reading them
+}
 MODEL_NAME = "tiny"
 START_SECONDS = 240
 STOP_SECONDS = 120

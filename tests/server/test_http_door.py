@@ -18,7 +18,7 @@ import httpx
 import pytest
 from anthropic_bodies import messages_body
 
-from serving import CPU_ENVIRONMENT, MODEL_NAME, Server, chat_body, data_url, eventually, metric, png, serving
+from serving import MODEL_NAME, Server, chat_body, data_url, eventually, metric, png, serving
 
 CHAT = "/v1/chat/completions"
 LIMIT = 64
@@ -79,7 +79,7 @@ def door(tiny_model: Path, key_file: Path, tmp_path_factory: pytest.TempPathFact
     }
     flags += [str(word) for limit in limits.items() for word in limit]
     keys = {"VLLM_API_KEY": "key-of-vllm", "SPPRUNER_API_KEYS": "key-of-environment, another-of-environment"}
-    with serving(tiny_model, log, *flags, env={**CPU_ENVIRONMENT, **keys}) as running:
+    with serving(tiny_model, log, *flags, env=keys) as running:
         yield running
 
 
