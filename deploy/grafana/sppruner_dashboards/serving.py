@@ -245,8 +245,8 @@ _OUTCOMES: Final = Row(
         ),
         curves(
             "Shares of errors and refusals",
-            "Server errors and refused requests over all requests to our routes; without those that have no key or never "
-            "came whole. The dashed line is the objective for errors.",
+            "Server errors and refused requests over all requests to our routes, without those that have no key or "
+            "never came whole. The dashed line is the objective for errors.",
             "percentunit",
             [Query(_ERROR_SHARE, "server errors"), Query(_REJECTED_SHARE, "refused")],
             _NO_TRAFFIC,
