@@ -184,7 +184,7 @@ class OpenLoop(User):
             if session is not None:
                 sessions.spawn(_run.play, client, session, late_s)
 
-        times = poisson_times(job.rate or 1.0, job.seed, job.seconds, job.sessions)
+        times = poisson_times(job.rate or 1.0, job.arrival_seed, job.seconds, job.sessions)
         try:
             _run.recorder.pace = run_open_loop(times, start, time.perf_counter, gevent.sleep, lambda: not _run.ending())
             sessions.join()

@@ -19,6 +19,7 @@ from .drain import InFlight, drained
 from .engine_watch import watched
 from .open_routes import divide, opened
 from .renderer import gated_chat, gated_completion
+from .resend import resending
 from .sender_cache import SenderWatch
 
 REPLACED: Final = ("AuthenticationMiddleware", "CORSMiddleware", "XRequestIdMiddleware")
@@ -105,6 +106,15 @@ def install_withdrawal(renderer: Any) -> None:
     watch = SenderWatch(renderer)
     cache.get_and_update_item = watch.enter
     renderer._process_multimodal_async = watch.process
+
+
+def install_resend(engine_client: Any) -> None:
+    """Let the engine client's `generate` send a prompt again whose pictures the engine does not have (resend.py).
+
+    To be installed before the watch, which is to see what the client gets.
+    Until: vLLM renders such a request again itself.
+    """
+    engine_client.generate = resending(engine_client.generate)
 
 
 def install_watch(engine_client: Any) -> None:

@@ -22,11 +22,22 @@ from sppruner_vllm.settings import settings
 
 from .drain import InFlight
 from .errors import refuse
-from .hooks import close_routes, install_door, install_drain, install_gate, install_watch, install_withdrawal
+from .hooks import (
+    close_routes,
+    install_door,
+    install_drain,
+    install_gate,
+    install_resend,
+    install_watch,
+    install_withdrawal,
+)
 from .key_ring import KeyRing
 from .middleware.capacity import most_requests
 from .middleware.order import middlewares
+from .openapi.document import describe
+from .openapi.facts import facts_of
 from .routes import router
+from .strict import router as strict_router
 
 NAME: Final = "sppruner_api"
 
@@ -43,6 +54,8 @@ class EndpointPlugin:
         """Add our routes and the answer to refused fields; vLLM drops its routes of the same path."""
         self._app = app
         app.include_router(router)
+        app.include_router(strict_router)
+        describe(app, lambda: facts_of(app.state))
         app.state.sppruner_in_flight = InFlight()
         app.add_exception_handler(InvalidField, refuse)
 
@@ -54,6 +67,7 @@ class EndpointPlugin:
         install_withdrawal(state.online_renderer.renderer)
         install_watch(engine_client)
         install_drain(engine_client, state.sppruner_in_flight)
+        install_resend(engine_client)
         self._close(engine_client.vllm_config, state, args)
 
     def _close(self, config: Any, state: State, args: Namespace) -> None:

@@ -75,6 +75,20 @@ class Settings(BaseSettings):
     max_unreduced_image_tokens: int | None = Field(
         None, ge=1, description="Most visual tokens of an image before it is reduced; none: as at keep ratio 1."
     )
+    max_image_pixels: int = Field(
+        2**25, ge=1, description="Most pixels of a picture, as its header says; beyond, it is not decoded."
+    )
+    max_image_side: int = Field(2**14, ge=1, description="Most pixels along a side of a picture.")
+    max_image_aspect: int = Field(
+        200, ge=1, description="Most times that a side of a picture may be as long as the other."
+    )
+    max_image_frames: int = Field(
+        1024, ge=1, description="Most frames or pages of a picture, of which the first is shown to the model."
+    )
+    shrink_large_images: bool = Field(
+        False,
+        description="Make a picture beyond the limits of pixels, sides and visual tokens smaller; else refuse it.",
+    )
     max_query_tokens: int = Field(128, ge=1, description="Longest query, in tokens, that steers the selection.")
 
     # The server's door; plain vLLM with our endpoint plugin has it too.

@@ -27,6 +27,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from sppruner_vllm.demo.server_process import ServerFailed, free_port, running_server, server_command, server_url
 
 CPU_FLAGS = ("--enforce-eager", "--block-size", "32", "--max-model-len", "4096", "--dtype", "float32")
+TOOLS = (
+    *("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
+    *("--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}'),
+)
+"""Flags by which a model that has learnt nothing calls tools and ends its JSON."""
+
 CPU_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",

@@ -8,7 +8,6 @@ docs/develop/architecture.md, "How a request flows".
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, lru_cache, partial
 from itertools import compress
@@ -27,7 +26,8 @@ from vllm.multimodal.processing.inputs import ProcessorInputs
 
 from sppruner_vllm import wire
 from sppruner_vllm.admission import admit
-from sppruner_vllm.errors import InvalidField, RowCountError
+from sppruner_vllm.compat import media_placeholders
+from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family
 from sppruner_vllm.parts import published
 from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, account
@@ -43,6 +43,9 @@ from sppruner_vllm.settings import settings
 
 from .pixels_cache import PixelsCache, merged
 from .question_table import QuestionTable
+from .refusing import refusing
+from .typed_markers import TypedMarkers
+from .uuids import LastSent
 
 _PLANNED: Final = "sppruner_planned"
 _PROFILING: Final = "sppruner_profiling"
@@ -77,9 +80,18 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         return self.family.turns(self.info.get_tokenizer())
 
     @cached_property
+    def typed_markers(self) -> TypedMarkers:
+        """What clients may type of this model's markers, for the renderer (compat.py)."""
+        return TypedMarkers(self.info.get_tokenizer(), self.family.media_tokens.values(), media_placeholders())
+
+    @cached_property
     def _known(self) -> LRUCache[str, tuple[Grid, bool]]:
-        """Grid of each image by upstream hash, and whether it is a picture, for those that later come by UUID alone."""
+        """Grid of each image by hash, and whether it is a picture, for those that later come by UUID alone."""
         return LRUCache(maxsize=8192)
+
+    @cached_property
+    def _last_sent(self) -> LastSent:
+        return LastSent(self.info.ctx.get_mm_config().mm_hasher_algorithm)
 
     @cached_property
     def _questions(self) -> QuestionTable:
@@ -108,9 +120,11 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         kwargs.pop(RATIO_BOUNDS, None)
         profiling = kwargs.pop(_PROFILING, None) is _BY_VLLM
         inputs = replace(inputs, hf_processor_mm_kwargs=kwargs)
-        with _refusing():
+        with refusing():
             request = admit(given).request
-        hashes = super()._get_mm_hashes(inputs)
+        if not profiling:
+            self._refuse_spare_places(inputs)
+        hashes = self._last_sent.hashes(inputs, super()._get_mm_hashes)
         known = FirstQuestions(lambda: self._questions)
         sent = [self._sent(inputs, index, key) for index, key in enumerate(hashes.get("image", ()))]
         plans = self._plan(inputs, request, sent, profiling, known)
@@ -127,10 +141,23 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         if "video" in lengths and any(plan.reduces for plan in plans):
             # How long a video is only vLLM's own processing says.
             dropped = sum(plan.encoded - plan.retained for plan in plans)
-            with _refusing():
+            with refusing():
                 self._bounds.refuse(len(output["prompt_token_ids"]) + dropped)
         output[ENGINE_INPUT_KEY] = account(plans, request, lengths.get("image", ()), lengths.get("video", ()))
         return output
+
+    def _refuse_spare_places(self, inputs: ProcessorInputs) -> None:
+        """Of more places than items nobody can say which are meant: vLLM would take the first ones.
+
+        A chat template makes as many as there are items; a prompt that a client wrote may hold others.
+        """
+        for modality, token in self.family.media_tokens.items():
+            items = inputs.mm_data_items.get(modality)
+            if items is not None and (places := inputs.prompt.count(token)) > len(items):
+                raise VLLMValidationError(
+                    f"the prompt has {places} places for {modality} items, but there are {len(items)}",
+                    parameter="prompt",
+                )
 
     def get_dummy_inputs(self, *args: Any, **kwargs: Any) -> ProcessorInputs:
         """Profiling always counts unreduced images, whatever the server's default ratio."""
@@ -198,7 +225,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         grids = [image.grid if plan.resized is None else plan.resized for plan, image in zip(plans, sent, strict=True)]
         text, encoded = len(inputs.prompt) - len(plans), [plan.encoded for plan in plans]
         positions = text + sum(self.family.extent(grid) for grid in grids)
-        with _refusing():
+        with refusing():
             self._bounds.refuse(text + sum(encoded), [] if _embedded(inputs) else encoded, positions)
 
     @cached_property
@@ -240,7 +267,6 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             if nameless:
                 yield ""
                 continue
-            # With the grid, as a client may send another picture under the same uuid, even beside the first.
             grid = repr((*image.grid, *(plan.resized or ())))
             yield MultiModalHasher.hash_kwargs(algorithm, image=image.key, grid=grid)
 
@@ -314,15 +340,6 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             return updates
         plans = _planned(hf_processor_mm_kwargs).plans
         return [_shortened(update, plans) if update.modality == "image" else update for update in updates]
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Our refusals as vLLM's errors, which it answers with a 400; the server finds the code in the cause."""
-    try:
-        yield
-    except InvalidField as error:
-        raise VLLMValidationError(str(error), parameter=error.field) from error
 
 
 def _planned(kwargs: Mapping[str, Any]) -> _Planned:
