@@ -65,9 +65,9 @@ class EndpointPlugin:
         events.show_parts(published(engine_client.model_config.model))
         install_gate(state.online_renderer)
         install_withdrawal(state.online_renderer.renderer)
+        install_resend(engine_client)
         install_watch(engine_client)
         install_drain(engine_client, state.sppruner_in_flight)
-        install_resend(engine_client)
         self._close(engine_client.vllm_config, state, args)
 
     def _close(self, config: Any, state: State, args: Namespace) -> None:
