@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import random
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,18 @@ def test_a_host_has_one_spelling(written: str, host: str) -> None:
 def test_what_is_no_host_is_refused(written: str) -> None:
     with pytest.raises(Forbidden):
         host_of(written)
+
+
+def test_no_number_is_read_otherwise_than_the_system_reads_it() -> None:
+    chance = random.Random(1)
+    read = 0
+    for _ in range(20_000):
+        written = "".join(chance.choice("0123456789abfxX.") for _ in range(chance.randrange(1, 14)))
+        with suppress(OSError, Forbidden):
+            system = socket.inet_ntoa(socket.inet_aton(written))
+            assert host_of(written) == system, written
+            read += 1
+    assert read > 1000
 
 
 @pytest.mark.parametrize(
