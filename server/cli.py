@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -16,6 +17,9 @@ from sppruner_vllm.compat import serve_parser, set_up_command
 from sppruner_vllm.recipes import request_methods
 from sppruner_vllm.reduction import BrokenMethod
 from sppruner_vllm.settings import Settings, settings
+
+from .key_ring import KeyRing
+from .keys import BadKeys
 
 FLAGS: Final = {
     "keep_ratio": "--keep-ratio",
@@ -40,6 +44,16 @@ FLAGS: Final = {
     "encoder_cut": "--encoder-cut",
     "encoder_cut_block": "--encoder-cut-block",
     "allow_method": "--allow-reduction-method",
+    "api_keys_file": "--api-keys-file",
+    "open_metrics": "--open-metrics",
+    "open_routes": "--open-routes",
+    "max_body_mib": "--max-body-mib",
+    "max_bodies_mib": "--max-bodies-mib",
+    "max_requests": "--max-requests",
+    "header_timeout": "--header-timeout",
+    "body_timeout": "--body-timeout",
+    "write_timeout": "--write-timeout",
+    "json_logs": "--json-logs",
 }
 """Settings field to flag."""
 
@@ -90,6 +104,10 @@ def _export(args: Namespace) -> str | None:
     except ValidationError as exc:
         return "; ".join(_explain(error) for error in exc.errors())
     try:
+        KeyRing(chosen)
+    except BadKeys as problem:
+        return f"--api-keys-file: {problem}"
+    try:
         known = request_methods()
     except BrokenMethod as problem:
         return str(problem)
@@ -125,6 +143,8 @@ def serve(args: Namespace) -> None:
     from vllm.logger import configure_logging_from_args
 
     set_up_command()
+    if settings().json_logs:
+        log_in_json(args)
     configure_logging_from_args(args)
     if args.otlp_traces_endpoint:
         # Workers learn it from their environment. vLLM sets it in API servers, which start no worker when there are
@@ -133,3 +153,11 @@ def serve(args: Namespace) -> None:
     command = ServeSubcommand()
     command.validate(args)
     command.cmd(args)
+
+
+def log_in_json(args: Namespace) -> None:
+    """Let vLLM log in JSON too, and leave the lines about requests to our own middleware."""
+    from vllm.config.logging import LoggingConfig
+
+    args.logging_config = replace(getattr(args, "logging_config", None) or LoggingConfig(), formatter="json")
+    args.disable_uvicorn_access_log = True

@@ -55,6 +55,8 @@ CODES: Final[dict[str, Code]] = {
     "method_not_allowed": Code(405, "the route is there for other methods; `Allow` names them"),
     "request_timeout": Code(408, "head or body of the request came too slowly"),
     "request_too_large": Code(413, "the body has more bytes than the server takes"),
+    "head_too_large": Code(431, "the head of the request, its path and headers, is too long"),
+    "invalid_http": Code(400, "this is not HTTP, or not as it should be"),
     "unsupported_media_type": Code(415, "`Content-Type` is not JSON, or the body is compressed"),
     "rate_limit_exceeded": Code(429, "too many requests of this key; `Retry-After` says when to come again"),
     "internal_error": Code(500, "a fault of the server; its log has the same request id"),

@@ -92,6 +92,10 @@ class Family(Protocol):
         """The id that stands for an image in a prompt, and for each of its visual tokens once that is expanded."""
 
     @property
+    def media_tokens(self) -> Mapping[str, int]:
+        """The id that stands for an item in a prompt, by modality."""
+
+    @property
     def cell(self) -> int | None:
         """Pixels along a side of a visual token; None where every picture is brought to one size, of which no smaller
         form can be sent."""

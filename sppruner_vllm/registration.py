@@ -5,7 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from .compat import check_version, fit_response_queues, let_renderers_forget_pixels, let_scheduler_charge
+from .compat import (
+    check_version,
+    fit_response_queues,
+    let_renderers_forget_pixels,
+    let_scheduler_charge,
+    let_typed_markers_be_text,
+)
 from .families import ARCHITECTURES, PREPARED
 
 
@@ -67,6 +73,7 @@ def _configuring(architecture: str, upstream: Any) -> Any:
 
             let_scheduler_charge(vllm_config.scheduler_config, ChargingSchedulerConfig)
             let_renderers_forget_pixels()
+            let_typed_markers_be_text()
 
         @staticmethod
         def verify_and_update_model_config(model_config: Any) -> None:

@@ -32,10 +32,10 @@ def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     Before reduction a prompt may be longer than its context of 4,096 tokens.
     """
-    from serving import serving
+    from serving import TOOLS, serving
 
     log = tmp_path_factory.mktemp("server") / "server.log"
-    with serving(tiny_model, log, "--max-unreduced-tokens", "6000") as running:
+    with serving(tiny_model, log, "--max-unreduced-tokens", "6000", *TOOLS) as running:
         yield running
         if (code := running.process.poll()) is not None:
             pytest.fail(f"the server died during the tests with status {code}:\n{running.log_tail()}")

@@ -26,6 +26,7 @@ from vllm.multimodal.processing.inputs import ProcessorInputs
 
 from sppruner_vllm import wire
 from sppruner_vllm.admission import admit
+from sppruner_vllm.compat import media_placeholders
 from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family
 from sppruner_vllm.parts import published
@@ -37,13 +38,15 @@ from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
 from sppruner_vllm.planning.query import TurnFinder
 from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.smaller import Grid, resize
-from sppruner_vllm.request import REQUEST_FIELDS, ReductionRequest
+from sppruner_vllm.request import RATIO_BOUNDS, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
 from .pixels_cache import PixelsCache, merged
 from .question_table import QuestionTable
 from .refusing import refusing
 from .shrinking import count_shrunk, shrunk
+from .typed_markers import TypedMarkers
+from .uuids import LastSent
 
 _PLANNED: Final = "sppruner_planned"
 _PROFILING: Final = "sppruner_profiling"
@@ -78,9 +81,18 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         return self.family.turns(self.info.get_tokenizer())
 
     @cached_property
+    def typed_markers(self) -> TypedMarkers:
+        """What clients may type of this model's markers, for the renderer (compat.py)."""
+        return TypedMarkers(self.info.get_tokenizer(), self.family.media_tokens.values(), media_placeholders())
+
+    @cached_property
     def _known(self) -> LRUCache[str, tuple[Grid, bool]]:
-        """Grid of each image by upstream hash, and whether it is a picture, for those that later come by UUID alone."""
+        """Grid of each image by hash, and whether it is a picture, for those that later come by UUID alone."""
         return LRUCache(maxsize=8192)
+
+    @cached_property
+    def _last_sent(self) -> LastSent:
+        return LastSent(self.info.ctx.get_mm_config().mm_hasher_algorithm)
 
     @cached_property
     def _questions(self) -> QuestionTable:
@@ -106,13 +118,16 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
     def apply(self, inputs: ProcessorInputs, timing_ctx: Any) -> Any:
         given = inputs.hf_processor_mm_kwargs
         kwargs = {name: value for name, value in given.items() if name not in REQUEST_FIELDS}
+        kwargs.pop(RATIO_BOUNDS, None)
         profiling = kwargs.pop(_PROFILING, None) is _BY_VLLM
         inputs = replace(inputs, hf_processor_mm_kwargs=kwargs)
         with refusing():
             request = admit(given).request
-        if settings().shrink_large_images and not profiling:
-            inputs = self._within_room(inputs, request)
-        hashes = super()._get_mm_hashes(inputs)
+        if not profiling:
+            self._refuse_spare_places(inputs)
+            if settings().shrink_large_images:
+                inputs = self._within_room(inputs, request)
+        hashes = self._last_sent.hashes(inputs, super()._get_mm_hashes)
         known = FirstQuestions(lambda: self._questions)
         sent = [self._sent(inputs, index, key) for index, key in enumerate(hashes.get("image", ()))]
         plans = self._plan(inputs, request, sent, profiling, known)
@@ -134,6 +149,19 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         placed = lengths.get("image", ()), lengths.get("video", ())
         output[ENGINE_INPUT_KEY] = account(plans, request, *placed, count_shrunk(inputs.mm_data_items))
         return output
+
+    def _refuse_spare_places(self, inputs: ProcessorInputs) -> None:
+        """Of more places than items nobody can say which are meant: vLLM would take the first ones.
+
+        A chat template makes as many as there are items; a prompt that a client wrote may hold others.
+        """
+        for modality, token in self.family.media_tokens.items():
+            items = inputs.mm_data_items.get(modality)
+            if items is not None and (places := inputs.prompt.count(token)) > len(items):
+                raise VLLMValidationError(
+                    f"the prompt has {places} places for {modality} items, but there are {len(items)}",
+                    parameter="prompt",
+                )
 
     def get_dummy_inputs(self, *args: Any, **kwargs: Any) -> ProcessorInputs:
         """Profiling always counts unreduced images, whatever the server's default ratio."""
@@ -260,7 +288,6 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             if nameless:
                 yield ""
                 continue
-            # With the grid, as a client may send another picture under the same uuid, even beside the first.
             grid = repr((*image.grid, *(plan.resized or ())))
             yield MultiModalHasher.hash_kwargs(algorithm, image=image.key, grid=grid)
 

@@ -56,6 +56,7 @@ class Llava:
         square = _TOWERS.get(vision.model_type) == config.vision_feature_select_strategy
         self.reduces = square and text.rope_parameters.get("rope_type", "default") in _LENGTHENED
         self.image_token = int(config.image_token_index)
+        self.media_tokens = {"image": self.image_token}
         self.row_width = int(text.hidden_size)
         self._side = int(vision.image_size) // int(vision.patch_size)
 

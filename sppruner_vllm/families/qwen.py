@@ -36,6 +36,7 @@ class QwenFamily(ABC):
         self._merge = int(config.vision_config.spatial_merge_size)
         text = config.get_text_config()
         self.image_token = int(config.image_token_id)
+        self.media_tokens = {"image": self.image_token, "video": int(config.video_token_id)}
         self.cell = int(config.vision_config.patch_size) * self._merge
         self.row_width = int(text.hidden_size)
         self._table = 4 * _context(text)
@@ -45,8 +46,7 @@ class QwenFamily(ABC):
 
     def turns(self, tokenizer: Any) -> TurnMarkers:
         vision = (
-            self._config.image_token_id,
-            self._config.video_token_id,
+            *self.media_tokens.values(),
             self._config.vision_start_token_id,
             self._config.vision_end_token_id,
         )
