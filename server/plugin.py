@@ -15,6 +15,7 @@ from starlette.datastructures import State
 from vllm import envs
 
 from sppruner_vllm import __version__
+from sppruner_vllm.api.fetching_connector import fetch_with_care
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.metrics import events
 from sppruner_vllm.parts import published
@@ -61,13 +62,14 @@ class EndpointPlugin:
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
         """Put the gate before the one renderer that all endpoints share, and watch the engine behind it."""
+        fetch_with_care()
         events.start(__version__, vllm.__version__, settings())
         events.show_parts(published(engine_client.model_config.model))
         install_gate(state.online_renderer)
         install_withdrawal(state.online_renderer.renderer)
+        install_resend(engine_client)
         install_watch(engine_client)
         install_drain(engine_client, state.sppruner_in_flight)
-        install_resend(engine_client)
         self._close(engine_client.vllm_config, state, args)
 
     def _close(self, config: Any, state: State, args: Namespace) -> None:
