@@ -21,12 +21,14 @@ from sppruner_vllm.parts import published
 from sppruner_vllm.settings import settings
 
 from .drain import InFlight
+from .ending import Ending, drain_seconds
 from .handlers import answer_exceptions
+from .health import router as health_router
 from .hooks import (
     close_routes,
     install_acceptance,
     install_door,
-    install_drain,
+    install_ending,
     install_gate,
     install_guard,
     install_messages,
@@ -58,6 +60,7 @@ class EndpointPlugin:
         """Add our routes; vLLM drops its own of the same path."""
         self._app = app
         app.include_router(router)
+        app.include_router(health_router)
         app.include_router(strict_router)
         app.include_router(models)
         describe(app, lambda: facts_of(app.state))
@@ -78,7 +81,10 @@ class EndpointPlugin:
         install_messages(state.anthropic_serving_messages)
         install_resend(engine_client)
         install_watch(engine_client)
-        install_drain(engine_client, state.sppruner_in_flight)
+        seconds = drain_seconds(engine_client.vllm_config.shutdown_timeout)
+        ending = Ending(engine_client, state, state.sppruner_in_flight, seconds)
+        self._app.state.sppruner_ending = ending
+        install_ending(engine_client, ending.shutting_down)
         install_acceptance(engine_client)
         self._close(engine_client.vllm_config, state, args)
 
