@@ -102,7 +102,6 @@ def test_a_route_that_is_not_served_is_not_described():
         (request.ChatRequest, {"max_tokens": "5"}),
         (request.ChatRequest, {"max_tokens": True}),
         (request.ChatRequest, {"stream": 1}),
-        (request.ChatRequest, {"stream_options": {"include_usage": 1}, "stream": True}),
         (request.ChatRequest, {"temperature": "0.5"}),
         (request.MessagesRequest, {"max_tokens": 5.0}),
     ],
