@@ -12,12 +12,18 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
+from .acceptance import accepting, telling_dead_ends, withdrawing
+from .attempt import noting
+from .body_check import BodyCheck
 from .connection import bounded
 from .drain import InFlight, drained
 from .engine_watch import watched
+from .guard import Guard
 from .open_routes import divide, opened
+from .outcomes import RecordedRoute
 from .renderer import gated_chat, gated_completion
 from .resend import resending
 from .sender_cache import SenderWatch
@@ -106,6 +112,51 @@ def install_withdrawal(renderer: Any) -> None:
     watch = SenderWatch(renderer)
     cache.get_and_update_item = watch.enter
     renderer._process_multimodal_async = watch.process
+
+
+def install_guard(app: FastAPI) -> None:
+    """Put the guard round the app, and with the reading of bodies round vLLM's routes; ours have them.
+
+    vLLM (0.32 and 0.33, entrypoints/serve/exception_handling) answers errors in several shapes, and lets exceptions of
+    other classes than four go up to where the connection is closed (guard.py).
+    Until: vLLM's errors have one shape, and their codes are strings.
+
+    Args:
+        app: with all its routes, middlewares and exception handlers, and not serving yet.
+    """
+    app.user_middleware.insert(0, Middleware(Guard))
+    # Built before this, by the library of vLLM's SageMaker routes. The next request builds it.
+    app.middleware_stack = None
+    for route in app.routes:
+        if isinstance(route, APIRoute) and not isinstance(route, RecordedRoute):
+            route.app = Guard(BodyCheck(route.app))
+
+
+def install_messages(messages: Any) -> None:
+    """Note what the handlers of Anthropic's API raise.
+
+    vLLM (0.32 and 0.33, entrypoints/anthropic/api_router.py) makes an answer of any exception and forgets its class.
+    Until: its exceptions reach the handlers of the app, as those of its other APIs do.
+
+    Args:
+        messages: vLLM's AnthropicServingMessages; None where the model has no such API.
+    """
+    if messages is not None:
+        messages.create_messages = noting(messages.create_messages)
+        messages.count_tokens = noting(messages.count_tokens)
+
+
+def install_acceptance(engine_client: Any) -> None:
+    """Tell the client's fault from the server's where a request passes to the engine.
+
+    vLLM (0.32 and 0.33, v1/engine/async_llm.py, AsyncLLM) calls a failure of its engine what it cannot encode, and
+    leaves it among the requests that run (acceptance.py).
+    Until: it validates a request before the stream begins, and names what was wrong.
+    """
+    core = engine_client.engine_core
+    core.add_request_async = withdrawing(core.add_request_async, engine_client.abort)
+    engine_client.add_request = accepting(engine_client.add_request)
+    engine_client.generate = telling_dead_ends(engine_client.generate)
 
 
 def install_resend(engine_client: Any) -> None:
