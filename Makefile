@@ -27,7 +27,7 @@ export HF_HUB_OFFLINE ?= $(if $(MODEL),,1)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo quick test parity test-v2 test-vllm lint style types imports format eval ablation train-demo bench bench-smoke bench-overhead bench-selection bench-gpu loadtest loadtest-agree capacity image image-test release clean
+.PHONY: help setup serve demo quick test parity test-v2 test-vllm lint style types imports format eval ablation train-demo bench bench-smoke bench-overhead bench-selection bench-gpu loadtest loadtest-stock loadtest-agree capacity image image-test release clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -104,6 +104,10 @@ bench-gpu: setup ## Time prefill in Qwen2.5-VL's shapes on this machine's GPU, w
 
 loadtest: setup ## Sweep keep ratios by concurrency on a server it starts, or URL; MODEL; OUT: folder; ARGS
 	@$(VENV)/python -m loadtest.sweep $(if $(URL),--url $(URL)) $(if $(MODEL),--model $(MODEL)) \
+		$(if $(OUT),--out $(OUT)) $(ARGS)
+
+loadtest-stock: setup ## Put this server beside stock vLLM, users waiting and not, some 30 minutes; URL and --stock-url, MODEL, OUT, ARGS
+	@$(VENV)/python -m loadtest.against $(if $(URL),--url $(URL)) $(if $(MODEL),--model $(MODEL)) \
 		$(if $(OUT),--out $(OUT)) $(ARGS)
 
 loadtest-agree: setup ## Compare the load test's figures with `vllm bench serve` on one server; URL, MODEL, OUT, ARGS

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -17,6 +18,9 @@ from sppruner_vllm.recipes import request_methods
 from sppruner_vllm.reduction import BrokenMethod
 from sppruner_vllm.settings import Settings, settings
 
+from .key_ring import KeyRing
+from .keys import BadKeys
+
 FLAGS: Final = {
     "keep_ratio": "--keep-ratio",
     "min_keep_ratio": "--min-keep-ratio",
@@ -24,6 +28,11 @@ FLAGS: Final = {
     "min_tokens": "--min-tokens",
     "max_unreduced_tokens": "--max-unreduced-tokens",
     "max_unreduced_image_tokens": "--max-unreduced-image-tokens",
+    "max_image_pixels": "--max-image-pixels",
+    "max_image_side": "--max-image-side",
+    "max_image_aspect": "--max-image-aspect",
+    "max_image_frames": "--max-image-frames",
+    "shrink_large_images": "--shrink-large-images",
     "max_query_tokens": "--max-query-tokens",
     "focus_scope": "--focus-scope",
     "shared_keep_ratio": "--shared-keep-ratio",
@@ -36,6 +45,16 @@ FLAGS: Final = {
     "encoder_cut_block": "--encoder-cut-block",
     "skip_repeats": "--skip-repeats",
     "allow_method": "--allow-reduction-method",
+    "api_keys_file": "--api-keys-file",
+    "open_metrics": "--open-metrics",
+    "open_routes": "--open-routes",
+    "max_body_mib": "--max-body-mib",
+    "max_bodies_mib": "--max-bodies-mib",
+    "max_requests": "--max-requests",
+    "header_timeout": "--header-timeout",
+    "body_timeout": "--body-timeout",
+    "write_timeout": "--write-timeout",
+    "json_logs": "--json-logs",
 }
 """Settings field to flag."""
 
@@ -86,6 +105,10 @@ def _export(args: Namespace) -> str | None:
     except ValidationError as exc:
         return "; ".join(_explain(error) for error in exc.errors())
     try:
+        KeyRing(chosen)
+    except BadKeys as problem:
+        return f"--api-keys-file: {problem}"
+    try:
         known = request_methods()
     except BrokenMethod as problem:
         return str(problem)
@@ -121,6 +144,8 @@ def serve(args: Namespace) -> None:
     from vllm.logger import configure_logging_from_args
 
     set_up_command()
+    if settings().json_logs:
+        log_in_json(args)
     configure_logging_from_args(args)
     if args.otlp_traces_endpoint:
         # Workers learn it from their environment. vLLM sets it in API servers, which start no worker when there are
@@ -129,3 +154,11 @@ def serve(args: Namespace) -> None:
     command = ServeSubcommand()
     command.validate(args)
     command.cmd(args)
+
+
+def log_in_json(args: Namespace) -> None:
+    """Let vLLM log in JSON too, and leave the lines about requests to our own middleware."""
+    from vllm.config.logging import LoggingConfig
+
+    args.logging_config = replace(getattr(args, "logging_config", None) or LoggingConfig(), formatter="json")
+    args.disable_uvicorn_access_log = True

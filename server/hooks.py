@@ -7,12 +7,70 @@ in every process stands in sppruner_vllm/compat.py.
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
 
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from .connection import bounded
 from .drain import InFlight, drained
 from .engine_watch import watched
+from .open_routes import divide, opened
 from .renderer import gated_chat, gated_completion
 from .sender_cache import SenderWatch
+
+REPLACED: Final = ("AuthenticationMiddleware", "CORSMiddleware", "XRequestIdMiddleware")
+"""Middlewares that vLLM adds and ours stand in for, by the name of their class."""
+
+logger = logging.getLogger("vllm.sppruner")
+
+
+def install_door(app: FastAPI, door: Sequence[Middleware]) -> None:
+    """Put our middlewares around vLLM's, and take out those of vLLM's that they stand in for.
+
+    vLLM (0.32 and 0.33, serve/middleware/register.py) asks for a key on four prefixes alone, knows no key but its own,
+    and adds its middlewares after an endpoint plugin has attached its own, so that they stand outside.
+    Until: an endpoint plugin may say where its middlewares stand.
+
+    Args:
+        app: built, and not serving yet.
+        door: outermost first.
+    """
+    inner = [kept for kept in app.user_middleware if getattr(kept.cls, "__name__", "") not in REPLACED]
+    app.user_middleware[:] = [*door, *inner]
+    # vLLM's last step has had it built already (serve/sagemaker/api_router.py); Starlette builds it anew when asked.
+    app.middleware_stack = None
+
+
+def close_routes(app: FastAPI, further: str) -> None:
+    """Take away the routes that a server on the internet should not have, save those the operator opens.
+
+    vLLM (0.32 and 0.33, entrypoints/launchers/api_server/routers.py) attaches most of them always.
+    Until: vLLM can leave them out.
+
+    Args:
+        app: with all its routes. further: path templates with commas between them.
+    """
+    stay, closed = divide(app.router.routes, opened(further))
+    if closed:
+        logger.info("not served, open with --open-routes: %s", ", ".join(closed))
+    app.router.routes[:] = stay
+    app.openapi_schema = None
+
+
+def bound_connections(server: Any) -> None:
+    """Let every connection of a server have the bounds of connection.py.
+
+    vLLM (0.32 and 0.33, entrypoints/launchers/launcher.py, `serve_http`) chooses uvicorn's class of a connection, and
+    uvicorn, which reads it from its configuration for each one, has no time limit for a head.
+    Until: vLLM lets uvicorn's options through from its command line, or uvicorn has such a limit.
+
+    Args:
+        server: uvicorn's Server, before its first connection.
+    """
+    server.config.http_protocol_class = bounded(server.config.http_protocol_class)
 
 
 def install_gate(renderer: Any) -> None:

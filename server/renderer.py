@@ -19,6 +19,7 @@ from sppruner_vllm.planning.accounting import visual_tokens_of
 
 from .errors import bounds_refusal, image_refusal, truncation_refusal
 from .fields import foreign_kwargs, reduction_fields
+from .keys import bounds_in_force, limits_in_force
 from .record import RequestRecord, current_record
 from .tracing import RENDER, note_visual_tokens, stage
 
@@ -37,7 +38,7 @@ def gated_chat(preprocess: Preprocess, trusted: bool) -> Preprocess:
     async def gated(request: Any, *args: Any, **kwargs: Any) -> Any:
         fields, foreign = _admit(request, trusted)
         # With nothing to say the request goes on as it came: the processor falls back on the operator's defaults.
-        request.mm_processor_kwargs = Admitted({**foreign, **fields}, fields.request) or None
+        request.mm_processor_kwargs = Admitted({**foreign, **fields, **bounds_in_force()}, fields.request) or None
         record = current_record() or RequestRecord()
         if record.dry:
             kwargs["skip_mm_cache"] = True
@@ -85,7 +86,7 @@ def _admit(request: Any, trusted: bool) -> tuple[Admitted, dict[str, object]]:
     """
     record = current_record()
     known = None if record is None else record.fields
-    fields = admit(reduction_fields(request) if known is None else known)
+    fields = admit(reduction_fields(request) if known is None else known, limits_in_force())
     foreign = foreign_kwargs(request)
     validate_request_mm_kwargs(
         mm_processor_kwargs=foreign,

@@ -23,6 +23,7 @@ from sppruner_vllm.errors import InvalidField
 from .answers import CHAT, NO_USAGE, RESPONSES, Usage, complete
 from .errors import INVALID_REQUEST, ErrorBody, note_refusal
 from .fields import reduction_fields
+from .keys import limits_in_force
 from .outcomes import RecordedRoute
 from .record import RequestRecord, current_record
 from .request import BatchRequest, ChatRequest, CountTokensRequest, MessagesRequest, ResponseRequest
@@ -99,5 +100,5 @@ async def _serve(
     record = current_record() or RequestRecord()
     record.dry = dry
     with stage(VALIDATE):
-        record.fields = admit(reduction_fields(request))
+        record.fields = admit(reduction_fields(request), limits_in_force())
     return complete(await handler(request, raw_request), record, usage)

@@ -25,6 +25,22 @@ def register() -> None:
         ModelRegistry.register_model(architecture, f"{module}:{architecture}")
         MODELS_CONFIG_MAP[architecture] = _configuring(architecture, MODELS_CONFIG_MAP.get(architecture))
     fit_response_queues()
+    _take_in_media()
+
+
+def _take_in_media() -> None:
+    """Have media loaded by our connector where vLLM would have taken its own; another one that is chosen stays.
+
+    Made no earlier than a request needs it: vLLM keeps connectors by name and calls what stands there.
+    """
+    from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY
+
+    def connector(*args: Any, **kwargs: Any) -> Any:
+        from .api.connector import Connector
+
+        return Connector(*args, **kwargs)
+
+    MEDIA_CONNECTOR_REGISTRY.register("http")(connector)
 
 
 def _configuring(architecture: str, upstream: Any) -> Any:

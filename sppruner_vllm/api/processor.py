@@ -8,7 +8,6 @@ docs/develop/architecture.md, "How a request flows".
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, lru_cache, partial
 from itertools import compress
@@ -27,7 +26,7 @@ from vllm.multimodal.processing.inputs import ProcessorInputs
 
 from sppruner_vllm import wire
 from sppruner_vllm.admission import admit
-from sppruner_vllm.errors import InvalidField, RowCountError
+from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family
 from sppruner_vllm.parts import published
 from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, account
@@ -38,11 +37,12 @@ from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
 from sppruner_vllm.planning.query import TurnFinder
 from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.smaller import Grid, resize
-from sppruner_vllm.request import REQUEST_FIELDS, ReductionRequest
+from sppruner_vllm.request import RATIO_BOUNDS, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
 from .pixels_cache import PixelsCache, merged
 from .question_table import QuestionTable
+from .refusing import refusing
 
 _PLANNED: Final = "sppruner_planned"
 _PROFILING: Final = "sppruner_profiling"
@@ -105,9 +105,10 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
     def apply(self, inputs: ProcessorInputs, timing_ctx: Any) -> Any:
         given = inputs.hf_processor_mm_kwargs
         kwargs = {name: value for name, value in given.items() if name not in REQUEST_FIELDS}
+        kwargs.pop(RATIO_BOUNDS, None)
         profiling = kwargs.pop(_PROFILING, None) is _BY_VLLM
         inputs = replace(inputs, hf_processor_mm_kwargs=kwargs)
-        with _refusing():
+        with refusing():
             request = admit(given).request
         hashes = super()._get_mm_hashes(inputs)
         known = FirstQuestions(lambda: self._questions)
@@ -126,7 +127,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         if "video" in lengths and any(plan.reduces for plan in plans):
             # How long a video is only vLLM's own processing says.
             dropped = sum(plan.encoded - plan.retained for plan in plans)
-            with _refusing():
+            with refusing():
                 self._bounds.refuse(len(output["prompt_token_ids"]) + dropped)
         output[ENGINE_INPUT_KEY] = account(plans, request, lengths.get("image", ()), lengths.get("video", ()))
         return output
@@ -197,7 +198,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         grids = [image.grid if plan.resized is None else plan.resized for plan, image in zip(plans, sent, strict=True)]
         text, encoded = len(inputs.prompt) - len(plans), [plan.encoded for plan in plans]
         positions = text + sum(self.family.extent(grid) for grid in grids)
-        with _refusing():
+        with refusing():
             self._bounds.refuse(text + sum(encoded), [] if _embedded(inputs) else encoded, positions)
 
     @cached_property
@@ -313,15 +314,6 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             return updates
         plans = _planned(hf_processor_mm_kwargs).plans
         return [_shortened(update, plans) if update.modality == "image" else update for update in updates]
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Our refusals as vLLM's errors, which it answers with a 400; the server finds the code in the cause."""
-    try:
-        yield
-    except InvalidField as error:
-        raise VLLMValidationError(str(error), parameter=error.field) from error
 
 
 def _planned(kwargs: Mapping[str, Any]) -> _Planned:

@@ -28,6 +28,13 @@ GRACE: Final = 15.0
 """Seconds a server may take to stop before it is killed."""
 
 
+OURS: Final = "sppruner_server"
+STOCK: Final = "vllm.entrypoints.launchers.api_server.entry"
+"""vLLM's own server; the `vllm` command of its CPU build does not start."""
+
+NO_PLUGIN: Final = {"VLLM_PLUGINS": ""}
+
+
 class ServerFailed(RuntimeError):
     """There is no server to talk to; the message says why."""
 
@@ -52,9 +59,9 @@ def server_url(port: int) -> str:
     return f"http://{HOST}:{port}"
 
 
-def server_command(arguments: Sequence[str], port: int) -> list[str]:
-    """Command line of our server on the loopback interface."""
-    return [sys.executable, "-m", "sppruner_server", *arguments, "--host", HOST, "--port", str(port)]
+def server_command(arguments: Sequence[str], port: int, module: str = OURS) -> list[str]:
+    """Command line of a server on the loopback interface."""
+    return [sys.executable, "-m", module, *arguments, "--host", HOST, "--port", str(port)]
 
 
 @contextmanager

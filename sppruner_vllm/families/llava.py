@@ -18,6 +18,7 @@ from vllm.model_executor.models import llava as upstream
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from sppruner_vllm import wire
+from sppruner_vllm.api.given_pictures import judging
 from sppruner_vllm.api.processor import ReductionProcessorMixin
 from sppruner_vllm.errors import UnsupportedSetup
 from sppruner_vllm.family import MediaSpan, TapPoints
@@ -134,7 +135,7 @@ def _build_processor(info: Any, dummy_inputs: Any) -> Any:
 
 @MULTIMODAL_REGISTRY.register_processor(
     _build_processor,
-    info=upstream._build_llava_or_pixtral_hf_info,
+    info=judging(upstream._build_llava_or_pixtral_hf_info),
     dummy_inputs=upstream.LlavaDummyInputsBuilder,
 )
 class LlavaForConditionalGeneration(ReducingMixin, OriginalPositionsMixin, upstream.LlavaForConditionalGeneration):

@@ -13,6 +13,7 @@ from torch import Tensor
 from vllm.model_executor.models import qwen2_5_vl as upstream
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
+from sppruner_vllm.api.given_pictures import judging
 from sppruner_vllm.api.processor import ReductionProcessorMixin
 from sppruner_vllm.family import LeftOut, TapPoints, TowerCut
 from sppruner_vllm.planning.smaller import Grid
@@ -62,7 +63,7 @@ class Qwen2_5_VLReductionProcessor(ReductionProcessorMixin, upstream.Qwen2_5_VLM
 
 @MULTIMODAL_REGISTRY.register_processor(
     Qwen2_5_VLReductionProcessor,
-    info=upstream.Qwen2_5_VLProcessingInfo,
+    info=judging(upstream.Qwen2_5_VLProcessingInfo),
     dummy_inputs=upstream.Qwen2_5_VLDummyInputsBuilder,
 )
 class Qwen2_5_VLForConditionalGeneration(QwenModelMixin, upstream.Qwen2_5_VLForConditionalGeneration):

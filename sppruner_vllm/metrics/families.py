@@ -31,6 +31,13 @@ RejectedReason = Literal[
     "image_fetch_failed",
     "image_url_forbidden",
     "image_cut_off",
+    "invalid_api_key",
+    "request_timeout",
+    "request_too_large",
+    "head_too_large",
+    "invalid_http",
+    "rate_limit_exceeded",
+    "server_overloaded",
 ]
 """The error codes of our own refusals (docs/use/api.md, "Errors")."""
 

@@ -153,6 +153,8 @@ def test_the_key_is_in_its_secret_alone():
     assert EVERYTHING["apiKey"]["value"] not in json.dumps(others)
     (key,) = [entry for entry in server("everything")["env"] if entry["name"] == "VLLM_API_KEY"]
     assert key["valueFrom"]["secretKeyRef"]["name"] == made["Secret"]["metadata"]["name"]
+    (scraped,) = made["ServiceMonitor"]["spec"]["endpoints"]
+    assert scraped["authorization"]["credentials"] == key["valueFrom"]["secretKeyRef"]
     existing = {thing["kind"]: thing for thing in render({"apiKey": {"existingSecret": "theirs"}})}
     assert "Secret" not in existing
     assert '"theirs"' in json.dumps(existing["Deployment"])

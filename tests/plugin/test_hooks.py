@@ -11,17 +11,26 @@ from pathlib import Path
 
 import pytest
 import sppruner_server
+import uvicorn
 import vllm
+from fastapi import FastAPI
 from real_renderer import real_renderer
-from sppruner_server.hooks import install_gate, install_withdrawal
+from sppruner_server.connection import bounded
+from sppruner_server.hooks import REPLACED, close_routes, install_gate, install_withdrawal
+from sppruner_server.open_routes import SERVED
 from sppruner_server.record import recording
 from sppruner_server.request import ChatRequest
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from vllm.entrypoints.anthropic.serving import AnthropicServingMessages
 from vllm.entrypoints.launchers import launcher
+from vllm.entrypoints.launchers.app import build_app
 from vllm.entrypoints.openai.chat_completion.batch_serving import OpenAIServingChatBatch as ServingBatch
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat as ServingChat
 from vllm.entrypoints.openai.responses.serving import OpenAIServingResponses as ServingResponses
+from vllm.entrypoints.serve.elastic_ep import api_router as elastic_ep
+from vllm.entrypoints.serve.middleware import authenticate, register
 from vllm.exceptions import VLLMValidationError
 from vllm.renderers.online_renderer import OnlineRenderer
 from vllm.v1.engine.async_llm import AsyncLLM
@@ -193,6 +202,71 @@ def test_vllm_still_stops_its_engine_first_and_listens_on() -> None:
     handler = source[source.index("async def handle_shutdown") : source.index("shutdown_task = ")]
     assert handler.index("engine_client.shutdown, timeout=timeout") < handler.index("server.should_exit = True")
     assert "run_in_executor" in handler, "the wait of ours would block the event loop"
+
+
+# The door
+
+
+def test_vllm_still_asks_for_a_key_on_few_paths_alone() -> None:
+    """Once it asks on all paths, and for several keys with limits, its own could stay."""
+    assert authenticate.GUARDED_PREFIX == ("/v1", "/v2", "/inference", "/cohere")
+    assert list(inspect.signature(authenticate.AuthenticationMiddleware).parameters) == ["app", "tokens"]
+
+
+def test_ours_stand_in_for_middlewares_that_vllm_adds() -> None:
+    added = re.findall(r"app\.add_middleware\(\s*(\w+)", inspect.getsource(register.init_entrypoints_middleware))
+    others = {"ScalingMiddleware", "WebSocketMetricsMiddleware", "imported"}
+    assert set(added) == {*REPLACED, *others}, "a new one may do what one of ours does"
+
+
+def test_vllm_still_builds_its_middlewares_behind_the_plugins_back() -> None:
+    """Once a plugin can say where its own stand, the door need not be put there in the second phase."""
+    source = inspect.getsource(build_app)
+    assert source.index("attach_endpoint_plugins(") < source.index("init_entrypoints_middleware(")
+
+
+def test_vllm_still_attaches_routes_for_the_operator_always() -> None:
+    """Once it leaves them out, they need not be taken away."""
+    app = FastAPI()
+    elastic_ep.attach_router(app)
+    close_routes(app, "")
+    paths = {getattr(route, "path", None) for route in app.routes}
+    assert paths <= SERVED
+    assert (
+        "attach_router as elastic_ep_attach_router"
+        in (VLLM / "entrypoints/launchers/api_server/routers.py").read_text()
+    )
+
+
+def test_the_operator_opens_single_routes_or_all() -> None:
+    for further, there in (("/scale_elastic_ep, /other", {"/scale_elastic_ep"}), ("*", None)):
+        app = FastAPI()
+        elastic_ep.attach_router(app)
+        before = {getattr(route, "path", "") for route in app.routes}
+        close_routes(app, further)
+        after = {getattr(route, "path", "") for route in app.routes}
+        assert after == (before if there is None else (before & SERVED) | there)
+
+
+def test_uvicorn_still_reads_the_class_of_a_connection_for_each_one() -> None:
+    for source in (inspect.getsource(uvicorn.Server.startup), inspect.getsource(launcher.NoSignalServer)):
+        assert "config.http_protocol_class(" in source
+    assert "http_protocol_class" not in inspect.getsource(launcher.serve_http)
+
+
+@pytest.mark.parametrize("protocol", [H11Protocol, HttpToolsProtocol])
+def test_both_of_uvicorns_connections_have_what_the_bounds_stand_on(protocol: type) -> None:
+    """Once one of them has a time limit for a head of its own, ours can go."""
+    derived = bounded(protocol)
+    assert issubclass(derived, protocol)
+    assert bounded(derived) is derived
+    source = inspect.getsource(protocol)
+    for name in ("self.cycle", "self.loop", "self.transport"):
+        assert name in source
+    for name in ("on_response_complete", "pause_writing", "resume_writing", "send_400_response"):
+        assert callable(getattr(protocol, name))
+    assert "call_later(self.timeout_keep_alive" in " ".join(source.split()).replace("call_later( ", "call_later(")
+    assert source.count("call_later(") == 1
 
 
 # All in two places

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from bad_images import blank_png
-from serving import chat_body, data_url, eventually, metric, png, responses_body
+from serving import chat_body, data_url, eventually, metric, png, responses_body, unread_stream
 from sppruner_vllm import __version__
 from sppruner_vllm.metrics.families import FAMILIES
 
@@ -193,11 +193,9 @@ def test_a_refusal_is_counted_by_its_code(client, growth, path, body, reason):
     assert growth("sppruner_rejected_total") == 1
 
 
-def test_a_stream_is_in_flight_until_its_client_leaves(client):
+def test_a_stream_is_in_flight_until_its_client_leaves(server, client):
     assert eventually(lambda: metric(client, "sppruner_requests_in_flight") == 0)
-    with client.stream("POST", "/v1/chat/completions", json=chat_body(stream=True, **LONG)) as response:
-        pieces = response.iter_text()  # one that is dropped closes the stream
-        next(pieces)
+    with unread_stream(server):
         assert metric(client, "sppruner_requests_in_flight") == 1
     assert eventually(lambda: metric(client, "sppruner_requests_in_flight") == 0)
 
@@ -221,10 +219,10 @@ def test_requests_of_every_kind_add_no_series(client, picture):
     assert series() == before
 
 
-def test_a_client_that_leaves_a_stream_is_counted_and_frees_the_engine(client, growth):
+def test_a_client_that_leaves_a_stream_is_counted_and_frees_the_engine(server, client, growth):
     growth("sppruner_requests_total", outcome="client_disconnect")
-    with client.stream("POST", "/v1/chat/completions", json=chat_body(stream=True, **LONG)) as response:
-        next(response.iter_text())
+    with unread_stream(server):
+        pass
     assert eventually(lambda: growth("sppruner_requests_total", outcome="client_disconnect") == 1)
     assert eventually(lambda: metric(client, "vllm:num_requests_running") == 0)
 

@@ -1,7 +1,8 @@
 """Two API server processes in front of one engine: vLLM spawns them itself, and both are ours."""
 
 import secrets
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -10,10 +11,35 @@ import pytest
 from sppruner_server import headers
 
 from otlp import ENVIRONMENT, collecting
-from serving import START_SECONDS, STOP_SECONDS, Server, chat_body, data_url, eventually, metric, png, serving
+from serving import (
+    MODEL_NAME,
+    START_SECONDS,
+    STOP_SECONDS,
+    Server,
+    chat_body,
+    data_url,
+    eventually,
+    metric,
+    narrow_client,
+    png,
+    serving,
+    unread,
+)
 
 CHAT = "/v1/chat/completions"
 STARTED = "Application startup complete."
+KEY = {"authorization": "Bearer key-of-tests"}
+RARE = {"authorization": "Bearer key-of-rare"}
+KEYS = """
+[[key]]
+name = "tests"
+key = "key-of-tests"
+
+[[key]]
+name = "rare"
+key = "key-of-rare"
+requests_per_minute = 0.02
+"""
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +54,19 @@ def collector():
 
 
 @pytest.fixture(scope="module")
-def pair(tiny_model, scratch, collector, tmp_path_factory):
+def key_file(tmp_path_factory) -> Path:
+    file = tmp_path_factory.mktemp("keys") / "keys.toml"
+    file.write_text(KEYS)
+    return file
+
+
+@pytest.fixture(scope="module")
+def pair(tiny_model, scratch, collector, key_file, tmp_path_factory):
     log = tmp_path_factory.mktemp("pair") / "server.log"
+    keys = "--api-keys-file", str(key_file), "--open-metrics", "--max-requests", "8"
     flags = "--api-server-count", "2", "--keep-ratio", "0.5", "--allow-reduction-method", "--no-throughput-guard"
     traced = "--otlp-traces-endpoint", collector.endpoint
-    with serving(tiny_model, log, *flags, *traced, env={"TMPDIR": str(scratch), **ENVIRONMENT}) as running:
+    with serving(tiny_model, log, *flags, *keys, *traced, env={"TMPDIR": str(scratch), **ENVIRONMENT}) as running:
         yield running
 
 
@@ -54,16 +88,24 @@ def serving_process(pair: Server, client: httpx.Client) -> int:
 def clients(pair: Server):
     """A held connection to each process. Which one takes a new connection is up to the kernel, so we look."""
     assert eventually(lambda: pair.log.read_text().count(STARTED) == 2, START_SECONDS), pair.log_tail()
+    with held_connections(pair) as held:
+        yield held
+
+
+@contextmanager
+def held_connections(pair: Server) -> Iterator[list[httpx.Client]]:
+    """One to each process, in the order of the processes."""
     with ExitStack() as stack:
         held: dict[int, httpx.Client] = {}
 
         def both_are_held() -> bool:
-            client = stack.enter_context(httpx.Client(base_url=pair.url, timeout=120))
+            client = stack.enter_context(narrow_client(pair.url))
+            client.headers.update(KEY)
             held.setdefault(serving_process(pair, client), client)
             return len(held) == 2
 
         assert eventually(both_are_held)
-        yield list(held.values())
+        yield [held[process] for process in sorted(held)]
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +120,17 @@ def test_both_reduce_and_both_refuse(answers):
 
 
 def test_both_have_served(answers, scratch):
-    counters = scratch.glob("sppruner-metrics-*/counter_*.db")
-    assert len([file for file in counters if b"sppruner_requests_total" in file.read_bytes()]) == 2
+    def counted() -> int:
+        """Processes that have counted a request; the last one counts when its answer is out already."""
+        counters = scratch.glob("sppruner-metrics-*/counter_*.db")
+        return len([file for file in counters if b"sppruner_requests_total" in file.read_bytes()])
+
+    assert eventually(lambda: counted() == 2)
 
 
 def test_whichever_process_is_asked_the_metrics_are_those_of_both(clients, answers):
     for client in clients:
+        assert eventually(lambda client=client: metric(client, "sppruner_requests_total") == 4)
         assert metric(client, "sppruner_requests_total", outcome="success") == 2
         assert metric(client, "sppruner_requests_total", outcome="client_error") == 2
         assert metric(client, "sppruner_visual_tokens_retained_total") == 2 * 288
@@ -91,19 +138,10 @@ def test_whichever_process_is_asked_the_metrics_are_those_of_both(clients, answe
         assert metric(client, "sppruner_rejected_total", reason="invalid_keep_ratio") == 2
 
 
-def test_what_is_in_flight_is_told_of_both(clients, answers):
-    def both_are_counted() -> bool:
-        """Whether two open streams show; asked anew where the machine let both run out before the question came."""
-        with ExitStack() as stack:
-            third = stack.enter_context(httpx.Client(base_url=clients[0].base_url, timeout=120))
-            streams = []  # one that is dropped is closed
-            for client in clients:
-                body = chat_body(stream=True, max_tokens=3000, ignore_eos=True)
-                streams.append(stack.enter_context(client.stream("POST", CHAT, json=body)).iter_text())
-                next(streams[-1])
-            return metric(third, "sppruner_requests_in_flight") == 2
-
-    assert eventually(both_are_counted)
+def test_what_is_in_flight_is_told_of_both(pair, clients, answers):
+    assert eventually(lambda: metric(clients[0], "sppruner_requests_in_flight") == 0)
+    with held_connections(pair) as (one, other), unread(one), unread(other):
+        assert metric(clients[0], "sppruner_requests_in_flight") == 2
 
 
 def test_what_is_a_fact_is_told_once(clients, answers):
@@ -172,6 +210,46 @@ def test_methods_that_send_a_smaller_image_count_from_the_image_as_sent(clients,
         }
         assert details["multimodal_tokens"] == {"image": retained}
         assert response.headers[headers.RETAINED] == str(retained)
+
+
+def test_both_ask_for_a_key_and_metrics_are_open(pair, clients):
+    for client in clients:
+        statuses = [client.get(path, headers={"authorization": ""}).status_code for path in ("/v1/models", "/metrics")]
+        assert statuses == [401, 200]
+
+
+def test_the_rate_of_a_key_is_that_of_both(clients):
+    body = {"model": MODEL_NAME, "prompt": "a"}
+    answers = [client.post("/tokenize", json=body, headers=RARE) for client in (*clients, *clients)]
+    assert [answer.status_code for answer in answers] == [200, 429, 429, 429]
+
+
+def test_each_has_its_share_of_the_requests_in_flight(pair, clients):
+    """Of 8 each may have 4."""
+    long = chat_body(text="hello", stream=True, max_tokens=3900, ignore_eos=True)
+    one, other = clients
+    with ExitStack() as stack:
+        process = serving_process(pair, one)
+        there = 0
+        while there < 4:
+            client = stack.enter_context(narrow_client(pair.url))
+            client.headers.update(KEY)
+            if serving_process(pair, client) == process:
+                assert stack.enter_context(client.stream("POST", CHAT, json=long)).status_code == 200
+                there += 1
+        refused = one.post(CHAT, json=chat_body(text="hello"))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "server_overloaded")
+        assert int(refused.headers["retry-after"]) > 0
+        assert other.post(CHAT, json=chat_body(text="hello")).status_code == 200
+
+
+def test_a_new_key_opens_both(clients, key_file):
+    fresh = key_file.with_suffix(".new")
+    fresh.write_text(KEYS + '[[key]]\nname = "new"\nkey = "key-of-new"\n')
+    fresh.replace(key_file)
+    new = {"x-api-key": "key-of-new", "authorization": ""}
+    for client in clients:
+        assert eventually(lambda client=client: client.get("/v1/models", headers=new).status_code == 200)
 
 
 def test_stopping_them_leaves_no_process_and_no_metrics_folder(pair, scratch):
