@@ -49,6 +49,7 @@ FLAGS: Final = {
     "pixels_cache_mib": "--pixels-cache-mib",
     "encoder_cut": "--encoder-cut",
     "encoder_cut_block": "--encoder-cut-block",
+    "skip_repeats": "--skip-repeats",
     "allow_method": "--allow-reduction-method",
     "api_keys_file": "--api-keys-file",
     "open_metrics": "--open-metrics",

@@ -201,6 +201,11 @@ SELECTION_SECONDS: Final = HistogramFamily(
     note="Of the first tensor-parallel rank. The second step of `hybrid` counts as `focus_context`; `downscale` "
     "selects nothing. On a GPU a batch shows when the next one is selected.",
 )
+REPEATS: Final = CounterFamily(
+    "sppruner_repeated_visual_tokens",
+    "Visual tokens that did not enter the encoder because another one has the same pixels.",
+    note="`--skip-repeats`; else 0. Of pictures that were encoded, of the first tensor-parallel rank.",
+)
 ROWS_KEPT: Final = CounterFamily(
     "sppruner_encoder_rows",
     "Images that a worker was to encode, by whether it had kept their rows.",
@@ -265,6 +270,7 @@ FAMILIES: Final[tuple[CounterFamily | HistogramFamily | GaugeFamily, ...]] = (
     REQUESTS_IN_FLIGHT,
     REJECTED,
     SELECTION_SECONDS,
+    REPEATS,
     ROWS_KEPT,
     ROWS_EVICTED,
     ROWS_HELD_BYTES,
