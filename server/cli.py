@@ -14,6 +14,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from sppruner_vllm.compat import serve_parser, set_up_command
+from sppruner_vllm.fetching import Forbidden, host_of
 from sppruner_vllm.recipes import request_methods
 from sppruner_vllm.reduction import BrokenMethod
 from sppruner_vllm.settings import Settings, settings
@@ -38,12 +39,17 @@ FLAGS: Final = {
     "focus_scope": "--focus-scope",
     "shared_keep_ratio": "--shared-keep-ratio",
     "throughput_guard": "--throughput-guard",
+    "url_fetching": "--url-fetching",
+    "fetch_networks": "--fetch-networks",
+    "fetch_hosts_file": "--fetch-hosts-file",
+    "fetch_mib": "--fetch-mib",
     "method": "--reduction-method",
     "saliency_attention": "--saliency-attention",
     "rows_cache_mib": "--rows-cache-mib",
     "pixels_cache_mib": "--pixels-cache-mib",
     "encoder_cut": "--encoder-cut",
     "encoder_cut_block": "--encoder-cut-block",
+    "skip_repeats": "--skip-repeats",
     "allow_method": "--allow-reduction-method",
     "api_keys_file": "--api-keys-file",
     "open_metrics": "--open-metrics",
@@ -134,6 +140,16 @@ def _unsupported(args: Namespace) -> str | None:
         return "VLLM_USE_RUST_FRONTEND bypasses the Python API server and with it keep_ratio; unset it"
     if args.grpc:
         return "--grpc replaces the HTTP server and with it keep_ratio; leave it out"
+    return _unheard_of(args.allowed_media_domains or ())
+
+
+def _unheard_of(domains: Sequence[str]) -> str | None:
+    """The problem with the hosts that may be fetched from, if there is one."""
+    for domain in domains:
+        try:
+            host_of(domain)
+        except Forbidden:
+            return f"--allowed-media-domains: {domain!r} is no host; it takes names and addresses, without port or path"
     return None
 
 

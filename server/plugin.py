@@ -15,6 +15,7 @@ from starlette.datastructures import State
 from vllm import envs
 
 from sppruner_vllm import __version__
+from sppruner_vllm.api.fetching_connector import fetch_with_care
 from sppruner_vllm.metrics import events
 from sppruner_vllm.parts import published
 from sppruner_vllm.settings import settings
@@ -72,17 +73,18 @@ class EndpointPlugin:
         """
         answer_exceptions(self._app)
         install_guard(self._app)
+        fetch_with_care()
         events.start(__version__, vllm.__version__, settings())
         events.show_parts(published(engine_client.model_config.model))
         install_gate(state.online_renderer)
         install_withdrawal(state.online_renderer.renderer)
         install_messages(state.anthropic_serving_messages)
+        install_resend(engine_client)
         install_watch(engine_client)
         seconds = drain_seconds(engine_client.vllm_config.shutdown_timeout)
         ending = Ending(engine_client, state, state.sppruner_in_flight, seconds)
         self._app.state.sppruner_ending = ending
         install_ending(engine_client, ending.shutting_down)
-        install_resend(engine_client)
         install_acceptance(engine_client)
         self._close(engine_client.vllm_config, state, args)
 
@@ -94,6 +96,7 @@ class EndpointPlugin:
         """
         chosen, processes = settings(), config.parallel_config._api_process_count
         ring = KeyRing(chosen, [key for key in (args.api_key or [envs.VLLM_API_KEY]) if key])
+        state.sppruner_asks_for_keys = bool(ring)
         if not ring:
             logger.warning("no API key is set: whoever reaches this server may use it")
         batch = config.scheduler_config.max_num_seqs * engines(config.parallel_config)

@@ -33,7 +33,11 @@ TOOLS = (
 )
 """Flags by which a model that has learnt nothing calls tools and ends its JSON."""
 
-CPU_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+CPU_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "SPPRUNER_WRITE_TIMEOUT": "600",  # tests hold streams by not reading them
+}
 MODEL_NAME = "tiny"
 START_SECONDS = 240
 STOP_SECONDS = 120
