@@ -76,12 +76,12 @@ class Ending:
     def stop(self) -> None:
         """A signal has come. Several processes get one from outside and one from their front: there, one counts."""
         if self._task is None:
+            self._requests.close(SHUTTING_DOWN)
             logger.info(
                 "stopping: %d requests in flight, %g seconds for them; a second signal stops at once",
                 self._requests.count,
                 self._seconds,
             )
-            self._requests.close(SHUTTING_DOWN)
             self._task = asyncio.get_running_loop().create_task(self._drain())
         elif self._is_front:
             self._now.set()
