@@ -127,18 +127,6 @@ def test_a_process_ends_with_its_engine_and_with_an_error():
     run(check)
 
 
-def test_an_engine_without_work_is_not_given_the_time_of_one_with_requests():
-    async def check(process: Process) -> None:
-        install_ending(process.engine, process.ending.shutting_down)
-        for timeout in (30, 0, None):
-            process.engine.shutdown(timeout=timeout)
-        short, *rest = process.engine.timeouts
-        assert 0 < short < 5
-        assert rest == [0, None]
-
-    run(check)
-
-
 def test_the_app_lets_it_listen_when_it_starts():
     heard = []
 

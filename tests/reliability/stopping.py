@@ -82,6 +82,11 @@ def signal_group(server: Server, number: signal.Signals) -> None:
     os.killpg(server.process.pid, number)
 
 
+def all_serve(server: Server, api_processes: int) -> bool:
+    """Whether every API process serves; the first one that does makes the server ready."""
+    return server.log.read_text(errors="replace").count("Application startup complete.") == api_processes
+
+
 def drains(server: Server, api_processes: int = 1) -> bool:
     """Whether every API process has closed its gate: each says so once it has."""
     return server.log.read_text(errors="replace").count("] stopping: ") == api_processes
