@@ -31,7 +31,7 @@ from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family
 from sppruner_vllm.parts import published
 from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, account
-from sppruner_vllm.planning.bounds import Bounds
+from sppruner_vllm.planning.bounds import Bounds, refuse_beyond_context
 from sppruner_vllm.planning.paying import Parts
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION, ReductionPlan, unreduced
 from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
@@ -41,6 +41,7 @@ from sppruner_vllm.planning.smaller import Grid, resize
 from sppruner_vllm.request import RATIO_BOUNDS, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
+from .embedded import grid_of as embedded_grid
 from .pixels_cache import PixelsCache, merged
 from .question_table import QuestionTable
 from .refusing import refusing
@@ -188,6 +189,11 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         plans = plan_images(sent, prompt, request, settings(), known, self._parts, block)
         if any(plan.reduces for plan in plans):
             self._refuse_beyond_bounds(inputs, plans, sent)
+        else:
+            # vLLM would find out once all pictures are processed.
+            tokens = len(inputs.prompt) - len(plans) + sum(image.tokens for image in sent)
+            with refusing():
+                refuse_beyond_context(tokens, self._context)
         return plans
 
     def _sent(self, inputs: ProcessorInputs, index: int, key: str) -> Sent:
@@ -195,7 +201,8 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         items = inputs.mm_data_items["image"]
         item = items.get(index)
         if _embedded(inputs):
-            return Sent(self.family.embedded_grid(item), regrid=None, key=key)
+            with refusing():
+                return Sent(embedded_grid(item, self.family), regrid=None, key=key)
         kwargs = inputs.hf_processor_mm_kwargs
         if item is not None:
             size = cast("ImageProcessorItems", items).get_image_size(index)
