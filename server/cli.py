@@ -19,6 +19,7 @@ from sppruner_vllm.recipes import request_methods
 from sppruner_vllm.reduction import BrokenMethod
 from sppruner_vllm.settings import Settings, settings
 
+from .environment import DRAIN_SECONDS, FRONT_SECONDS
 from .key_ring import KeyRing
 from .keys import BadKeys
 
@@ -48,6 +49,7 @@ FLAGS: Final = {
     "pixels_cache_mib": "--pixels-cache-mib",
     "encoder_cut": "--encoder-cut",
     "encoder_cut_block": "--encoder-cut-block",
+    "skip_repeats": "--skip-repeats",
     "allow_method": "--allow-reduction-method",
     "api_keys_file": "--api-keys-file",
     "open_metrics": "--open-metrics",
@@ -61,6 +63,9 @@ FLAGS: Final = {
     "json_logs": "--json-logs",
 }
 """Settings field to flag."""
+
+STOP_SECONDS: Final = 30
+"""Default of --shutdown-timeout: what requests in flight may take after a SIGTERM. vLLM's own is 0."""
 
 TRACES_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
@@ -79,7 +84,7 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
     parser = serve_parser()
     add_flags(parser)
     # The usual usage details are what `visual_tokens` stands beside; --no-enable-prompt-tokens-details turns them off.
-    parser.set_defaults(enable_prompt_tokens_details=True)
+    parser.set_defaults(enable_prompt_tokens_details=True, shutdown_timeout=STOP_SECONDS)
     args: Namespace = parser.parse_args(None if argv is None else list(argv))
     if problem := _export(args) or _unsupported(args):
         parser.error(problem)
@@ -157,6 +162,8 @@ def serve(args: Namespace) -> None:
     from vllm.entrypoints.cli.serve import ServeSubcommand
     from vllm.logger import configure_logging_from_args
 
+    from .hooks import install_api_servers
+
     set_up_command()
     if settings().json_logs:
         log_in_json(args)
@@ -165,6 +172,9 @@ def serve(args: Namespace) -> None:
         # Workers learn it from their environment. vLLM sets it in API servers, which start no worker when there are
         # several of them (vLLM 0.32, tracing/otel.py, init_otel_tracer).
         os.environ.setdefault(TRACES_ENDPOINT, args.otlp_traces_endpoint)
+    os.environ[DRAIN_SECONDS] = str(args.shutdown_timeout)
+    args.shutdown_timeout += FRONT_SECONDS
+    install_api_servers()
     command = ServeSubcommand()
     command.validate(args)
     command.cmd(args)

@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     encoder_cut_block: int | None = Field(
         None, ge=0, description="Block of the encoder behind which the others stop; none: as the model family says."
     )
+    skip_repeats: bool = Field(
+        False, description="Let tokens that equal another one near them, pixel for pixel, skip most of the encoder."
+    )
     allow_method: bool = Field(False, description="Let requests choose `reduction_method`.")
     rows_cache_mib: int = Field(
         128,

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import Any, Final
 
 from ..error_codes import CODES
+from ..headers import FOCUS_SCOPE, KEEP_RATIO, METHOD, ORIGINAL, RETAINED, SKIPPED_REASON
 from ..refusal import ANTHROPIC_TYPES, INVALID_REQUEST, OPENAI_TYPES
 from .parts import STRING, Schema, const, items, obj, or_null, ref
 
@@ -22,12 +23,18 @@ WORDS: Final = {
     408: "The request came too slowly.",
     413: "The body has more bytes than the server takes.",
     415: "The body is not JSON, or compressed.",
+    431: "The head of the request is too large.",
     429: "Too many requests of this key.",
     500: "A fault of the server.",
     503: "No room for another request, or the server stops.",
     504: "The request took longer than it may.",
 }
+REQUEST_ID: Final = {"X-Request-Id": {"description": "Of this request, also in the server's log.", "schema": STRING}}
 AGAIN: Final = {"Retry-After": {"description": "Seconds until it is worth asking again.", "schema": STRING}}
+REDUCED: Final = {
+    name: {"description": "Of a request with pictures; as in its usage.", "schema": STRING}
+    for name in (ORIGINAL, RETAINED, KEEP_RATIO, METHOD, FOCUS_SCOPE, SKIPPED_REASON)
+}
 
 
 def answer_schemas() -> dict[str, Schema]:
@@ -125,15 +132,19 @@ def errors(*statuses: int, messages: bool = False) -> dict[str, Any]:
         str(status): {
             "description": WORDS[status],
             "content": {JSON: {"schema": ref(f"{prefix}{status}")}},
-            **({"headers": AGAIN} if status in (429, 503) else {}),
+            "headers": {**REQUEST_ID, **(AGAIN if status in (429, 503) else {})},
         }
         for status in statuses
     }
 
 
-def answer(schema: Schema, *, events: bool = False) -> dict[str, Any]:
-    """A 200 in JSON, and as a stream where the operation has one."""
+def answer(schema: Schema, *, events: bool = False, reduced: bool = False) -> dict[str, Any]:
+    """A 200 in JSON.
+
+    Args:
+        schema: of the body. events: whether it may be a stream. reduced: whether headers say what was reduced.
+    """
     content: dict[str, Any] = {JSON: {"schema": schema}}
     if events:
         content[EVENTS] = {"schema": STRING}
-    return {"description": "Served.", "content": content}
+    return {"description": "Served.", "headers": {**REQUEST_ID, **(REDUCED if reduced else {})}, "content": content}

@@ -13,7 +13,7 @@ from .answers import answer, answer_schemas, errors
 from .bodies import Known, request_schemas
 from .parts import STRING, Schema, reduction, ref
 
-ANY: Final = (404, 405, 500, 503)
+ANY: Final = (404, 405, 431, 500, 503)
 """Errors that every operation may answer with."""
 
 BODY: Final = (400, 408, 413, 415)
@@ -22,21 +22,20 @@ BODY: Final = (400, 408, 413, 415)
 KEY: Final = (401, 403, 429)
 """Errors of a server that asks for keys."""
 
-OPEN: Final = frozenset({"/health", "/livez", "/readyz"})
-"""Paths that ask for no key."""
-
 
 @dataclass(frozen=True, slots=True)
 class Described:
     """What the document depends on, beside the routes.
 
-    models: names under which the model is served. highest_token: the largest token id. keys: whether a key is asked
-    for. limits: the operator's settings. methods: names that `reduction_method` may take.
+    models: names under which the model is served. highest_token: the largest token id. asks_for_keys: whether a key
+    is needed, on all but the open paths. limits: the operator's settings. methods: names that `reduction_method` may
+    take.
     """
 
     models: list[str]
     highest_token: int
-    keys: bool
+    asks_for_keys: bool
+    open_paths: frozenset[str]
     limits: Settings
     methods: frozenset[str]
 
@@ -71,12 +70,12 @@ _EMPTY: Final = {"description": "Yes."}
 OPERATIONS: Final = (
     Operation(
         *("post", "/v1/chat/completions", "OpenAI's chat completions"),
-        answer(ref("ChatCompletion"), events=True),
+        answer(ref("ChatCompletion"), events=True, reduced=True),
         "ChatRequest",
     ),
     Operation(
         *("post", "/v1/chat/completions/batch", "Several conversations, each answered with a choice"),
-        answer(ref("ChatCompletion")),
+        answer(ref("ChatCompletion"), reduced=True),
         "BatchRequest",
     ),
     Operation(
@@ -84,7 +83,13 @@ OPERATIONS: Final = (
         answer(ref("Completion"), events=True),
         "CompletionRequest",
     ),
-    Operation("post", "/v1/responses", "OpenAI's responses", answer(ref("Response"), events=True), "ResponseRequest"),
+    Operation(
+        "post",
+        "/v1/responses",
+        "OpenAI's responses",
+        answer(ref("Response"), events=True, reduced=True),
+        "ResponseRequest",
+    ),
     Operation(
         *("get", "/v1/responses/{response_id}", "A response that is kept", answer(ref("Response"))),
         parameters=(_RESPONSE_ID,),
@@ -95,10 +100,16 @@ OPERATIONS: Final = (
         parameters=(_RESPONSE_ID,),
         refuses=(400,),
     ),
-    Operation("post", "/v1/messages", "Anthropic's messages", answer(ref("Message"), events=True), "MessagesRequest"),
+    Operation(
+        "post",
+        "/v1/messages",
+        "Anthropic's messages",
+        answer(ref("Message"), events=True, reduced=True),
+        "MessagesRequest",
+    ),
     Operation(
         *("post", "/v1/messages/count_tokens", "The tokens of a message, as reduced"),
-        answer(ref("TokenCount")),
+        answer(ref("TokenCount"), reduced=True),
         "CountTokensRequest",
     ),
     Operation(
@@ -130,7 +141,9 @@ def document(described: Described, served: Iterable[str]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         if operation.path in there:
-            paths.setdefault(operation.path, {})[operation.method] = _described(operation, described.keys)
+            paths.setdefault(operation.path, {})[operation.method] = _described(
+                operation, _asks_for_key(operation, described)
+            )
     document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
@@ -142,7 +155,7 @@ def document(described: Described, served: Iterable[str]) -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": {**request_schemas(known), **answer_schemas()}},
     }
-    if described.keys:
+    if described.asks_for_keys:
         document["components"]["securitySchemes"] = {
             "bearer": {"type": "http", "scheme": "bearer"},
             "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -150,9 +163,12 @@ def document(described: Described, served: Iterable[str]) -> dict[str, Any]:
     return document
 
 
-def _described(operation: Operation, keys: bool) -> dict[str, Any]:
+def _asks_for_key(operation: Operation, described: Described) -> bool:
+    return described.asks_for_keys and operation.path not in described.open_paths
+
+
+def _described(operation: Operation, closed: bool) -> dict[str, Any]:
     statuses = {*ANY, *operation.refuses, *(BODY if operation.body else ())}
-    closed = keys and operation.path not in OPEN
     if closed:
         statuses |= {*KEY}
     told: dict[str, Any] = {

@@ -7,6 +7,7 @@ from typing import Any
 from sppruner_vllm.recipes import request_methods
 from sppruner_vllm.settings import settings
 
+from ..middleware.authentication import METRICS, PROBES
 from .document import Described
 
 
@@ -16,13 +17,15 @@ def facts_of(state: Any) -> Described:
     Args:
         state: of vLLM's app.
     """
+    chosen = settings()
     models = state.openai_serving_models
     renderer = state.online_renderer.renderer
     highest = max(renderer.get_tokenizer().max_token_id, renderer.model_config.get_vocab_size() - 1)
     return Described(
         models=[*(model.name for model in models.base_model_paths), *models.lora_requests],
         highest_token=highest,
-        keys=bool(state.args.api_key),
-        limits=settings(),
+        asks_for_keys=state.sppruner_asks_for_keys,
+        open_paths=PROBES | {METRICS} if chosen.open_metrics else PROBES,
+        limits=chosen,
         methods=request_methods(),
     )

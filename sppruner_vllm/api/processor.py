@@ -186,7 +186,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         prompt = Prompt(inputs.prompt, self.family.image_token, lambda: self.turns, self._encode)
         cut = self.family.cut
         block = None if cut is None else cut.block(settings().encoder_cut_block)
-        plans = plan_images(sent, prompt, request, settings(), known, self._parts, block)
+        plans = plan_images(sent, prompt, request, settings(), known, self._parts, block, cut is not None)
         if any(plan.reduces for plan in plans):
             self._refuse_beyond_bounds(inputs, plans, sent)
         else:
