@@ -31,7 +31,7 @@ from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family
 from sppruner_vllm.parts import published
 from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, account
-from sppruner_vllm.planning.bounds import Bounds
+from sppruner_vllm.planning.bounds import Bounds, refuse_beyond_context
 from sppruner_vllm.planning.paying import Parts
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION, ReductionPlan, unreduced
 from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
@@ -41,6 +41,7 @@ from sppruner_vllm.planning.smaller import Grid, resize
 from sppruner_vllm.request import RATIO_BOUNDS, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
+from .embedded import grid_of as embedded_grid
 from .fitting import EMBEDDING, KWARGS, blaming, refuse_misfit, refuse_other_sizes
 from .pixels_cache import PixelsCache, merged
 from .question_table import QuestionTable
@@ -193,6 +194,11 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         plans = plan_images(sent, prompt, request, settings(), known, self._parts, block, cut is not None)
         if any(plan.reduces for plan in plans):
             self._refuse_beyond_bounds(inputs, plans, sent)
+        else:
+            # vLLM would find out once all pictures are processed.
+            tokens = len(inputs.prompt) - len(plans) + sum(image.tokens for image in sent)
+            with refusing():
+                refuse_beyond_context(tokens, self._context)
         return plans
 
     def _sent(self, inputs: ProcessorInputs, index: int, key: str) -> Sent:
@@ -202,7 +208,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         if _embedded(inputs):
             with refusing():
                 refuse_misfit(self.family, item if isinstance(item, Mapping) else {EMBEDDING: item}, EMBEDDING)
-            return Sent(self.family.embedded_grid(item), regrid=None, key=key)
+                return Sent(embedded_grid(item, self.family), regrid=None, key=key)
         kwargs = inputs.hf_processor_mm_kwargs
         if item is not None:
             size = cast("ImageProcessorItems", items).get_image_size(index)
