@@ -35,7 +35,7 @@ BODIES = {
 
 
 def described(keys: bool = True, **limits: object) -> dict:
-    facts = Described(["tiny"], 99, keys, PROBES, Settings(**limits), request_methods())
+    facts = Described(["tiny"], 99, 64, keys, PROBES, Settings(**limits), request_methods())
     return document(facts, PATHS)
 
 
@@ -92,7 +92,7 @@ def test_a_server_without_keys_describes_none():
 
 
 def test_a_route_that_is_not_served_is_not_described():
-    facts = Described(["tiny"], 99, False, PROBES, Settings(), request_methods())
+    facts = Described(["tiny"], 99, 64, False, PROBES, Settings(), request_methods())
     assert document(facts, ["/health"])["paths"].keys() == {"/health"}
 
 
