@@ -30,6 +30,7 @@ from sppruner_vllm.errors import InvalidField, ReductionError
 
 from .attempt import Attempt
 from .document import DOCUMENT
+from .ended import CUT_OFF, ENGINE_DEAD, CutOff
 from .error_codes import CODES
 from .invalid_body import refusal_of_body
 from .refusal import Refusal
@@ -38,7 +39,6 @@ from .wording import code_of, field_named, field_of, sanitised
 
 UNREADABLE: Final = "the request cannot be read: a value has the wrong type, or is out of range"
 FAULT: Final = "the server failed on this request"
-DEAD: Final = "the engine is gone; the server is about to stop"
 BUSY: Final = "the server is busy; send the request again"
 
 _LAST_WORDS: Final = ("cannot schedule new futures", "Event loop is closed", "Session is closed")
@@ -60,12 +60,14 @@ def refusal_of(exc: Exception, scope: Scope, attempt: Attempt) -> Refusal:
             return refusal_of_body(exc)
         case HTTPException():
             return _refusal_of_http(exc, scope)
+        case CutOff():
+            return CUT_OFF
         case GracefulHTTPError() if exc.http_status == HTTPStatus.SERVICE_UNAVAILABLE:
             return Refusal(503, "server_overloaded", BUSY)
         case RetryableRequestError():
             return Refusal(503, "server_overloaded", BUSY)
         case EngineDeadError():
-            return Refusal(500, "engine_dead", DEAD)
+            return ENGINE_DEAD
         case LoRAAdapterNotFoundError():
             return Refusal(404, "model_not_found", f"the model {exc} does not exist", "model")
         case VLLMNotFoundError():

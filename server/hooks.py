@@ -7,8 +7,9 @@ in every process stands in sppruner_vllm/compat.py.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -19,7 +20,6 @@ from .acceptance import accepting, telling_dead_ends, withdrawing
 from .attempt import noting
 from .body_check import BodyCheck
 from .connection import bounded
-from .drain import InFlight, drained
 from .engine_watch import watched
 from .guard import Guard
 from .open_routes import divide, opened
@@ -177,11 +177,75 @@ def install_watch(engine_client: Any) -> None:
     engine_client.generate = watched(engine_client.generate)
 
 
-def install_drain(engine_client: Any, requests: InFlight) -> None:
-    """Let the engine client's `shutdown` wait for the requests in flight.
+def install_ending(engine_client: Any, shutting_down: Callable[[Callable[..., None]], Callable[..., None]]) -> None:
+    """Let the engine client's `shutdown` be short, and tell the process's status of the engine's death (ending.py).
 
-    vLLM (0.32 and 0.33, entrypoints/launchers/launcher.py, `handle_shutdown`) stops renderer and engine first and
-    listens on (drain.py).
-    Until: vLLM refuses new requests while it drains.
+    vLLM (0.32 and 0.33, entrypoints/launchers/api_server/entry.py) gives an engine without work as long as one with
+    requests, and exits with 0 whatever became of it.
+    Until: vLLM's status tells of it.
     """
-    engine_client.shutdown = drained(engine_client.shutdown, requests)
+    engine_client.shutdown = shutting_down(engine_client.shutdown)
+
+
+def refuse_generation(engine_client: Any, failure: Callable[[], Exception]) -> None:
+    """Let whatever asks the engine from now on fail.
+
+    vLLM (0.32 and 0.33) has no such state of a client; the engine of a server that stops would take the request, and
+    end it with a 200 that is cut short.
+    Until: an engine that stops refuses requests with an error.
+    """
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise failure()
+
+    engine_client.generate = refused
+
+
+def stop_serving(server: Any) -> None:
+    """Let uvicorn's server end, which waits for a client that does not read no longer than a second.
+
+    vLLM (0.32 and 0.33, entrypoints/launchers/launcher.py) ends it in the same way when its engine has died.
+    Until: an endpoint plugin may ask for the end.
+    """
+    server.config.timeout_graceful_shutdown = 1
+    server.should_exit = True
+
+
+def notice_engine_loss(engine_client: Any) -> asyncio.Task[None] | None:
+    """Let one of several API processes notice that an engine is gone: the connection from it breaks.
+
+    vLLM (0.32 and 0.33, v1/engine/core_client.py, `start_engine_core_monitor`) watches engines only in the process that
+    started them. In the others requests would wait until their front kills them.
+    Until: vLLM watches in each.
+
+    Returns:
+        The task that waits for it; None where vLLM watches itself.
+    """
+    import zmq
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    core = engine_client.engine_core
+    if core.resources.engine_manager is not None:
+        return None
+    monitor = core.input_socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+
+    async def watch() -> None:
+        await monitor.recv_multipart()
+        core.resources.engine_dead = True
+        core.outputs_queue.put_nowait(EngineDeadError())
+
+    return asyncio.create_task(watch())
+
+
+def install_api_servers() -> None:
+    """Let a front of several API processes wait for them, and pass a second signal on (api_servers.py).
+
+    vLLM (0.32 and 0.33, entrypoints/cli/serve.py, `run_multi_api_server`) gives them five seconds when one of them, or
+    the engine, has died, and takes no notice of a second signal.
+    Until: vLLM does, or lets its command be given another manager.
+    """
+    from vllm.entrypoints.cli import serve
+
+    from .api_servers import ApiServers
+
+    serve.APIServerProcessManager = ApiServers

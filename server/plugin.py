@@ -15,17 +15,20 @@ from starlette.datastructures import State
 from vllm import envs
 
 from sppruner_vllm import __version__
+from sppruner_vllm.api.fetching_connector import fetch_with_care
 from sppruner_vllm.metrics import events
 from sppruner_vllm.parts import published
 from sppruner_vllm.settings import settings
 
 from .drain import InFlight
+from .ending import Ending, drain_seconds
 from .handlers import answer_exceptions
+from .health import router as health_router
 from .hooks import (
     close_routes,
     install_acceptance,
     install_door,
-    install_drain,
+    install_ending,
     install_gate,
     install_guard,
     install_messages,
@@ -57,6 +60,7 @@ class EndpointPlugin:
         """Add our routes; vLLM drops its own of the same path."""
         self._app = app
         app.include_router(router)
+        app.include_router(health_router)
         app.include_router(strict_router)
         app.include_router(models)
         describe(app, lambda: facts_of(app.state))
@@ -69,14 +73,18 @@ class EndpointPlugin:
         """
         answer_exceptions(self._app)
         install_guard(self._app)
+        fetch_with_care()
         events.start(__version__, vllm.__version__, settings())
         events.show_parts(published(engine_client.model_config.model))
         install_gate(state.online_renderer)
         install_withdrawal(state.online_renderer.renderer)
         install_messages(state.anthropic_serving_messages)
-        install_watch(engine_client)
-        install_drain(engine_client, state.sppruner_in_flight)
         install_resend(engine_client)
+        install_watch(engine_client)
+        seconds = drain_seconds(engine_client.vllm_config.shutdown_timeout)
+        ending = Ending(engine_client, state, state.sppruner_in_flight, seconds)
+        self._app.state.sppruner_ending = ending
+        install_ending(engine_client, ending.shutting_down)
         install_acceptance(engine_client)
         self._close(engine_client.vllm_config, state, args)
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 from packaging.version import Version
 
 from sppruner_vllm.errors import UnsupportedSetup
+from sppruner_vllm.front import stopping_engines
 
 OLDEST: Final = Version("0.32")
 FIRST_UNKNOWN: Final = Version("0.34")
@@ -252,6 +253,28 @@ def let_renderers_forget_pixels() -> None:
     from vllm.renderers.base import BaseRenderer
 
     _follow(BaseRenderer, "clear_mm_cache", lambda renderer: _have_forget(renderer.mm_processor, "forget_pixels"))
+
+
+def let_front_announce_stop() -> None:
+    """Have a front say that it stops its engines before it signals them, so that they can leave other signals alone.
+
+    vLLM (0.32 and 0.33, v1/engine/utils.py, CoreEngineProcManager) stops an engine with the very signal that a service
+    manager or a terminal sends to all processes of a server, and an engine obeys whoever sent it (front.py).
+    Expiry: engines that leave signals to their front.
+    """
+    from vllm.v1.engine.utils import CoreEngineProcManager
+
+    upstream = CoreEngineProcManager.shutdown
+    if hasattr(upstream, _SHIM):
+        return
+
+    @functools.wraps(upstream)
+    def announced(self: Any, timeout: float | None = None) -> None:
+        with stopping_engines():
+            upstream(self, timeout)
+
+    setattr(announced, _SHIM, True)
+    CoreEngineProcManager.shutdown = announced
 
 
 def let_typed_markers_be_text() -> None:

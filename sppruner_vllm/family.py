@@ -37,18 +37,34 @@ class TapPoints:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What is left out of a vision tower of one image.
+
+    first: (N,) int64 on the host, as `TowerCut.repeats` gives it: tokens that have another before them do not enter.
+        None lets all enter.
+    survive: tokens that go on behind the block of a cut; None for all.
+    """
+
+    first: Tensor | None = None
+    survive: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TowerCut:
-    """A vision tower inside which tokens can be dropped.
+    """A vision tower in which tokens can be dropped.
 
     usual: block, counted from 0, behind which they are where the operator names none. last: the last that may be named.
     encode: rows of a batch of images, (N, D) of each in raster order: every token has its row, as without a cut. It
-        gets the model, the batch as vLLM makes it, the tokens of each image that go on, and the block behind which they
-        do. What `TapPoints` names is still called with all tokens.
+        gets the model, the batch as vLLM makes it, what is left out of each image (all have repeats, or none has), and
+        the block of the cut, None for none. What `TapPoints` names is still called with all tokens.
+    repeats: which tokens of each image of a batch have exactly the pixels of another that could stand for them: for
+        each token the place of that one, both in the tower's order; None for an image without any.
     """
 
     usual: int
     last: int
-    encode: Callable[[Any, Mapping[str, Any], Sequence[int], int], list[Tensor]]
+    encode: Callable[[Any, Mapping[str, Any], Sequence[LeftOut], int | None], list[Tensor]]
+    repeats: Callable[[Any, Mapping[str, Any]], list[Tensor | None]]
 
     def block(self, asked: int | None) -> int | None:
         """The block behind which tokens are dropped; None where the operator asked for one that is not there."""

@@ -8,11 +8,13 @@ from typing import Any
 from .compat import (
     check_version,
     fit_response_queues,
+    let_front_announce_stop,
     let_renderers_forget_pixels,
     let_scheduler_charge,
     let_typed_markers_be_text,
 )
 from .families import ARCHITECTURES, PREPARED
+from .front import leave_signals_to_front
 
 
 def register() -> None:
@@ -31,6 +33,7 @@ def register() -> None:
         ModelRegistry.register_model(architecture, f"{module}:{architecture}")
         MODELS_CONFIG_MAP[architecture] = _configuring(architecture, MODELS_CONFIG_MAP.get(architecture))
     fit_response_queues()
+    leave_signals_to_front()
     _take_in_media()
 
 
@@ -73,6 +76,7 @@ def _configuring(architecture: str, upstream: Any) -> Any:
 
             let_scheduler_charge(vllm_config.scheduler_config, ChargingSchedulerConfig)
             let_renderers_forget_pixels()
+            let_front_announce_stop()
             let_typed_markers_be_text()
 
         @staticmethod

@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from sppruner_vllm.settings import Settings
 
 from .. import headers
-from ..drain import DrainMiddleware, InFlight
+from ..drain import InFlight
 from ..key_ring import KeyRing
 from ..shared_rates import SharedRates
 from .access_log import AccessLogMiddleware
@@ -21,6 +21,7 @@ from .authentication import AuthenticationMiddleware
 from .body import BodyMiddleware
 from .capacity import CapacityMiddleware
 from .connections import ConnectionsMiddleware
+from .drain import DrainMiddleware
 from .early_answer import EarlyAnswerMiddleware
 from .head import HeadMiddleware
 from .metrics_methods import MetricsMethodsMiddleware

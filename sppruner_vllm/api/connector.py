@@ -1,5 +1,5 @@
-"""Media of requests, by URL: vLLM's connector with our reader of pictures, `data:` URLs as clients write them, and
-errors that name the part that is wrong.
+"""Media of requests, by URL: our fetching, our reader of pictures, `data:` URLs as clients write them, and errors that
+name the part that is wrong.
 
 Registered under the name of vLLM's own (registration.py): every process that renders prompts gets it, `LLM` included.
 """
@@ -15,13 +15,13 @@ import aiohttp
 import torch
 from vllm import envs
 from vllm.exceptions import VLLMError
-from vllm.multimodal.media import MediaConnector
 
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.pictures import data_url
 from sppruner_vllm.pictures.head import unusable
 
 from .embedding_bytes import embedding
+from .fetching_connector import URL_CODES, FetchingConnector
 from .picture_io import PictureIO
 from .refusing import refusing
 
@@ -30,7 +30,7 @@ INVALID_MEDIA = "invalid_media"
 _OF_NO_KIND = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 
-class Connector(MediaConnector):
+class Connector(FetchingConnector):
     """vLLM's MediaConnector for requests from anybody."""
 
     def _image_io(self, image_mode: str | None = "RGB") -> PictureIO:
@@ -116,8 +116,9 @@ def _blaming(part: str, url: object) -> Iterator[None]:
         yield
     except VLLMError as error:
         if part != "image_url" and isinstance(error.__cause__, InvalidField) and error.__cause__.field == "image_url":
+            code = error.__cause__.code if error.__cause__.code in URL_CODES else INVALID_MEDIA
             with refusing():
-                raise InvalidField(part, str(error.__cause__), code=INVALID_MEDIA) from error
+                raise InvalidField(part, str(error.__cause__), code=code) from error
         raise
     except (aiohttp.ClientError, OSError, TimeoutError, MemoryError, asyncio.CancelledError):
         raise

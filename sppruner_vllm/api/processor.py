@@ -44,6 +44,7 @@ from sppruner_vllm.settings import settings
 from .pixels_cache import PixelsCache, merged
 from .question_table import QuestionTable
 from .refusing import refusing
+from .shrinking import count_shrunk, shrunk
 from .typed_markers import TypedMarkers
 from .uuids import LastSent
 
@@ -124,6 +125,8 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             request = admit(given).request
         if not profiling:
             self._refuse_spare_places(inputs)
+            if settings().shrink_large_images:
+                inputs = self._within_room(inputs, request)
         hashes = self._last_sent.hashes(inputs, super()._get_mm_hashes)
         known = FirstQuestions(lambda: self._questions)
         sent = [self._sent(inputs, index, key) for index, key in enumerate(hashes.get("image", ()))]
@@ -143,7 +146,8 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             dropped = sum(plan.encoded - plan.retained for plan in plans)
             with refusing():
                 self._bounds.refuse(len(output["prompt_token_ids"]) + dropped)
-        output[ENGINE_INPUT_KEY] = account(plans, request, lengths.get("image", ()), lengths.get("video", ()))
+        placed = lengths.get("image", ()), lengths.get("video", ())
+        output[ENGINE_INPUT_KEY] = account(plans, request, *placed, count_shrunk(inputs.mm_data_items))
         return output
 
     def _refuse_spare_places(self, inputs: ProcessorInputs) -> None:
@@ -181,7 +185,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         prompt = Prompt(inputs.prompt, self.family.image_token, lambda: self.turns, self._encode)
         cut = self.family.cut
         block = None if cut is None else cut.block(settings().encoder_cut_block)
-        plans = plan_images(sent, prompt, request, settings(), known, self._parts, block)
+        plans = plan_images(sent, prompt, request, settings(), known, self._parts, block, cut is not None)
         if any(plan.reduces for plan in plans):
             self._refuse_beyond_bounds(inputs, plans, sent)
         return plans
@@ -228,14 +232,31 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         with refusing():
             self._bounds.refuse(text + sum(encoded), [] if _embedded(inputs) else encoded, positions)
 
+    def _within_room(self, inputs: ProcessorInputs, request: ReductionRequest) -> ProcessorInputs:
+        """The request with every picture small enough for the prompt to hold it beside the others."""
+        items, cell = inputs.mm_data_items, self.family.cell
+        if not isinstance(items.get("image"), ImageProcessorItems) or cell is None:
+            return inputs
+        count = len(items["image"])
+        room = (self._context if request.keeps_all else self._bounds.prompt) - (len(inputs.prompt) - count)
+        most = min(self._bounds.picture, room // count)
+        if most < 1:
+            return inputs
+        kwargs = inputs.hf_processor_mm_kwargs
+        return replace(inputs, mm_data_items=shrunk(items, most, cell, partial(self._grid, kwargs=kwargs)))
+
+    @property
+    def _context(self) -> int:
+        model = self.info.ctx.model_config
+        # vLLM wants room for one token of the answer.
+        return int(model.max_model_len - (model.runner_type == "generate"))
+
     @cached_property
     def _bounds(self) -> Bounds:
         model, limits = self.info.ctx.model_config, settings()
-        # vLLM wants room for one token of the answer.
-        context = model.max_model_len - (model.runner_type == "generate")
         return Bounds(
             picture=limits.max_unreduced_image_tokens or self.info.get_max_image_tokens(),
-            prompt=limits.max_unreduced_tokens or context,
+            prompt=limits.max_unreduced_tokens or self._context,
             positions=self.family.most_positions(model.max_model_len),
         )
 

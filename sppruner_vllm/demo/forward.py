@@ -28,7 +28,12 @@ _Grid = tuple[int, int]
 
 
 def encode(
-    visual: Any, pictures: Tensor, attention: list[Tensor] | None = None, cut: tuple[int, int] | None = None
+    visual: Any,
+    pictures: Tensor,
+    attention: list[Tensor] | None = None,
+    cut: tuple[int, int] | None = None,
+    *,
+    skip_repeats: bool = False,
 ) -> Tensor:
     """Visual tokens of pictures of one size.
 
@@ -38,6 +43,7 @@ def encode(
         attention: gets one (B, N) tensor, the mean attention that each visual token receives in the last block that
             looks at the whole picture. None leaves it out.
         cut: a block, counted from 0, and how many tokens go on behind it; None lets all go through.
+        skip_repeats: tokens with exactly the pixels of another one of their window do not enter.
 
     Returns:
         (B, N, D) in raster order, N = H / 28 * W / 28.
@@ -58,10 +64,12 @@ def encode(
     cos, sin = _patch_angles(visual.blocks[0].attn.head_dim, windows)
     last = max(visual.fullatt_block_indexes)
     for index, block in enumerate(visual.blocks):
-        if cut is not None and cut[0] < index < last:
+        if index < last and (skip_repeats or (cut is not None and cut[0] < index)):
             continue
-        if cut is not None and index == last:
-            hidden = torch.stack([go_on(visual, each, (cos, sin), real, *cut) for each in hidden])
+        if index == last and (skip_repeats or cut is not None):
+            shown = patches if skip_repeats else [None] * len(patches)
+            each = zip(hidden, shown, strict=True)
+            hidden = torch.stack([go_on(visual, own, (cos, sin), real, cut, pixels) for own, pixels in each])
         whole = index in visual.fullatt_block_indexes
         source = norm(block.norm1, hidden)
         if attention is not None and index == last:

@@ -188,9 +188,9 @@ REQUESTS_IN_FLIGHT: Final = GaugeFamily(
 )
 REJECTED: Final = CounterFamily(
     "sppruner_rejected",
-    "Requests to our routes that were answered with a client error, by reason.",
+    "Requests that were refused, by reason: at our routes, or at the server's door, whatever they were for.",
     (REJECTED_REASON,),
-    note="`other`: refused by vLLM. What vLLM turns away at a full queue is a 503 and in "
+    note="The codes of docs/use/api.md. `other`: refused by vLLM. What vLLM turns away at a full queue is a 503 and in "
     "`vllm:admission_rejections_total`.",
 )
 SELECTION_SECONDS: Final = HistogramFamily(
@@ -200,6 +200,11 @@ SELECTION_SECONDS: Final = HistogramFamily(
     buckets=_SELECTION_BUCKETS,
     note="Of the first tensor-parallel rank. The second step of `hybrid` counts as `focus_context`; `downscale` "
     "selects nothing. On a GPU a batch shows when the next one is selected.",
+)
+REPEATS: Final = CounterFamily(
+    "sppruner_repeated_visual_tokens",
+    "Visual tokens that did not enter the encoder because another one has the same pixels.",
+    note="`--skip-repeats`; else 0. Of pictures that were encoded, of the first tensor-parallel rank.",
 )
 ROWS_KEPT: Final = CounterFamily(
     "sppruner_encoder_rows",
@@ -265,6 +270,7 @@ FAMILIES: Final[tuple[CounterFamily | HistogramFamily | GaugeFamily, ...]] = (
     REQUESTS_IN_FLIGHT,
     REJECTED,
     SELECTION_SECONDS,
+    REPEATS,
     ROWS_KEPT,
     ROWS_EVICTED,
     ROWS_HELD_BYTES,

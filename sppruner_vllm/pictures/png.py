@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from . import orientation
-from .head import Head, damaged, incomplete, refuse_empty, too_large, unusable
+from .head import Head, damaged, incomplete, refuse_empty, short, too_large, unusable
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -71,9 +71,8 @@ def head(content: bytes) -> Head:
     if not facts.data:
         raise incomplete("PNG")
     size = _unpacked_bytes(facts, width, height)
-    if size > MOST_INFLATED * (sum(length for _, length in facts.data) + 1):
-        raise damaged("PNG", f"it declares {width} x {height} pixels and has data for fewer")
-    return Head("PNG", width, height, frames, turned, facts)
+    lacks = size > MOST_INFLATED * (sum(length for _, length in facts.data) + 1)
+    return Head("PNG", width, height, frames, turned, facts, short("PNG", width, height) if lacks else None)
 
 
 def clean(content: bytes, seen: Head) -> bytes:
