@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ConfigDict, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from vllm.entrypoints.anthropic.protocol import AnthropicCountTokensRequest, AnthropicMessagesRequest
 from vllm.entrypoints.openai.chat_completion.protocol import BatchChatCompletionRequest, ChatCompletionRequest
 from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
@@ -21,11 +21,18 @@ class ChatRequest(ReductionFields, ChatCompletionRequest):
 
     model_config = ConfigDict(strict=True)
 
+    # vLLM looks at neither when the other is there.
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+
 
 class BatchRequest(ReductionFields, BatchChatCompletionRequest):
     """A batch of chat completion requests."""
 
     model_config = ConfigDict(strict=True)
+
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
 
 
 class ResponseRequest(ReductionFields, ResponsesRequest):
