@@ -45,6 +45,9 @@ BUSY: Final = "the server is busy; send the request again"
 _PROCESSOR: Final = "Failed to apply "
 """How vLLM begins when it tells of a processor's failure: the rest quotes the pictures as Python objects."""
 
+_TOO_LATE: Final = "Caught handled exception, but response already started"
+"""Of the RuntimeError that Starlette raises from what a stream raised."""
+
 _LAST_WORDS: Final = ("cannot schedule new futures", "Event loop is closed", "Session is closed")
 """Of a RuntimeError that a server that stops raises, whatever the request."""
 
@@ -57,6 +60,8 @@ def refusal_of(exc: Exception, scope: Scope, attempt: Attempt) -> Refusal:
         scope: of the request.
         attempt: how far it had come.
     """
+    if isinstance(exc, RuntimeError) and str(exc).startswith(_TOO_LATE) and isinstance(exc.__cause__, Exception):
+        return refusal_of(exc.__cause__, scope, attempt)
     match exc:
         case InvalidField():
             return refusal_of_field(exc)

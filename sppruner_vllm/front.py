@@ -22,7 +22,7 @@ Handler = Callable[[int, FrameType | None], Any]
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
-ENGINE_SECONDS: Final = 2.5
+ENGINE_SECONDS: Final = 1.0
 """Seconds for engines without work to end before they are killed: what they do then is free memory, piece by piece."""
 
 IDLE: Final = threading.Event()

@@ -150,6 +150,9 @@ def test_the_operators_time_is_that_of_the_requests(monkeypatch):
 def test_what_ended_a_request_is_told_by_a_code(failure, code):
     scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions"}
     for accepted in (False, True):
-        refusal = refusal_of(failure, scope, Attempt(accepted=accepted))
-        assert refusal.code == code
-        assert "stack trace" not in refusal.message
+        late = RuntimeError("Caught handled exception, but response already started.")
+        late.__cause__ = failure  # as Starlette raises what a stream has raised
+        for raised in (failure, late):
+            refusal = refusal_of(raised, scope, Attempt(accepted=accepted))
+            assert refusal.code == code
+            assert "stack trace" not in refusal.message
