@@ -59,7 +59,7 @@ def _around(path: str, name: str, value: bytes) -> bytes:
 
 
 UNREADABLE: dict[str, Callable[[str], Sent]] = {
-    "nothing": lambda _: Sent(b"", "missing_required_parameter"),
+    "nothing": lambda _: Sent(b"", "invalid_json"),
     "half an object": lambda _: Sent(b'{"model": ', "invalid_json"),
     "words": lambda _: Sent(b"hello", "invalid_json"),
     "two documents": lambda path: Sent(json.dumps(good(path)).encode() * 2, "invalid_json"),
@@ -78,7 +78,7 @@ UNREADABLE: dict[str, Callable[[str], Sent]] = {
         _around(path, "metadata", rb'{"a": ["\udfff"]}'), "invalid_value", "metadata.a[0]"
     ),
     "half a character as a name": lambda path: Sent(_around(path, "metadata", rb'{"\ud800": 1}'), "invalid_value"),
-    "a list": lambda _: Sent(b"[]", "invalid_value"),
+    "a list": lambda path: Sent(b"[]", "invalid_json" if path != INVOCATIONS else "invalid_value"),
     "packed": lambda path: Sent(
         gzip.compress(json.dumps(good(path)).encode()),
         "unsupported_media_type",
