@@ -26,13 +26,8 @@ def test_a_field_of_ours_is_itself(name: str) -> None:
 @pytest.mark.parametrize("name", REQUEST_FIELDS)
 def test_every_slip_of_one_letter_is_found(name: str) -> None:
     for place in range(len(name)):
-        for slip in (
-            name[:place] + name[place + 1 :],
-            name[:place] + "x" + name[place:],
-            name[:place] + name[place:][::-1][-2:],
-        ):
-            if len(slip) >= len(name) - 1:
-                assert ours(slip) == name, slip
+        assert ours(name[:place] + name[place + 1 :]) == name
+        assert ours(name[:place] + "x" + name[place:]) == name
 
 
 @pytest.mark.parametrize(
