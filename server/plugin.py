@@ -96,7 +96,7 @@ class EndpointPlugin:
         """
         chosen, processes = settings(), config.parallel_config._api_process_count
         ring = KeyRing(chosen, [key for key in (args.api_key or [envs.VLLM_API_KEY]) if key])
-        state.sppruner_asks_for_keys = bool(ring)
+        self._app.state.sppruner_asks_for_keys = bool(ring)
         if not ring:
             logger.warning("no API key is set: whoever reaches this server may use it")
         batch = config.scheduler_config.max_num_seqs * engines(config.parallel_config)
