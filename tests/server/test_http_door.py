@@ -412,7 +412,7 @@ def test_a_head_without_end_is_refused(door: Server) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):
             for _ in range(64):
                 connection.sendall(b"x" * 2**14)
-        assert all_of(connection).startswith((b"HTTP/1.1 431 ", b""))
+        assert all_of(connection)[:13] in (b"HTTP/1.1 431 ", b"")
     with httpx.Client(base_url=door.url, headers=ALICE) as client:
         assert metric(client, "sppruner_rejected_total", reason="head_too_large") == 1
 
@@ -523,7 +523,8 @@ def test_200_slow_sockets_keep_nobody_waiting_and_are_ended(door: Server, alice:
             assert alice.post(CHAT, json=chat_body(text="hello")).status_code == 200
             assert alice.get("/health").status_code == 200
         for trickling in (*heads, *bodies):
-            assert all_of(trickling).startswith((b"HTTP/1.1 408 ", b"")), "ended by the server, not by us"
+            # What was sent behind the server's end may have taken the answer with it.
+            assert all_of(trickling)[:13] in (b"HTTP/1.1 408 ", b"")
         assert eventually(lambda: refused(alice)["request_timeout"] - before == len(heads) + len(bodies))
         ours = {reader.getsockname()[1] for reader in (*readers, *streams)}
         assert eventually(lambda: not ours & held_by(door))
