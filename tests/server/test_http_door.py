@@ -385,11 +385,7 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(door: Server, alice: ht
 
 
 def test_a_body_of_just_the_limit_is_read(alice: httpx.Client) -> None:
-    body, most, as_json = (
-        json.dumps(chat_body(text="hello")).encode(),
-        BODY_MIB * 2**20,
-        {"content-type": "application/json"},
-    )
+    body, most = json.dumps(chat_body(text="hello")).encode(), BODY_MIB * 2**20
     assert alice.post(CHAT, content=body.ljust(most), headers=AS_JSON).status_code == 200
     assert alice.post(CHAT, content=body.ljust(most + 1), headers=AS_JSON).status_code == 413
 
