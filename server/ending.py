@@ -22,7 +22,7 @@ from vllm import envs
 from .drain import SHUTTING_DOWN, InFlight
 from .ended import ENGINE_DEAD, CutOff
 from .environment import DRAIN_SECONDS, NOW
-from .hooks import notice_engine_loss, refuse_generation, stop_serving
+from .hooks import notice_engine_loss, part_soon, refuse_generation, stop_serving
 
 LAST_WORDS: Final = 2.0
 """Seconds for errors to reach their clients once nothing else is waited for."""
@@ -61,6 +61,7 @@ class Ending:
 
     def listen(self) -> None:
         """Take the signals over from vLLM's handlers; to be called on the event loop, behind them."""
+        part_soon(self._state.server)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)

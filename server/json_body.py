@@ -66,11 +66,15 @@ class _Numbers:
         self.decoder = json.JSONDecoder(parse_float=self._read, parse_constant=self._read)
         self.endless = False
 
-    def _read(self, text: str) -> float:
+    def _read(self, text: str) -> float | int:
         number = float(text)
         self.endless = self.endless or not math.isfinite(number)
-        return number
+        # JSON has one kind of number: 5.0 is an integer, as its schemas have it, and some clients write it so.
+        return int(number) if abs(number) <= _EXACT and number.is_integer() else number
 
+
+_EXACT: Final = 2**53
+"""Up to here a float holds every integer."""
 
 _TOO_DEEP: Final = f"the body nests more than {DEEPEST} levels deep"
 _HALF: Final = re.compile("[\ud800-\udfff]")

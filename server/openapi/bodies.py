@@ -7,7 +7,6 @@ from typing import Any
 
 from .parts import (
     BOOLEAN,
-    COUNT,
     EXCLUDING,
     IMAGE_BYTES,
     IMAGE_URL,
@@ -16,6 +15,7 @@ from .parts import (
     STOP,
     STOPS,
     STRING,
+    UINT32,
     Schema,
     const,
     either,
@@ -31,12 +31,14 @@ from .parts import (
 class Known:
     """What the bodies depend on.
 
-    models: names under which the model is served. highest_token: the largest token id there is.
+    models: names under which the model is served. highest_token: the largest token id there is. context: tokens of
+    prompt and answer together, at most.
     reduction: schemas of our own fields.
     """
 
     models: list[str]
     highest_token: int
+    context: int
     reduction: dict[str, Schema]
 
 
@@ -50,6 +52,11 @@ def request_schemas(known: Known) -> dict[str, Schema]:
         **_messages(known),
         **_tokens(known),
     }
+
+
+def _limit(known: Known) -> Schema:
+    """How long an answer may get."""
+    return or_null(type="integer", minimum=1, maximum=known.context)
 
 
 def _shared() -> dict[str, Schema]:
@@ -76,9 +83,9 @@ def _chat(known: Known) -> dict[str, Schema]:
     ]
     function = obj({"name": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}, "description": STRING}, "name")
     fields: dict[str, Schema] = {
-        "model": model(known.models),
-        "max_tokens": COUNT,
-        "max_completion_tokens": COUNT,
+        "model": or_null(**model(known.models)),
+        "max_tokens": _limit(known),
+        "max_completion_tokens": _limit(known),
         **SAMPLING,
         **PENALTIES,
         "stop": STOP,
@@ -87,7 +94,7 @@ def _chat(known: Known) -> dict[str, Schema]:
         "user": or_null(type="string"),
         **known.reduction,
     }
-    tools = {"tools": items(obj({"type": const("function"), "function": function}, "type", "function"))}
+    tools = {"tools": items(obj({"type": const("function"), "function": function}, "function"))}
     conversation = items(ref("ChatMessage"))
     batched = {name: schema for name, schema in fields.items() if name != "stream"}
     return {
@@ -101,9 +108,9 @@ def _completion(known: Known) -> dict[str, Schema]:
     text = {"type": "string", "minLength": 1}
     tokens = items({"type": "integer", "minimum": 0, "maximum": known.highest_token})
     fields: dict[str, Schema] = {
-        "model": model(known.models),
+        "model": or_null(**model(known.models)),
         "prompt": either(text, items(text), tokens, items(tokens)),
-        "max_tokens": COUNT,
+        "max_tokens": _limit(known),
         **SAMPLING,
         **PENALTIES,
         "stop": STOP,
@@ -126,15 +133,15 @@ def _responses(known: Known) -> dict[str, Schema]:
     message = obj(
         {
             "role": {"type": "string", "enum": ["user", "system", "developer"]},
-            "content": either(STRING, items(either(text, image))),
+            "content": either(STRING, items(either(text, image), 0)),
         },
         *("role", "content"),
     )
     fields: dict[str, Any] = {
-        "model": model(known.models),
+        "model": or_null(**model(known.models)),
         "input": either(STRING, items(message)),
         "instructions": or_null(type="string"),
-        "max_output_tokens": COUNT,
+        "max_output_tokens": _limit(known),
         **SAMPLING,
         "stream": BOOLEAN,
         "user": or_null(type="string"),
@@ -163,7 +170,7 @@ def _messages(known: Known) -> dict[str, Schema]:
     }
     fields = {
         **counted,
-        "max_tokens": {"type": "integer", "minimum": 1},
+        "max_tokens": {"type": "integer", "minimum": 1, "maximum": known.context},
         **SAMPLING,
         "stop_sequences": either(STOPS, {"type": "null"}),
         "stream": BOOLEAN,
@@ -175,12 +182,12 @@ def _messages(known: Known) -> dict[str, Schema]:
 
 
 def _tokens(known: Known) -> dict[str, Schema]:
-    chosen: dict[str, Schema] = {"model": model(known.models), "add_special_tokens": {"type": "boolean"}}
-    ids = items({"type": "integer", "minimum": 0, "maximum": known.highest_token}, 0)
+    chosen: dict[str, Schema] = {"model": or_null(**model(known.models)), "add_special_tokens": {"type": "boolean"}}
+    ids = items({"type": "integer", "minimum": 0, "maximum": UINT32}, 0)
     return {
         "TokenizeRequest": either(
             obj({"prompt": STRING, **chosen}, "prompt"),
             obj({"messages": items(ref("ChatMessage")), **chosen}, "messages"),
         ),
-        "DetokenizeRequest": obj({"model": model(known.models), "tokens": ids}, "tokens"),
+        "DetokenizeRequest": obj({"model": or_null(**model(known.models)), "tokens": ids}, "tokens"),
     }

@@ -27,13 +27,14 @@ KEY: Final = (401, 403, 429)
 class Described:
     """What the document depends on, beside the routes.
 
-    models: names under which the model is served. highest_token: the largest token id. asks_for_keys: whether a key
-    is needed, on all but the open paths. limits: the operator's settings. methods: names that `reduction_method` may
-    take.
+    models: names under which the model is served. highest_token: the largest token id. context: tokens of prompt and
+    answer together. asks_for_keys: whether a key is needed, on all but the open paths. limits: the operator's settings.
+    methods: names that `reduction_method` may take.
     """
 
     models: list[str]
     highest_token: int
+    context: int
     asks_for_keys: bool
     open_paths: frozenset[str]
     limits: Settings
@@ -136,7 +137,9 @@ def document(described: Described, served: Iterable[str]) -> dict[str, Any]:
         described: facts of this server.
         served: paths of its routes; operations of others are left out.
     """
-    known = Known(described.models, described.highest_token, reduction(described.limits, described.methods))
+    known = Known(
+        described.models, described.highest_token, described.context, reduction(described.limits, described.methods)
+    )
     there = {path.replace(":path}", "}") for path in served}
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:

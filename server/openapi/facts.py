@@ -24,6 +24,7 @@ def facts_of(state: Any) -> Described:
     return Described(
         models=[*(model.name for model in models.base_model_paths), *models.lora_requests],
         highest_token=highest,
+        context=renderer.model_config.max_model_len,
         asks_for_keys=state.sppruner_asks_for_keys,
         open_paths=PROBES | {METRICS} if chosen.open_metrics else PROBES,
         limits=chosen,

@@ -17,6 +17,8 @@ IMAGE_BYTES: Final = "image-base64"
 """Format of a string: a picture in base64."""
 
 INT64: Final = 2**63
+UINT32: Final = 2**32 - 1
+"""A tokenizer takes any id of this size, and gives nothing for one that it does not know."""
 
 
 def ref(name: str) -> Schema:
@@ -57,7 +59,6 @@ def model(names: list[str]) -> Schema:
 
 STRING: Final[Schema] = {"type": "string"}
 BOOLEAN: Final = or_null(type="boolean")
-COUNT: Final = or_null(type="integer", minimum=1)
 
 SAMPLING: Final[dict[str, Schema]] = {
     "temperature": or_null(type="number", minimum=0, maximum=2),

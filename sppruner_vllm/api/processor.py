@@ -42,6 +42,7 @@ from sppruner_vllm.request import RATIO_BOUNDS, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
 from .embedded import grid_of as embedded_grid
+from .fitting import EMBEDDING, KWARGS, blaming, refuse_misfit, refuse_other_sizes
 from .pixels_cache import PixelsCache, merged
 from .question_table import QuestionTable
 from .refusing import refusing
@@ -124,6 +125,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         inputs = replace(inputs, hf_processor_mm_kwargs=kwargs)
         with refusing():
             request = admit(given).request
+            refuse_other_sizes(self.family, kwargs)
         if not profiling:
             self._refuse_spare_places(inputs)
             if settings().shrink_large_images:
@@ -137,7 +139,10 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             hashes = {**hashes, "image": self._identities(hashes["image"], plans)}
             _refuse_unknown_uuids(inputs, hashes["image"])
         planned = _Planned(plans, pictures, hashes, profiling)
-        output: Any = super().apply(replace(inputs, hf_processor_mm_kwargs={**kwargs, _PLANNED: planned}), timing_ctx)
+        with refusing(), blaming(kwargs):
+            output: Any = super().apply(
+                replace(inputs, hf_processor_mm_kwargs={**kwargs, _PLANNED: planned}), timing_ctx
+            )
         known.keep()
         lengths = {
             modality: [place.length for place in places] for modality, places in output["mm_placeholders"].items()
@@ -202,6 +207,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         item = items.get(index)
         if _embedded(inputs):
             with refusing():
+                refuse_misfit(self.family, item if isinstance(item, Mapping) else {EMBEDDING: item}, EMBEDDING)
                 return Sent(embedded_grid(item, self.family), regrid=None, key=key)
         kwargs = inputs.hf_processor_mm_kwargs
         if item is not None:
@@ -337,6 +343,8 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         if not items:
             return BatchFeature(), iter(())
         output = super()._apply_hf_processor_main(mm_items=items, hf_kwargs=kwargs)
+        if kwargs:
+            refuse_misfit(self.family, output, KWARGS)
         if not self._pixels.bound:
             return output, iter(())
         fields = super()._get_mm_fields_config(output, kwargs)

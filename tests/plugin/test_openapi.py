@@ -8,6 +8,7 @@ import re
 import pytest
 from sppruner_server import request
 from sppruner_server.error_codes import CODES
+from sppruner_server.json_body import read
 from sppruner_server.middleware.authentication import PROBES
 from sppruner_server.openapi.document import OPERATIONS, Described, document
 from sppruner_server.strict import (
@@ -35,7 +36,7 @@ BODIES = {
 
 
 def described(keys: bool = True, **limits: object) -> dict:
-    facts = Described(["tiny"], 99, keys, PROBES, Settings(**limits), request_methods())
+    facts = Described(["tiny"], 99, 64, keys, PROBES, Settings(**limits), request_methods())
     return document(facts, PATHS)
 
 
@@ -92,7 +93,7 @@ def test_a_server_without_keys_describes_none():
 
 
 def test_a_route_that_is_not_served_is_not_described():
-    facts = Described(["tiny"], 99, False, PROBES, Settings(), request_methods())
+    facts = Described(["tiny"], 99, 64, False, PROBES, Settings(), request_methods())
     assert document(facts, ["/health"])["paths"].keys() == {"/health"}
 
 
@@ -111,6 +112,12 @@ def test_a_value_of_another_json_type_is_refused(kind, fields):
     assert kind.model_validate(body).max_tokens == 5
     with pytest.raises(ValueError, match=f"{next(iter(fields))}"):
         kind.model_validate({**body, **fields})
+
+
+@pytest.mark.parametrize(("written", "read_as"), [("5.0", 5), ("5e0", 5), ("-0.0", 0), ("5.5", 5.5), ("1e17", 1e17)])
+def test_a_whole_number_is_an_integer_however_it_is_written(written, read_as):
+    number = read(f'{{"seed": {written}}}'.encode())["seed"]
+    assert (number, type(number)) == (read_as, type(read_as))
 
 
 def test_a_number_may_be_whole_where_it_need_not():
