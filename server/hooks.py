@@ -80,6 +80,11 @@ def bound_connections(server: Any) -> None:
     server.config.http_protocol_class = bounded(server.config.http_protocol_class)
 
 
+def install_document(app: Any, openapi: Callable[[], dict[str, Any]]) -> None:
+    """Let /openapi.json answer with another document than FastAPI's: its own way to change it is this method."""
+    app.openapi = openapi
+
+
 def install_gate(renderer: Any) -> None:
     """Put the gate before a renderer's two entrances, `preprocess_chat` and `preprocess_cmpl`.
 

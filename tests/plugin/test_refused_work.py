@@ -50,13 +50,15 @@ def process(
     return processor.apply(ProcessorInputs([*prompt, 7], items, hf_processor_mm_kwargs=kwargs), TimingContext())
 
 
-def refused(processor: Any, *asked: Any, **more: Any) -> str:
+def refused(
+    processor: Any, *asked: Any, parameter: str = "keep_ratio", code: str = "too_many_unreduced_tokens", **more: Any
+) -> str:
     with pytest.raises(VLLMValidationError) as refusal:
         process(processor, *asked, **more)
-    assert refusal.value.parameter == "keep_ratio"
+    assert refusal.value.parameter == parameter
     cause = refusal.value.__cause__
     assert isinstance(cause, InvalidField)
-    assert cause.code == "too_many_unreduced_tokens"
+    assert cause.code == code
     return str(cause)
 
 
@@ -69,7 +71,7 @@ def test_a_prompt_may_be_as_long_before_reduction_as_the_context(processor: Any)
 
 def test_an_enormous_picture_is_refused_before_it_is_processed(processor: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(type(processor), "_apply_hf_processor_main", None)
-    assert "has 16132 tokens" in refused(processor, 0.222, 5_000)
+    assert "has 16387 tokens" in refused(processor, 0.222, 5_600)
 
 
 def test_a_picture_that_is_sent_smaller_counts_as_it_is_encoded(processor: Any, monkeypatch: Any) -> None:
