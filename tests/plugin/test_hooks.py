@@ -321,7 +321,7 @@ def test_vllm_still_calls_a_failure_of_its_engine_what_it_cannot_send_to_it() ->
     """Once it names what was wrong, and forgets the request, our own telling can go."""
     source = inspect.getsource(AsyncLLM.generate)
     assert "await self.add_request(" in source
-    assert source.index("except (VLLMClientError, GracefulHTTPError)") < source.index("raise EngineGenerateError()")
+    assert source.index("except (VLLMClientError, GracefulHTTPError") < source.index("raise EngineGenerateError()")
     entering = inspect.getsource(AsyncLLM._add_request)
     assert entering.index("output_processor.add_request(") < entering.index("await self.engine_core.add_request_async(")
     assert "abort" not in entering
