@@ -41,6 +41,8 @@ def sound() -> Iterator[Case]:
     }.items():
         content = saved(smooth(), "JPEG", **options)
         yield right(f"jpeg {name}", content, decoded(content), 2)
+    content = saved(smooth(), "JPEG", keep_rgb=True)
+    yield right("jpeg rgb", content, decoded(content), 2)
     content = saved(smooth().convert("L"), "JPEG")
     yield right("jpeg grey", content, decoded(content))
     middle = saved(Image.new("RGB", (WIDTH, HEIGHT), (128, 128, 128)), "JPEG")
