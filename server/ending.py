@@ -19,16 +19,15 @@ from typing import Any, Final
 
 from vllm import envs
 
+from sppruner_vllm.front import ENGINE_SECONDS, IDLE
+
 from .drain import SHUTTING_DOWN, InFlight
 from .ended import ENGINE_DEAD, CutOff
 from .environment import DRAIN_SECONDS, NOW
-from .hooks import notice_engine_loss, refuse_generation, stop_serving
+from .hooks import notice_engine_loss, part_soon, refuse_generation, stop_serving
 
 LAST_WORDS: Final = 2.0
 """Seconds for errors to reach their clients once nothing else is waited for."""
-
-ENGINE_SECONDS: Final = 2.5
-"""Seconds for an engine without work to end before it is killed."""
 
 GLANCE: Final = 0.2
 """Seconds between two looks at whether the engine lives."""
@@ -61,6 +60,7 @@ class Ending:
 
     def listen(self) -> None:
         """Take the signals over from vLLM's handlers; to be called on the event loop, behind them."""
+        part_soon(self._state.server)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
@@ -75,22 +75,22 @@ class Ending:
     def stop(self) -> None:
         """A signal has come. Several processes get one from outside and one from their front: there, one counts."""
         if self._task is None:
+            self._requests.close(SHUTTING_DOWN)
             logger.info(
                 "stopping: %d requests in flight, %g seconds for them; a second signal stops at once",
                 self._requests.count,
                 self._seconds,
             )
-            self._requests.close(SHUTTING_DOWN)
             self._task = asyncio.get_running_loop().create_task(self._drain())
         elif self._is_front:
             self._now.set()
 
     def shutting_down(self, shutdown: Shutdown) -> Shutdown:
-        """vLLM's `AsyncLLM.shutdown`, bound, quick, and with a status other than 0 where the engine had died."""
+        """vLLM's `AsyncLLM.shutdown`, bound, when nothing is in flight, with a status of its own if the engine died."""
 
         def shutdown_told(timeout: float | None = None) -> None:
-            # Nothing is in flight any more: this is what the engine may take to go.
-            shutdown(timeout=ENGINE_SECONDS if timeout else timeout)
+            IDLE.set()
+            shutdown(timeout=timeout)
             failed, self._failed = self._failed, False
             if failed:
                 raise SystemExit("sppruner-serve: the engine died")

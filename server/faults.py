@@ -39,7 +39,11 @@ from .wording import code_of, field_named, field_of, sanitised
 
 UNREADABLE: Final = "the request cannot be read: a value has the wrong type, or is out of range"
 FAULT: Final = "the server failed on this request"
+UNPROCESSED: Final = "the model's processor cannot work with the values it is given"
 BUSY: Final = "the server is busy; send the request again"
+
+_PROCESSOR: Final = "Failed to apply "
+"""How vLLM begins when it tells of a processor's failure: the rest quotes the pictures as Python objects."""
 
 _LAST_WORDS: Final = ("cannot schedule new futures", "Event loop is closed", "Session is closed")
 """Of a RuntimeError that a server that stops raises, whatever the request."""
@@ -105,6 +109,8 @@ def _refusal_of_value(exc: Exception, scope: Scope) -> Refusal:
     told = isinstance(exc, VLLMClientError | GracefulHTTPError | ValueError | TemplateError)
     message = (sanitised(exc) if told else "") or UNREADABLE
     named = getattr(exc, "parameter", None)
+    if message.startswith(_PROCESSOR):
+        message, named = UNPROCESSED, "mm_processor_kwargs"
     param = field_of(named, scope["path"]) or field_named(message, scope.get(DOCUMENT))
     if isinstance(named, str) and param is not None:
         message = message.replace(f"{named}=", f"{param}=")

@@ -1,7 +1,7 @@
 """What probes ask: is the process alive, should it get requests.
 
 /livez fails when a restart is what helps. /readyz and /health fail as soon as no new request would be served; the
-middleware answers them while the server stops. All know GET and HEAD.
+middleware answers them while the server stops. HEAD is for middleware/head.py.
 """
 
 from __future__ import annotations
@@ -16,22 +16,20 @@ from .refusal import body_of
 
 router: Final = APIRouter()
 
-METHODS: Final = ["GET", "HEAD"]
 
-
-@router.api_route("/livez", methods=METHODS, response_class=Response)
+@router.get("/livez", response_class=Response)
 async def livez(raw_request: Request) -> Response:
     """Whether this process works: 200 while it serves and while it drains, an error once its engine has died."""
     return _of_engine(raw_request)
 
 
-@router.api_route("/readyz", methods=METHODS, response_class=Response)
+@router.get("/readyz", response_class=Response)
 async def readyz(raw_request: Request) -> Response:
     """Whether it should get requests: 503 while it stops."""
     return _of_engine(raw_request)
 
 
-@router.api_route("/health", methods=METHODS, response_class=Response)
+@router.get("/health", response_class=Response)
 async def health(raw_request: Request) -> Response:
     """The same as /readyz, under the name that vLLM has for it."""
     return _of_engine(raw_request)

@@ -80,6 +80,11 @@ def bound_connections(server: Any) -> None:
     server.config.http_protocol_class = bounded(server.config.http_protocol_class)
 
 
+def install_document(app: Any, openapi: Callable[[], dict[str, Any]]) -> None:
+    """Let /openapi.json answer with another document than FastAPI's: its own way to change it is this method."""
+    app.openapi = openapi
+
+
 def install_gate(renderer: Any) -> None:
     """Put the gate before a renderer's two entrances, `preprocess_chat` and `preprocess_cmpl`.
 
@@ -201,13 +206,22 @@ def refuse_generation(engine_client: Any, failure: Callable[[], Exception]) -> N
     engine_client.generate = refused
 
 
+def part_soon(server: Any) -> None:
+    """Let uvicorn's server, once it ends, wait for clients that do not read no longer than a second.
+
+    vLLM (0.32 and 0.33, entrypoints/launchers/launcher.py) sets no limit. By then nothing is in flight that a client
+    would wait for (ending.py).
+    Until: vLLM lets uvicorn's options through from its command line.
+    """
+    server.config.timeout_graceful_shutdown = 1
+
+
 def stop_serving(server: Any) -> None:
-    """Let uvicorn's server end, which waits for a client that does not read no longer than a second.
+    """Let uvicorn's server end.
 
     vLLM (0.32 and 0.33, entrypoints/launchers/launcher.py) ends it in the same way when its engine has died.
     Until: an endpoint plugin may ask for the end.
     """
-    server.config.timeout_graceful_shutdown = 1
     server.should_exit = True
 
 

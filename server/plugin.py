@@ -27,6 +27,7 @@ from .health import router as health_router
 from .hooks import (
     close_routes,
     install_acceptance,
+    install_document,
     install_door,
     install_ending,
     install_gate,
@@ -40,7 +41,7 @@ from .key_ring import KeyRing
 from .middleware.capacity import most_requests
 from .middleware.order import middlewares
 from .models import router as models
-from .openapi.document import describe
+from .openapi.document import describing
 from .openapi.facts import facts_of
 from .routes import router
 from .strict import router as strict_router
@@ -63,7 +64,7 @@ class EndpointPlugin:
         app.include_router(health_router)
         app.include_router(strict_router)
         app.include_router(models)
-        describe(app, lambda: facts_of(app.state))
+        install_document(app, describing(app, lambda: facts_of(app.state)))
         app.state.sppruner_in_flight = InFlight()
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
@@ -96,7 +97,7 @@ class EndpointPlugin:
         """
         chosen, processes = settings(), config.parallel_config._api_process_count
         ring = KeyRing(chosen, [key for key in (args.api_key or [envs.VLLM_API_KEY]) if key])
-        state.sppruner_asks_for_keys = bool(ring)
+        self._app.state.sppruner_asks_for_keys = bool(ring)
         if not ring:
             logger.warning("no API key is set: whoever reaches this server may use it")
         batch = config.scheduler_config.max_num_seqs * engines(config.parallel_config)

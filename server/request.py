@@ -6,7 +6,9 @@ value of another JSON type than the field's is refused, where vLLM would make 1 
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from typing import Any
+
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from vllm.entrypoints.anthropic.protocol import AnthropicCountTokensRequest, AnthropicMessagesRequest
 from vllm.entrypoints.openai.chat_completion.protocol import BatchChatCompletionRequest, ChatCompletionRequest
 from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
@@ -37,6 +39,12 @@ class ResponseRequest(ReductionFields, ResponsesRequest):
     """A request of the Responses API."""
 
     model_config = ConfigDict(strict=True)
+
+    @field_validator("background", "truncation", mode="after")
+    @classmethod
+    def _null_is_the_default(cls, value: Any, info: ValidationInfo) -> Any:
+        """vLLM takes null for these, and fails on it once the answer is there (0.32 and 0.33)."""
+        return cls.model_fields[str(info.field_name)].default if value is None else value
 
 
 class MessagesRequest(ReductionFields, AnthropicMessagesRequest):

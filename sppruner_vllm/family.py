@@ -121,6 +121,10 @@ class Family(Protocol):
         """Columns of a row that the encoder gives."""
 
     @property
+    def fixed_kwargs(self) -> Mapping[str, int]:
+        """Processor kwargs that the weights have decided: with another value the encoder cannot take the pixels."""
+
+    @property
     def still_row(self) -> int:
         """The row of positions that stands still inside an image; 0 in M-RoPE, where it is time's."""
 
@@ -145,7 +149,18 @@ class Family(Protocol):
         """
 
     def embedded_grid(self, item: Any) -> Grid:
-        """Visual tokens of an image that was sent as embeddings, as vLLM's parser holds it."""
+        """Visual tokens of an image that was sent as embeddings, as vLLM's parser holds it.
+
+        Raises:
+            Exception: of any class; no picture has such a grid.
+        """
+
+    def misfit(self, inputs: Mapping[str, Any]) -> str | None:
+        """What is wrong with the shape of pixels, in words for a client; None when the encoder takes them.
+
+        Args:
+            inputs: by name, of a batch of images and videos as the processor makes them.
+        """
 
     def most_positions(self, longest: int) -> int:
         """Positions that a prompt may take before reduction, so that no answer leaves the table of positions.

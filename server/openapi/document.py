@@ -191,8 +191,8 @@ def _described(operation: Operation, closed: bool) -> dict[str, Any]:
     return told
 
 
-def describe(app: Any, facts: Callable[[], Described]) -> None:
-    """Let a FastAPI app answer /openapi.json with this document.
+def describing(app: Any, facts: Callable[[], Described]) -> Callable[[], dict[str, Any]]:
+    """What makes the document of a FastAPI app.
 
     Args:
         app: whose routes are described.
@@ -202,4 +202,4 @@ def describe(app: Any, facts: Callable[[], Described]) -> None:
     def openapi() -> dict[str, Any]:
         return document(facts(), [str(getattr(route, "path", "")) for route in app.routes])
 
-    app.openapi = openapi
+    return openapi

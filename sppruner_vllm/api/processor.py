@@ -31,7 +31,7 @@ from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family
 from sppruner_vllm.parts import published
 from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, account
-from sppruner_vllm.planning.bounds import Bounds
+from sppruner_vllm.planning.bounds import Bounds, refuse_beyond_context
 from sppruner_vllm.planning.paying import Parts
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION, ReductionPlan, unreduced
 from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
@@ -41,6 +41,8 @@ from sppruner_vllm.planning.smaller import Grid, resize
 from sppruner_vllm.request import RATIO_BOUNDS, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
+from .embedded import grid_of as embedded_grid
+from .fitting import blaming, refuse_misfit, refuse_other_sizes
 from .pixels_cache import PixelsCache, merged
 from .question_table import QuestionTable
 from .refusing import refusing
@@ -123,6 +125,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         inputs = replace(inputs, hf_processor_mm_kwargs=kwargs)
         with refusing():
             request = admit(given).request
+            refuse_other_sizes(self.family, kwargs)
         if not profiling:
             self._refuse_spare_places(inputs)
             if settings().shrink_large_images:
@@ -136,7 +139,10 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             hashes = {**hashes, "image": self._identities(hashes["image"], plans)}
             _refuse_unknown_uuids(inputs, hashes["image"])
         planned = _Planned(plans, pictures, hashes, profiling)
-        output: Any = super().apply(replace(inputs, hf_processor_mm_kwargs={**kwargs, _PLANNED: planned}), timing_ctx)
+        with refusing(), blaming(kwargs):
+            output: Any = super().apply(
+                replace(inputs, hf_processor_mm_kwargs={**kwargs, _PLANNED: planned}), timing_ctx
+            )
         known.keep()
         lengths = {
             modality: [place.length for place in places] for modality, places in output["mm_placeholders"].items()
@@ -188,6 +194,11 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         plans = plan_images(sent, prompt, request, settings(), known, self._parts, block, cut is not None)
         if any(plan.reduces for plan in plans):
             self._refuse_beyond_bounds(inputs, plans, sent)
+        else:
+            # vLLM would find out once all pictures are processed.
+            tokens = len(inputs.prompt) - len(plans) + sum(image.tokens for image in sent)
+            with refusing():
+                refuse_beyond_context(tokens, self._context)
         return plans
 
     def _sent(self, inputs: ProcessorInputs, index: int, key: str) -> Sent:
@@ -195,7 +206,8 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         items = inputs.mm_data_items["image"]
         item = items.get(index)
         if _embedded(inputs):
-            return Sent(self.family.embedded_grid(item), regrid=None, key=key)
+            with refusing():
+                return Sent(embedded_grid(item, self.family), regrid=None, key=key)
         kwargs = inputs.hf_processor_mm_kwargs
         if item is not None:
             size = cast("ImageProcessorItems", items).get_image_size(index)
@@ -330,6 +342,8 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         if not items:
             return BatchFeature(), iter(())
         output = super()._apply_hf_processor_main(mm_items=items, hf_kwargs=kwargs)
+        if kwargs:
+            refuse_misfit(self.family, output)
         if not self._pixels.bound:
             return output, iter(())
         fields = super()._get_mm_fields_config(output, kwargs)

@@ -59,6 +59,8 @@ class Llava:
         self.media_tokens = {"image": self.image_token}
         self.row_width = int(text.hidden_size)
         self._side = int(vision.image_size) // int(vision.patch_size)
+        self.fixed_kwargs: Mapping[str, int] = {}
+        self._picture = (int(getattr(vision, "num_channels", 3)), int(vision.image_size), int(vision.image_size))
 
     def most_positions(self, longest: int) -> int:
         # What ratio 1 would take: beyond it the model knows no position.
@@ -81,6 +83,12 @@ class Llava:
 
     def embedded_grid(self, item: Any) -> Grid:
         return self._square(item.shape[-2])
+
+    def misfit(self, inputs: Mapping[str, Any]) -> str | None:
+        pictures = inputs.get("pixel_values", ())
+        if any(tuple(picture.shape) != self._picture for picture in pictures):
+            return f"pictures must be brought to {self._picture[1]} x {self._picture[2]} pixels"
+        return None
 
     def extent(self, grid: Grid) -> int:
         return math.prod(grid)

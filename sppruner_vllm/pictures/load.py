@@ -88,7 +88,7 @@ def decode(judged: Judged, how: Decoding) -> tuple[Image.Image, str]:
     if shrinks:
         image = image.resize(judged.size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     image = orientation.upright(image, turned)
-    image.info = {}
+    image.info.clear()
     return image, came_in
 
 

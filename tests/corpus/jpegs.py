@@ -72,6 +72,8 @@ def damaged() -> Iterator[Case]:
         yield invalid(f"jpeg {name} cut and ended", content[: len(content) * 4 // 5] + END)
         yield invalid(f"jpeg {name} few bytes missing and ended", content[:-14] + END)
     content = saved(smooth(), "JPEG")
+    filled = content[:-2] + b"\xff" * 100_000 + END
+    yield invalid("jpeg filled up", filled, from_head=True)
     yield invalid("jpeg no scan", frame_head(64, 64) + END, from_head=True)
     yield invalid("jpeg 12 bits", content.replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"), from_head=True)
     yield invalid("jpeg lossless", content.replace(b"\xff\xc0", b"\xff\xc3"), from_head=True)
@@ -86,6 +88,7 @@ def large() -> Iterator[Case]:
     yield too_large("jpeg declares 60000 x 60000", wide)
     content = saved(smooth(size=(4000, 4000)), "JPEG", progressive=True, quality=10)
     scan = content.rindex(b"\xff\xda")
+    yield too_large("jpeg 10001 segments", small[:2] + segment(0xFE, b"") * 10_001 + small[2:])
     yield too_large("jpeg thousand scans", content[:-2] + content[scan:-2] * 1000 + END)
 
 

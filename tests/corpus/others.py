@@ -117,6 +117,7 @@ def gifs() -> Iterator[Case]:
     short = plain[:at] + plain[at : at + 10] + b"\4\2\x10\xff\0;"
     yield invalid("gif pixels missing", short)
     yield too_large("gif 60000 x 60000", plain[:6] + struct.pack("<HH", 60_000, 60_000) + plain[10:])
+    yield too_large("gif of blocks of one byte", plain[:at] + b"\x21\xfe" + b"\1a" * 600_000 + b"\0" + plain[at:])
     frame = plain[at : plain.rindex(b";")]
     tiny = frame[:1] + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\2\2\x44\1\0"
     yield too_large("gif 5000 frames", plain[:at] + tiny * 5000 + b";")
@@ -143,6 +144,8 @@ def webps() -> Iterator[Case]:
     length = struct.pack("<I", len(body) - 8)
     patched = b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body[:4] + length + body[8:]
     yield invalid("webp cut under right lengths", patched)
+    many = lossy[12:] + b"abcd\0\0\0\0" * 110_000
+    yield too_large("webp many chunks", b"RIFF" + struct.pack("<I", 4 + len(many)) + b"WEBP" + many)
     grown = moving.replace(moving[20:30], moving[20:24] + b"\xff\xff\xff\xff\xff\xff", 1)
     yield too_large("webp canvas of 16 million x 16 million", grown)
 
@@ -151,6 +154,7 @@ def avifs() -> Iterator[Case]:
     """AVIF, as OpenCV's decoder has it where it knows the format."""
     content = saved(smooth(), "AVIF", quality=95)
     yield right("avif", content, cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1], 3)
+    yield too_large("avif many boxes", content + b"\0\0\0\x08free" * 20_000)
     yield invalid("avif cut", content[:-20], from_head=True)
     at = content.index(b"ispe") + 8
     yield too_large("avif 60000 x 60000", content[:at] + struct.pack(">II", 60_000, 60_000) + content[at + 8 :])
@@ -174,6 +178,9 @@ def plain() -> Iterator[Case]:
     yield right("pgm of 1000", odd, grey(np.rint(few / 1000 * 255)), 1)
     yield right("ppm", b"P6 " + size + b" 255\n" + truth.tobytes(), truth)
     yield right("ppm plain", b"P3 " + size + b" 255\n" + " ".join(map(str, truth.ravel())).encode(), truth)
+    said = b"P6\n#" + b"a" * 100_000 + b"\n"
+    yield invalid("ppm long comment", said + size + b" 255\n" + truth.tobytes(), from_head=True)
+    yield right("ppm comment", b"P6\n# by hand\n" + size + b"\n255\n" + truth.tobytes(), truth)
     yield invalid("ppm cut", b"P6 " + size + b" 255\n" + truth.tobytes()[:-1])
     yield too_large("ppm 60000 x 60000", b"P6 60000 60000 255\n" + bytes(100))
     floats = np.random.default_rng(0).random((HEIGHT, WIDTH), dtype=np.float32)
@@ -181,6 +188,9 @@ def plain() -> Iterator[Case]:
     yield right("pfm", pfm, grey(np.floor(floats * 255 + 0.5)))
     yield right("qoi", saved(picture, "QOI"), truth)
     yield right("jpeg 2000", saved(picture, "JPEG2000"), truth)
+    far = saved(picture, "JPEG2000")
+    far = far[:12] + b"\0\0\0\x08free" * 200_000 + far[12:]
+    yield invalid("jpeg 2000 behind many boxes", far, from_head=True)
     yield invalid("jpeg 2000 cut", saved(picture, "JPEG2000")[:-500])
     yield right("tga", saved(picture, "TGA"), truth)
     icon = smooth(size=(56, 56))

@@ -146,6 +146,7 @@ def large() -> Iterator[Case]:
     yield too_large("png 13000 x 13000 in 20 KB", header(13_000, 13_000, 1, GREY) + blank)
     yield too_large("png long side", header(20_000, 200, 1, GREY) + blank)
     yield too_large("png strip", saved(Image.new("L", (2010, 10)), "PNG"))
+    yield too_large("png many chunks", png(noise(HEIGHT, WIDTH, 3), 8, COLOUR, *[chunk(b"teXt", b"")] * 100_001))
     frames = chunk(b"acTL", struct.pack(">II", 1_000_000, 0))
     yield too_large("png million frames", png(noise(HEIGHT, WIDTH, 3), 8, COLOUR, frames))
 

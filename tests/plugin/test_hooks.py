@@ -313,7 +313,7 @@ def test_both_of_uvicorns_connections_have_what_the_bounds_stand_on(protocol: ty
 # All in two places
 
 
-OURS = re.compile(r"(self|cls|record|args|app\.state)\b")
+OURS = re.compile(r"(self|cls|record|attempt|args|app\.state)\b")
 """Objects of our own."""
 
 DATA = {
