@@ -14,10 +14,12 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from sppruner_vllm.compat import serve_parser, set_up_command
+from sppruner_vllm.fetching import Forbidden, host_of
 from sppruner_vllm.recipes import request_methods
 from sppruner_vllm.reduction import BrokenMethod
 from sppruner_vllm.settings import Settings, settings
 
+from .environment import DRAIN_SECONDS, FRONT_SECONDS
 from .key_ring import KeyRing
 from .keys import BadKeys
 
@@ -37,6 +39,10 @@ FLAGS: Final = {
     "focus_scope": "--focus-scope",
     "shared_keep_ratio": "--shared-keep-ratio",
     "throughput_guard": "--throughput-guard",
+    "url_fetching": "--url-fetching",
+    "fetch_networks": "--fetch-networks",
+    "fetch_hosts_file": "--fetch-hosts-file",
+    "fetch_mib": "--fetch-mib",
     "method": "--reduction-method",
     "saliency_attention": "--saliency-attention",
     "rows_cache_mib": "--rows-cache-mib",
@@ -58,6 +64,9 @@ FLAGS: Final = {
 }
 """Settings field to flag."""
 
+STOP_SECONDS: Final = 30
+"""Default of --shutdown-timeout: what requests in flight may take after a SIGTERM. vLLM's own is 0."""
+
 TRACES_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
 _DEST: Final = "sppruner_"
@@ -75,7 +84,7 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
     parser = serve_parser()
     add_flags(parser)
     # The usual usage details are what `visual_tokens` stands beside; --no-enable-prompt-tokens-details turns them off.
-    parser.set_defaults(enable_prompt_tokens_details=True)
+    parser.set_defaults(enable_prompt_tokens_details=True, shutdown_timeout=STOP_SECONDS)
     args: Namespace = parser.parse_args(None if argv is None else list(argv))
     if problem := _export(args) or _unsupported(args):
         parser.error(problem)
@@ -131,6 +140,16 @@ def _unsupported(args: Namespace) -> str | None:
         return "VLLM_USE_RUST_FRONTEND bypasses the Python API server and with it keep_ratio; unset it"
     if args.grpc:
         return "--grpc replaces the HTTP server and with it keep_ratio; leave it out"
+    return _unheard_of(args.allowed_media_domains or ())
+
+
+def _unheard_of(domains: Sequence[str]) -> str | None:
+    """The problem with the hosts that may be fetched from, if there is one."""
+    for domain in domains:
+        try:
+            host_of(domain)
+        except Forbidden:
+            return f"--allowed-media-domains: {domain!r} is no host; it takes names and addresses, without port or path"
     return None
 
 
@@ -143,6 +162,8 @@ def serve(args: Namespace) -> None:
     from vllm.entrypoints.cli.serve import ServeSubcommand
     from vllm.logger import configure_logging_from_args
 
+    from .hooks import install_api_servers
+
     set_up_command()
     if settings().json_logs:
         log_in_json(args)
@@ -151,6 +172,9 @@ def serve(args: Namespace) -> None:
         # Workers learn it from their environment. vLLM sets it in API servers, which start no worker when there are
         # several of them (vLLM 0.32, tracing/otel.py, init_otel_tracer).
         os.environ.setdefault(TRACES_ENDPOINT, args.otlp_traces_endpoint)
+    os.environ[DRAIN_SECONDS] = str(args.shutdown_timeout)
+    args.shutdown_timeout += FRONT_SECONDS
+    install_api_servers()
     command = ServeSubcommand()
     command.validate(args)
     command.cmd(args)

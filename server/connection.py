@@ -52,6 +52,8 @@ class Bounded(_Protocol):
     def data_received(self, data: bytes) -> None:
         if self.cycle is None or self.cycle.response_complete:
             self._await_head()
+        if not self.flow.write_paused:
+            self._taken()  # whoever asks on has what was left to take
         before = self.cycle
         super().data_received(data)
         if self.cycle is not before or self.transport.is_closing():

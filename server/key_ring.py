@@ -47,14 +47,14 @@ class KeyRing:
 
     def find(self, presented: Iterable[bytes]) -> Key | None:
         """The key that one of the presented secrets is, by the file as it is now."""
-        if self._file is not None and time.monotonic() - self._looked >= LOOK_EVERY:
-            self._refresh(self._file)
+        if time.monotonic() - self._looked >= LOOK_EVERY:
+            self.refresh()
         return find(self._keys, presented)
 
-    def _refresh(self, file: Path) -> None:
+    def refresh(self) -> None:
         """Take the file's keys if it has changed; a file that cannot be used changes nothing but the log."""
         self._looked = time.monotonic()
-        if (stamp := _look(file)) == self._stamp:
+        if self._file is None or (stamp := _look(self._file)) == self._stamp:
             return
         self._stamp = stamp
         try:

@@ -7,8 +7,8 @@ covers them all; hooks.py puts it there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from functools import wraps
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial, wraps
 from typing import Any
 
 from vllm.entrypoints.generate.base.protocol import validate_request_mm_kwargs
@@ -21,6 +21,7 @@ from .errors import bounds_refusal, image_refusal, truncation_refusal
 from .fields import foreign_kwargs, reduction_fields
 from .keys import bounds_in_force, limits_in_force
 from .record import RequestRecord, current_record
+from .resend import AGAIN, lacks_pictures
 from .tracing import RENDER, note_visual_tokens, stage
 
 Preprocess = Callable[..., Awaitable[Any]]
@@ -53,6 +54,7 @@ def gated_chat(preprocess: Preprocess, trusted: bool) -> Preprocess:
                 if refused := bounds_refusal(exc) or image_refusal(exc) or truncation_refusal(exc, limit):
                     raise refused from exc
                 raise
+            _let_render_again(engine_inputs, lambda: preprocess(request, *args, **{**kwargs, "skip_mm_cache": True}))
             if (tokens := visual_tokens_of(engine_inputs[0])) is not None:
                 note_visual_tokens(span, tokens)
         # Turns that a tool adds to a response render the same images again: the first rendering is the client's.
@@ -62,6 +64,26 @@ def gated_chat(preprocess: Preprocess, trusted: bool) -> Preprocess:
         return conversation, engine_inputs
 
     return gated
+
+
+def _let_render_again(engine_inputs: Sequence[Any], render: Callable[[], Awaitable[Any]]) -> None:
+    """Leave a way to render an input whose pictures the engine is taken to have (resend.py).
+
+    Args: render: the same request past the sender cache, so that all its pictures are in what comes out.
+    """
+
+    async def again(place: int) -> Any:
+        try:
+            _, rendered = await render()
+        except Exception as exc:
+            if refused := bounds_refusal(exc) or image_refusal(exc):
+                raise refused from exc
+            raise
+        return rendered[place]
+
+    for place, engine_input in enumerate(engine_inputs):
+        if lacks_pictures(engine_input):
+            engine_input[AGAIN] = partial(again, place)
 
 
 def gated_completion(preprocess: Preprocess, trusted: bool) -> Preprocess:

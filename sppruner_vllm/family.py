@@ -108,6 +108,10 @@ class Family(Protocol):
         """The id that stands for an image in a prompt, and for each of its visual tokens once that is expanded."""
 
     @property
+    def media_tokens(self) -> Mapping[str, int]:
+        """The id that stands for an item in a prompt, by modality."""
+
+    @property
     def cell(self) -> int | None:
         """Pixels along a side of a visual token; None where every picture is brought to one size, of which no smaller
         form can be sent."""
@@ -115,6 +119,10 @@ class Family(Protocol):
     @property
     def row_width(self) -> int:
         """Columns of a row that the encoder gives."""
+
+    @property
+    def fixed_kwargs(self) -> Mapping[str, int]:
+        """Processor kwargs that the weights have decided: with another value the encoder cannot take the pixels."""
 
     @property
     def still_row(self) -> int:
@@ -142,6 +150,14 @@ class Family(Protocol):
 
     def embedded_grid(self, item: Any) -> Grid:
         """Visual tokens of an image that was sent as embeddings, as vLLM's parser holds it."""
+
+    def misfit(self, inputs: Mapping[str, Any]) -> str | None:
+        """What is wrong with the shapes of encoder inputs, in words for a client; None when the encoder takes them.
+
+        Args:
+            inputs: by name, of a batch of images and videos as the processor makes them, or of an image that came as
+                embeddings as vLLM's parser holds it.
+        """
 
     def most_positions(self, longest: int) -> int:
         """Positions that a prompt may take before reduction, so that no answer leaves the table of positions.

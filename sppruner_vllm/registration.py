@@ -5,8 +5,16 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from .compat import check_version, fit_response_queues, let_renderers_forget_pixels, let_scheduler_charge
+from .compat import (
+    check_version,
+    fit_response_queues,
+    let_front_announce_stop,
+    let_renderers_forget_pixels,
+    let_scheduler_charge,
+    let_typed_markers_be_text,
+)
 from .families import ARCHITECTURES, PREPARED
+from .front import leave_signals_to_front
 
 
 def register() -> None:
@@ -25,6 +33,7 @@ def register() -> None:
         ModelRegistry.register_model(architecture, f"{module}:{architecture}")
         MODELS_CONFIG_MAP[architecture] = _configuring(architecture, MODELS_CONFIG_MAP.get(architecture))
     fit_response_queues()
+    leave_signals_to_front()
     _take_in_media()
 
 
@@ -67,6 +76,8 @@ def _configuring(architecture: str, upstream: Any) -> Any:
 
             let_scheduler_charge(vllm_config.scheduler_config, ChargingSchedulerConfig)
             let_renderers_forget_pixels()
+            let_front_announce_stop()
+            let_typed_markers_be_text()
 
         @staticmethod
         def verify_and_update_model_config(model_config: Any) -> None:

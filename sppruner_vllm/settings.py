@@ -6,10 +6,11 @@ Neither vLLM nor torch is loaded: the server and the tests import it freely.
 from __future__ import annotations
 
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, FilePath, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sppruner_vllm.reduction import DEFAULT_METHOD
@@ -19,6 +20,8 @@ FEWEST_TOKENS: Final = 2
 
 FocusScope = Literal["question", "image", "auto"]
 """Whom a selection serves: its own question, all questions about the image, or the one that planning/scope.py finds."""
+
+UrlFetching = Literal["listed", "any", "vllm"]
 
 
 class Settings(BaseSettings):
@@ -93,6 +96,21 @@ class Settings(BaseSettings):
         description="Make a picture beyond the limits of pixels, sides and visual tokens smaller; else refuse it.",
     )
     max_query_tokens: int = Field(128, ge=1, description="Longest query, in tokens, that steers the selection.")
+    url_fetching: UrlFetching | None = Field(
+        None,
+        description=(
+            "Hosts that pictures are fetched from: `listed`, those of --allowed-media-domains; `any` on the public "
+            "internet; `vllm`, as vLLM does, unchecked; none: `listed` in the server, `vllm` in an `LLM`."
+        ),
+    )
+    fetch_networks: str = Field(
+        "",
+        description="Networks beside the public internet, with commas between, that fetched hosts may be in.",
+    )
+    fetch_hosts_file: FilePath | None = Field(
+        None, description="File like /etc/hosts whose addresses count before those of DNS; none: DNS alone."
+    )
+    fetch_mib: int = Field(32, ge=1, description="Most MiB of a fetched picture.")
 
     # The server's door; plain vLLM with our endpoint plugin has it too.
     api_keys: SecretStr | None = Field(
@@ -132,6 +150,13 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None
+
+    @field_validator("fetch_networks")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        for network in filter(None, value.split(",")):
+            ip_network(network)
+        return value
 
     @field_validator("encoder_cut")
     @classmethod

@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from sppruner_vllm.settings import Settings
 
 from .. import headers
-from ..drain import DrainMiddleware, InFlight
+from ..drain import InFlight
 from ..key_ring import KeyRing
 from ..shared_rates import SharedRates
 from .access_log import AccessLogMiddleware
@@ -21,8 +21,10 @@ from .authentication import AuthenticationMiddleware
 from .body import BodyMiddleware
 from .capacity import CapacityMiddleware
 from .connections import ConnectionsMiddleware
+from .drain import DrainMiddleware
 from .early_answer import EarlyAnswerMiddleware
 from .head import HeadMiddleware
+from .metrics_methods import MetricsMethodsMiddleware
 from .rates import RateMiddleware
 from .request_id import RequestIdMiddleware
 from .retry_after import RetryAfterMiddleware
@@ -74,6 +76,8 @@ def middlewares(
         door.append(Middleware(AuthenticationMiddleware, ring=ring, open_metrics=chosen.open_metrics))
         # Needs to know the key; a key that asks too often takes no place either.
         door.append(Middleware(RateMiddleware, rates=SharedRates(), processes=processes))
+    # Routes look at the method themselves; a mount does not.
+    door.append(Middleware(MetricsMethodsMiddleware))
     # No body is read for those who are turned away before.
     body = {"most": chosen.max_body_mib * 2**20, "most_held": chosen.max_bodies_mib * 2**20}
     door.append(Middleware(BodyMiddleware, **body, seconds=chosen.body_timeout))

@@ -1,5 +1,5 @@
-"""Media of requests, by URL: vLLM's connector with our reader of pictures, `data:` URLs as clients write them, and
-errors that name the part that is wrong.
+"""Media of requests, by URL: our fetching, our reader of pictures, `data:` URLs as clients write them, and errors that
+name the part that is wrong.
 
 Registered under the name of vLLM's own (registration.py): every process that renders prompts gets it, `LLM` included.
 """
@@ -15,13 +15,15 @@ import aiohttp
 import torch
 from vllm import envs
 from vllm.exceptions import VLLMError
-from vllm.multimodal.media import MediaConnector
+from vllm.multimodal.media import VideoMediaIO
+from vllm.multimodal.video import get_video_loader_backend_for_processor
 
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.pictures import data_url
 from sppruner_vllm.pictures.head import unusable
 
 from .embedding_bytes import embedding
+from .fetching_connector import URL_CODES, FetchingConnector
 from .picture_io import PictureIO
 from .refusing import refusing
 
@@ -30,7 +32,7 @@ INVALID_MEDIA = "invalid_media"
 _OF_NO_KIND = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 
-class Connector(MediaConnector):
+class Connector(FetchingConnector):
     """vLLM's MediaConnector for requests from anybody."""
 
     def _image_io(self, image_mode: str | None = "RGB") -> PictureIO:
@@ -43,26 +45,36 @@ class Connector(MediaConnector):
     def fetch_image(self, image_url: str, *, image_mode: str | None = "RGB") -> Any:
         """A picture by its URL."""
         with _blaming("image_url", image_url):
-            return self.load_from_url(
-                image_url, self._image_io(image_mode), fetch_timeout=envs.VLLM_IMAGE_FETCH_TIMEOUT
-            )
+            media_io = self._image_io(image_mode)
+            return self.load_from_url(image_url.lstrip(), media_io, fetch_timeout=envs.VLLM_IMAGE_FETCH_TIMEOUT)
 
     async def fetch_image_async(self, image_url: str, *, image_mode: str | None = "RGB") -> Any:
         """A picture by its URL."""
         with _blaming("image_url", image_url):
-            return await self.load_from_url_async(
-                image_url, self._image_io(image_mode), fetch_timeout=envs.VLLM_IMAGE_FETCH_TIMEOUT
-            )
+            media_io, seconds = self._image_io(image_mode), envs.VLLM_IMAGE_FETCH_TIMEOUT
+            return await self.load_from_url_async(image_url.lstrip(), media_io, fetch_timeout=seconds)
 
-    def fetch_video(self, video_url: str, **kwargs: Any) -> Any:
+    def _video_io(self, image_mode: str | None, video_processor: str | None) -> VideoMediaIO:
+        """vLLM's, whose frames are read as pictures are; 0.32 makes its own reader of them."""
+        given = dict(self.media_io_kwargs.get("video", {}))
+        backend = get_video_loader_backend_for_processor(video_processor)
+        if backend and "video_backend" not in given:
+            given["video_backend"] = backend
+        return VideoMediaIO(self._image_io(image_mode), **given)
+
+    def fetch_video(self, video_url: str, *, image_mode: str | None = "RGB", video_processor: str | None = None) -> Any:
         """A video by its URL; frames that come as pictures are judged as pictures."""
         with _blaming("video_url", video_url):
-            return super().fetch_video(video_url, **kwargs)
+            media_io = self._video_io(image_mode, video_processor)
+            return self.load_from_url(video_url.lstrip(), media_io, fetch_timeout=envs.VLLM_VIDEO_FETCH_TIMEOUT)
 
-    async def fetch_video_async(self, video_url: str, **kwargs: Any) -> Any:
+    async def fetch_video_async(
+        self, video_url: str, *, image_mode: str | None = "RGB", video_processor: str | None = None
+    ) -> Any:
         """As `fetch_video`."""
         with _blaming("video_url", video_url):
-            return await super().fetch_video_async(video_url, **kwargs)
+            media_io, seconds = self._video_io(image_mode, video_processor), envs.VLLM_VIDEO_FETCH_TIMEOUT
+            return await self.load_from_url_async(video_url.lstrip(), media_io, fetch_timeout=seconds)
 
     def fetch_audio(self, audio_url: str) -> Any:
         """Sound by its URL."""
@@ -116,8 +128,9 @@ def _blaming(part: str, url: object) -> Iterator[None]:
         yield
     except VLLMError as error:
         if part != "image_url" and isinstance(error.__cause__, InvalidField) and error.__cause__.field == "image_url":
+            code = error.__cause__.code if error.__cause__.code in URL_CODES else INVALID_MEDIA
             with refusing():
-                raise InvalidField(part, str(error.__cause__), code=INVALID_MEDIA) from error
+                raise InvalidField(part, str(error.__cause__), code=code) from error
         raise
     except (aiohttp.ClientError, OSError, TimeoutError, MemoryError, asyncio.CancelledError):
         raise

@@ -18,6 +18,7 @@ from sppruner_vllm.pictures.head import Head, refuse_empty, unusable
 from sppruner_vllm.pictures.levels import WHITE, flattened, levelled
 from sppruner_vllm.pictures.load import Decoding, decode, judge
 
+from .embedded import misfit
 from .picture_io import limits
 from .refusing import refusing
 
@@ -44,9 +45,15 @@ class _Judging:
 
     def parse_mm_data(self, mm_data: Mapping[str, Any], *, validate: bool = True) -> Any:
         # What vLLM makes itself to profile, and what was judged before, comes without validation.
-        if validate and mm_data.get("image") is not None:
-            mm_data = {**mm_data, "image": judged(mm_data["image"])}
-        return super().parse_mm_data(mm_data, validate=validate)  # type: ignore[misc]
+        given = mm_data.get("image")
+        if not validate or given is None:
+            return super().parse_mm_data(mm_data, validate=validate)  # type: ignore[misc]
+        mm_data = {**mm_data, "image": judged(given)}
+        try:
+            return super().parse_mm_data(mm_data, validate=validate)  # type: ignore[misc]
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+            with refusing():  # pictures were judged, so that it is about embeddings
+                raise misfit() from error
 
 
 def judged(given: Any) -> Any:

@@ -11,12 +11,13 @@ from vllm.multimodal.media import ImageMediaIO, MediaWithBytes
 
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.pictures import data_url
-from sppruner_vllm.pictures.head import Limits, too_large
-from sppruner_vllm.pictures.load import Decoding, decode, judge
+from sppruner_vllm.pictures.head import Limits, too_large, unusable
+from sppruner_vllm.pictures.load import Decoding, Judged, decode, judge
 from sppruner_vllm.settings import settings
 
 from .refusing import refusing
 
+_BYTES_A_PIXEL = 4
 _MODES = frozenset({None, "1", "CMYK", "HSV", "L", "LA", "RGB", "RGBA", "YCbCr"})
 
 
@@ -48,14 +49,7 @@ class PictureIO(ImageMediaIO):
         """
         how = Decoding(limits(), self.image_mode, self.rgba_background_color, settings().shrink_large_images)
         with refusing():
-            judged = judge(data, how)
-            # Since 0.33 a request has a budget for all its media.
-            if (budget := getattr(self, "decoded_budget", None)) is not None:
-                try:
-                    budget.charge(judged.head.width * judged.head.height * 4)
-                except ValueError as error:
-                    raise too_large("the images of the request have more pixels than this server decodes") from error
-            image, came_in = decode(judged, how)
+            judged, image, came_in = self._decoded(data, how)
         config: dict[str, Any] = {}
         if came_in != image.mode:
             config = {"image_mode": self.image_mode, "rgba_background_color": self.rgba_background_color}
@@ -63,6 +57,24 @@ class PictureIO(ImageMediaIO):
             config["shrunk_to"] = list(judged.size)
             note_shrunk(image)
         return MediaWithBytes(image, data, config or None)
+
+    def _decoded(self, data: bytes, how: Decoding) -> tuple[Judged, Image.Image, str]:
+        try:
+            judged = judge(data, how)
+            self._charge(judged.head.width * judged.head.height)
+            return judged, *decode(judged, how)
+        except (InvalidField, MemoryError):
+            raise
+        except Exception as error:  # whatever it is, it is about the client's bytes
+            raise unusable("the image cannot be decoded") from error
+
+    def _charge(self, pixels: int) -> None:
+        """Since vLLM 0.33 a request has a budget for all its media."""
+        if (budget := getattr(self, "decoded_budget", None)) is not None:
+            try:
+                budget.charge(_BYTES_A_PIXEL * pixels)
+            except ValueError as error:
+                raise too_large("the images of the request have more pixels than this server decodes") from error
 
     def load_base64(self, media_type: str, data: str) -> MediaWithBytes[Image.Image]:
         """The picture that a base64 text is; its bytes decide what it is, not its media type."""

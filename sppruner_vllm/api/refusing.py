@@ -25,9 +25,8 @@ def refusing(field: str | None = None) -> Iterator[None]:
     try:
         yield
     except InvalidField as error:
-        if field is not None:
-            error.field = field
-        raise _as_vllms(error) from error
+        named = error if field is None else InvalidField(field, str(error), code=error.code)
+        raise _as_vllms(named) from named
 
 
 def _as_vllms(error: InvalidField) -> Exception:

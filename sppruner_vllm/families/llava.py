@@ -56,8 +56,11 @@ class Llava:
         square = _TOWERS.get(vision.model_type) == config.vision_feature_select_strategy
         self.reduces = square and text.rope_parameters.get("rope_type", "default") in _LENGTHENED
         self.image_token = int(config.image_token_index)
+        self.media_tokens = {"image": self.image_token}
         self.row_width = int(text.hidden_size)
         self._side = int(vision.image_size) // int(vision.patch_size)
+        self.fixed_kwargs: Mapping[str, int] = {}
+        self._picture = (int(getattr(vision, "num_channels", 3)), int(vision.image_size), int(vision.image_size))
 
     def most_positions(self, longest: int) -> int:
         # What ratio 1 would take: beyond it the model knows no position.
@@ -80,6 +83,17 @@ class Llava:
 
     def embedded_grid(self, item: Any) -> Grid:
         return self._square(item.shape[-2])
+
+    def misfit(self, inputs: Mapping[str, Any]) -> str | None:
+        pictures = inputs.get("pixel_values", ())
+        if any(tuple(picture.shape) != self._picture for picture in pictures):
+            return f"pictures must be brought to {self._picture[1]} x {self._picture[2]} pixels"
+        rows = inputs.get("image_embeds")
+        if rows is not None and not (rows.ndim == 2 and rows.shape[1] == self.row_width):
+            return f"image_embeds must be rows of {self.row_width} numbers"
+        if rows is not None and not (rows.is_floating_point() and rows.isfinite().all()):
+            return "image_embeds must be finite real numbers"
+        return None
 
     def extent(self, grid: Grid) -> int:
         return math.prod(grid)

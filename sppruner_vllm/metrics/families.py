@@ -188,9 +188,9 @@ REQUESTS_IN_FLIGHT: Final = GaugeFamily(
 )
 REJECTED: Final = CounterFamily(
     "sppruner_rejected",
-    "Requests to our routes that were answered with a client error, by reason.",
+    "Requests that were refused, by reason: at our routes, or at the server's door, whatever they were for.",
     (REJECTED_REASON,),
-    note="`other`: refused by vLLM. What vLLM turns away at a full queue is a 503 and in "
+    note="The codes of docs/use/api.md. `other`: refused by vLLM. What vLLM turns away at a full queue is a 503 and in "
     "`vllm:admission_rejections_total`.",
 )
 SELECTION_SECONDS: Final = HistogramFamily(

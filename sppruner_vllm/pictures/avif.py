@@ -8,7 +8,7 @@ from typing import Final
 
 from .head import Head, damaged, incomplete, unusable
 
-_BRANDS: Final = frozenset({b"avif", b"avis", b"mif1", b"msf1"})
+_BRANDS: Final = frozenset({b"avif", b"avis"})
 _SIZE: Final = re.compile(rb"\0\0\0\x14ispe\0\0\0\0(.{8})", re.DOTALL)
 _EXIF: Final = re.compile(rb"(infe[\2\3]...(?:..|....)\0\0)Exif", re.DOTALL)
 _COLOUR: Final = re.compile(rb"colrnclx..(..)", re.DOTALL)
@@ -51,6 +51,6 @@ def head(content: bytes) -> Head:
 
 
 def clean(content: bytes, seen: Head) -> bytes:
-    """The file, its EXIF block under a name that no decoder looks for."""
+    """The file, its EXIF block under a name that no decoder looks for: its boxes say how it is to be turned."""
     meta: bytes = seen.facts
     return content.replace(meta, _EXIF.sub(rb"\1free", meta), 1)

@@ -8,7 +8,7 @@ from typing import Final
 from PIL import Image
 
 from . import avif, gif, ico, jpeg, png, tiff, webp
-from .head import Head, unusable
+from .head import Head, too_large, unusable
 
 PLAIN: Final = {
     "BMP": (b"BM",),
@@ -20,9 +20,6 @@ PLAIN: Final = {
 
 OPEN: Final = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
 """All that is decoded, by Pillow's names; MPO and APNG are JPEG and PNG."""
-
-SLOW: Final = 2**20
-"""Most pixels of what Pillow decodes in Python: about a second."""
 
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _TGA_END: Final = b"TRUEVISION-XFILE.\0"
@@ -94,6 +91,8 @@ def opened(content: bytes, name: str) -> Image.Image:
     """
     try:
         return Image.open(io.BytesIO(content), formats=[name])
+    except Image.DecompressionBombError as error:
+        raise too_large(f"the {name} image has more pixels than this server takes") from error
     except Exception as error:  # Pillow's plugins raise nearly every class of exception
         raise unusable(f"the {name} image cannot be decoded") from error
 

@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from .head import Head, damaged, incomplete, refuse_empty, too_large
+from .head import Head, damaged, incomplete, refuse_empty, short, too_large
 
 SIGNATURES: Final = (b"GIF87a", b"GIF89a")
 
@@ -39,7 +39,7 @@ def head(content: bytes) -> Head:
         raise incomplete("GIF")
     width, height, flags = struct.unpack_from("<HHB", content, 6)
     opening = at = 13 + _table(flags)
-    frames, control, first = 0, (at, at), None
+    frames, control, first, fault = 0, (at, at), None, None
     while True:
         kind = _byte(content, at)
         if kind == _TRAILER:
@@ -59,7 +59,7 @@ def head(content: bytes) -> Head:
                 left, top, columns, rows = struct.unpack_from("<HHHH", content, start + 1)
                 refuse_empty(columns, rows)
                 if columns * rows > MOST_UNPACKED * packed:
-                    raise damaged("GIF", f"it declares {columns} x {rows} pixels and has data for fewer")
+                    fault = short("GIF", columns, rows)
                 width, height = max(width, left + columns), max(height, top + rows)
                 # The frame as a picture of its own: what is around it is nobody's colour.
                 own = content[:6] + struct.pack("<HH", columns, rows) + content[10:opening] + content[slice(*control)]
@@ -69,7 +69,7 @@ def head(content: bytes) -> Head:
             raise damaged("GIF", "a block of an unknown kind")
     if first is None:
         raise damaged("GIF", "it has no frame")
-    return Head("GIF", width, height, frames, facts=first)
+    return Head("GIF", width, height, frames, facts=first, fault=fault)
 
 
 def clean(content: bytes, seen: Head) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sppruner_vllm.errors import UnusablePicture
@@ -20,6 +20,7 @@ class Head:
     frames: at least that many; 1 where the format's other frames cost nothing.
     orientation: EXIF's, 1 to 8: how the stored picture is to be turned.
     facts: what the format's own reader needs later.
+    fault: what is wrong with it all the same, to be raised once the limits were kept.
     """
 
     format: str
@@ -28,6 +29,11 @@ class Head:
     frames: int = 1
     orientation: int = 1
     facts: Any = None
+    fault: UnusablePicture | None = None
+
+
+_SLOWER: Final = {"AVIF": 2, "JPEG2000": 8, "WEBP": 2}
+"""Times that decoding a format may take as long as that of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,10 @@ class Limits:
         self.refuse_shape(head.width, head.height)
         if head.frames > self.frames:
             raise too_large(f"the image has {head.frames} frames or more; this server takes {self.frames}")
+
+    def of_format(self, name: str) -> Limits:
+        """Those for pictures of a format: fewer pixels where decoding them takes longest."""
+        return replace(self, pixels=max(1, self.pixels // _SLOWER.get(name, 1)))
 
     def refuse_shape(self, width: int, height: int) -> None:
         """Refuse what is far longer than wide.
@@ -109,6 +119,11 @@ def too_large(message: str) -> UnusablePicture:
 def incomplete(kind: str) -> UnusablePicture:
     """The refusal of a picture whose end is missing."""
     return unusable(f"the {kind} image is incomplete: its data ends early")
+
+
+def short(kind: str, width: int, height: int) -> UnusablePicture:
+    """The refusal of a picture that declares more pixels than its data can hold."""
+    return damaged(kind, f"it declares {width} x {height} pixels and has data for fewer")
 
 
 def damaged(kind: str, what: str) -> UnusablePicture:

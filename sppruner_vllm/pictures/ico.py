@@ -6,7 +6,7 @@ import struct
 from typing import Final
 
 from . import png
-from .head import Head, damaged, incomplete, refuse_empty, unusable
+from .head import Head, damaged, incomplete, refuse_empty, short, unusable
 
 SIGNATURE: Final = b"\0\0\1\0"
 
@@ -34,18 +34,17 @@ def head(content: bytes) -> Head:
         raise incomplete("ICO")
     if picture.startswith(png.SIGNATURE):
         inner = png.head(picture)
-        return Head("ICO", inner.width, inner.height, 1, inner.orientation, (picture, inner))
+        return Head("ICO", inner.width, inner.height, 1, inner.orientation, (picture, inner), inner.fault)
     told, width, height, _, bits, packing = struct.unpack_from("<IiiHHI", picture)
     if told != _BITMAP or packing:
         raise unusable("the ICO image holds a bitmap of a kind that is not decoded")
     height //= 2  # the mask stands below the picture
     refuse_empty(width, height)
     rows = height * (4 * -(-width * bits // 32) + (0 if bits == 32 else 4 * -(-width // 32)))
-    if len(picture) < _BITMAP + rows:
-        raise damaged("ICO", f"it declares {width} x {height} pixels and has data for fewer")
+    fault = short("ICO", width, height) if len(picture) < _BITMAP + rows else None
     single = SIGNATURE + struct.pack("<H", 1)
     single += bytes([width % 256, height % 256]) + entry[2:12] + struct.pack("<I", 6 + _ENTRY) + picture
-    return Head("ICO", width, height, 1, facts=(single, None))
+    return Head("ICO", width, height, 1, facts=(single, None), fault=fault)
 
 
 def clean(content: bytes, seen: Head) -> tuple[str, bytes]:

@@ -17,8 +17,10 @@ from .levels import WHITE, Colour, flattened, levelled, placed
 SHRINKABLE: Final = 4
 """Times the limit of pixels up to which a picture is shrunk where the operator wants that."""
 
-_SLOW: Final = frozenset({"BMP", "PPM", "QOI"})
-_MOST_PYTHON_PIXELS: Final = 2**21
+_IN_PYTHON: Final = frozenset({"bmp_rle", "ppm", "ppm_plain", "qoi"})
+_MOST_IN_PYTHON: Final = 2**18
+"""Pixels of what Pillow decodes in Python: half a second."""
+_MOST_BYTES_A_PIXEL: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,10 @@ def judge(content: bytes, how: Decoding) -> Judged:
         UnusablePicture: it is none, or beyond a limit.
     """
     head = formats.head(content)
-    return Judged(content, head, _size(head, how))
+    size = _size(head, how)
+    if head.fault is not None:
+        raise head.fault
+    return Judged(content, head, size)
 
 
 def decode(judged: Judged, how: Decoding) -> tuple[Image.Image, str]:
@@ -73,6 +78,8 @@ def decode(judged: Judged, how: Decoding) -> tuple[Image.Image, str]:
     if name == "JPEG" and not shrinks:
         jpeg.refuse_short(image, judged.content, head)
     came_in = image.mode
+    # Pillow writes what AVIF's boxes say into an EXIF block.
+    turned = orientation.in_exif(image.info.get("exif", b"")) if name == "AVIF" else head.orientation
     image = levelled(image, head)
     if how.mode == "RGB" or head.format == "GIF":
         image = placed(flattened(image, how.background), head, how.background)
@@ -80,8 +87,8 @@ def decode(judged: Judged, how: Decoding) -> tuple[Image.Image, str]:
         image = image.convert(how.mode)
     if shrinks:
         image = image.resize(judged.size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-    image = orientation.upright(image, head.orientation)
-    image.info = {}
+    image = orientation.upright(image, turned)
+    image.info.clear()
     return image, came_in
 
 
@@ -91,7 +98,7 @@ def _size(seen: Head, how: Decoding) -> tuple[int, int]:
     Raises:
         UnusablePicture: it is beyond a limit, and not to be shrunk.
     """
-    limits = how.limits
+    limits = how.limits.of_format(seen.format)
     if how.shrink and limits.exceeded(seen.width, seen.height):
         limits.refuse_shape(seen.width, seen.height)
         most = Limits(SHRINKABLE * limits.pixels, SHRINKABLE * limits.side, limits.aspect, limits.frames)
@@ -108,8 +115,8 @@ def _decoded(content: bytes, name: str, seen: Head, at_least: tuple[int, int] | 
         image.draft(None, at_least)
     elif image.size != (seen.width, seen.height) and seen.format != "GIF":  # whose frame may be less than its canvas
         raise damaged(seen.format, "its parts say different sizes")
-    if name in _SLOW and image.width * image.height > _MOST_PYTHON_PIXELS and _decoded_in_python(image):
-        raise too_large(f"the {name} image is packed in a way that takes long; {_MOST_PYTHON_PIXELS} pixels may be")
+    if any(tile[0] in _IN_PYTHON for tile in getattr(image, "tile", ())):
+        _refuse_slow(image, len(content), name)
     try:
         image.load()
     except Exception as error:  # Pillow's plugins raise nearly every class of exception
@@ -117,7 +124,8 @@ def _decoded(content: bytes, name: str, seen: Head, at_least: tuple[int, int] | 
     return image
 
 
-def _decoded_in_python(image: Image.Image) -> bool:
-    """Whether Pillow decodes it row by row in Python, as plain PPM, packed BMP and QOI."""
-    tiles = getattr(image, "tile", [])
-    return any(tile[0] in {"bmp_rle", "ppm", "ppm_plain", "qoi"} for tile in tiles)
+def _refuse_slow(image: Image.Image, size: int, name: str) -> None:
+    """Pillow decodes plain and odd PPM, packed BMP and QOI value by value in Python."""
+    pixels = image.width * image.height
+    if pixels > _MOST_IN_PYTHON or size > _MOST_BYTES_A_PIXEL * pixels + 2**16:
+        raise too_large(f"a {name} image that is packed like this one may have {_MOST_IN_PYTHON} pixels")

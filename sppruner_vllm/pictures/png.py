@@ -8,11 +8,11 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Final
 
 from . import orientation
-from .head import Head, damaged, incomplete, refuse_empty, too_large, unusable
+from .head import Head, damaged, incomplete, refuse_empty, short, too_large, unusable
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -27,7 +27,7 @@ _ADAM7: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 
 _HDR_TRANSFERS: Final = {16: "PQ", 18: "HLG"}
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Facts:
     """depth: bits of a sample. colour: PNG's colour type. data: start and length of each piece of the packed pixels."""
 
@@ -36,7 +36,7 @@ class Facts:
     interlaced: bool
     palette: bytes = b""
     transparency: bytes = b""
-    data: list[tuple[int, int]] = field(default_factory=list)
+    data: tuple[tuple[int, int], ...] = ()
 
 
 def head(content: bytes) -> Head:
@@ -47,16 +47,17 @@ def head(content: bytes) -> Head:
     """
     facts, width, height = _header(content)
     frames, turned, seen = 1, orientation.UPRIGHT, False
+    palette, transparency, data = b"", b"", []
     for kind, start, length in _chunks(content):
         body = content[start : start + min(length, _MOST_PROFILE)]
         match kind:
             case b"IDAT":
-                facts.data.append((start, length))
-            case b"PLTE" if not facts.data and not facts.palette:
-                facts.palette = content[start : start + length]
-            case b"tRNS" if not facts.data:
-                facts.transparency = content[start : start + length]
-            case b"acTL" if length == 8 and not facts.data:
+                data.append((start, length))
+            case b"PLTE" if not data and not palette:
+                palette = content[start : start + length]
+            case b"tRNS" if not data and not transparency:
+                transparency = content[start : start + length]
+            case b"acTL" if length == 8 and not data:
                 frames = int.from_bytes(body[:4])
             case b"cICP" if length == 4 and body[1] in _HDR_TRANSFERS:
                 raise unusable(f"the PNG image is {_HDR_TRANSFERS[body[1]]}, high dynamic range, which is not decoded")
@@ -68,12 +69,12 @@ def head(content: bytes) -> Head:
             case _ if turned == orientation.UPRIGHT:
                 turned = _orientation(kind, body)
         seen = True
-    if not facts.data:
+    if not data:
         raise incomplete("PNG")
+    facts = replace(facts, palette=palette, transparency=transparency, data=tuple(data))
     size = _unpacked_bytes(facts, width, height)
-    if size > MOST_INFLATED * (sum(length for _, length in facts.data) + 1):
-        raise damaged("PNG", f"it declares {width} x {height} pixels and has data for fewer")
-    return Head("PNG", width, height, frames, turned, facts)
+    lacks = size > MOST_INFLATED * (sum(length for _, length in facts.data) + 1)
+    return Head("PNG", width, height, frames, turned, facts, short("PNG", width, height) if lacks else None)
 
 
 def clean(content: bytes, seen: Head) -> bytes:

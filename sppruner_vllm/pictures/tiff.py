@@ -10,8 +10,10 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from sppruner_vllm.errors import UnusablePicture
+
 from . import orientation
-from .head import Head, damaged, incomplete, refuse_empty, too_large, unusable
+from .head import Head, damaged, incomplete, refuse_empty, short, too_large, unusable
 
 _ORDERS: Final = {b"II": "<", b"MM": ">"}
 _SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -143,7 +145,7 @@ def head(content: bytes) -> Head:
         raise unusable("the TIFF image has signed levels, whose range is not known")
     if bits[0] > 8 and samples > 1 and page.one(PLANAR, _CHUNKY) != _CHUNKY:
         raise unusable("the TIFF image has deep samples in planes of their own, which is not decoded")
-    _refuse_pieces(page, width, height, samples * bits[0])
+    fault = _refuse_pieces(page, width, height, samples * bits[0])
     facts = Facts(
         order,
         layout.big,
@@ -153,7 +155,7 @@ def head(content: bytes) -> Head:
         white_is_zero=PHOTOMETRIC in page.entries and page.one(PHOTOMETRIC) == 0,
     )
     turned = orientation.known(page.one(ORIENTATION, orientation.UPRIGHT))
-    return Head("TIFF", width, height, _pages(content, layout, following), turned, facts)
+    return Head("TIFF", width, height, _pages(content, layout, following), turned, facts, fault)
 
 
 def clean(content: bytes, seen: Head) -> bytes:
@@ -178,8 +180,12 @@ def clean(content: bytes, seen: Head) -> bytes:
     )
 
 
-def _refuse_pieces(page: _Page, width: int, height: int, bits: int) -> None:
-    """Refuse strips and tiles that are not there, or that would take far more room than the picture."""
+def _refuse_pieces(page: _Page, width: int, height: int, bits: int) -> UnusablePicture | None:
+    """Refuse strips and tiles that are not there, or that would take far more room than the picture.
+
+    Returns:
+        What is wrong if they hold less than the picture.
+    """
     across, down = page.one(TILE_WIDTH), page.one(TILE_LENGTH)
     if across * down > max(_USUAL_TILE, 4 * width * height):
         raise damaged("TIFF", f"its tiles are {across} x {down} pixels")
@@ -191,8 +197,8 @@ def _refuse_pieces(page: _Page, width: int, height: int, bits: int) -> None:
     if any(start + size > len(page.content) for start, size in zip(offsets, sizes, strict=False)):
         raise incomplete("TIFF")
     unpacked = page.one(COMPRESSION, _UNPACKED) == _UNPACKED and page.one(PHOTOMETRIC) != _YCBCR
-    if sizes and unpacked and 8 * sum(sizes) < width * height * bits:
-        raise damaged("TIFF", f"it declares {width} x {height} pixels and has data for fewer")
+    lacks = sizes and unpacked and 8 * sum(sizes) < width * height * bits
+    return short("TIFF", width, height) if lacks else None
 
 
 def _pages(content: bytes, layout: _Layout, following: int) -> int:

@@ -13,8 +13,10 @@ import yaml
 from charts import CHART, EVERYTHING, HELM, SETS, objects, render
 from helm_python import HelmError, lint
 from panels import DEPLOY
+from sppruner_server import health
 from sppruner_server.cli import add_flags
 from sppruner_server.container import command_line
+from sppruner_server.middleware.drain import ALWAYS_OPEN
 
 from sppruner_vllm import __version__
 from sppruner_vllm.compat import serve_parser
@@ -92,6 +94,14 @@ def test_what_a_stopping_pod_may_take_adds_up(name):
     (drain,) = [flag for flag in server(name)["args"] if flag.startswith("--shutdown-timeout=")]
     sleep = server(name)["lifecycle"]["preStop"]["exec"]["command"]
     assert int(drain.partition("=")[2]) + int(sleep[-1]) < pod(name)["spec"]["terminationGracePeriodSeconds"]
+
+
+@each_set
+def test_a_pod_that_drains_gets_no_requests_and_is_not_restarted(name):
+    asked = {probe: server(name)[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "readiness", "liveness")}
+    assert asked == {"startup": "/readyz", "readiness": "/readyz", "liveness": "/livez"}
+    assert set(asked.values()) <= {route.path for route in health.router.routes}
+    assert set(asked.values()) & ALWAYS_OPEN == {"/livez"}
 
 
 @each_set

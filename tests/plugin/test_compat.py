@@ -215,3 +215,19 @@ def test_the_queues_of_worker_answers_still_need_their_chunk_size_set(monkeypatc
     MessageQueue(1, 1, None, 5)
     MessageQueue(1, 1, max_chunk_bytes=7)
     assert seen == [None, 2 * 2**20, 5, 7]
+
+
+def test_a_renderer_still_cuts_what_was_typed_with_what_its_template_made() -> None:
+    from vllm.renderers.base import BaseRenderer
+    from vllm.renderers.hf import HfRenderer
+
+    for name in ("render_messages", "render_messages_async"):
+        source = inspect.getsource(inspect.unwrap(getattr(HfRenderer, name)))
+        assert "params.get_apply_chat_template_kwargs()" in source
+        assert "conversation, mm_data, mm_uuids = " in source
+    assert 'tokenizer(prompt["prompt"], **kwargs)' in inspect.getsource(inspect.unwrap(BaseRenderer._tokenize_prompt))
+    assert "self._tokenize_prompt, executor" in inspect.getsource(BaseRenderer.__init__)
+
+
+def test_what_vllm_takes_for_the_place_of_a_picture_is_found_in_this_version() -> None:
+    assert "<##IMAGE##>" in compat.media_placeholders()

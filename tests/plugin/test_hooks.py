@@ -15,6 +15,7 @@ import uvicorn
 import vllm
 from fastapi import FastAPI
 from real_renderer import real_renderer
+from sppruner_server.api_servers import ApiServers
 from sppruner_server.connection import bounded
 from sppruner_server.hooks import REPLACED, close_routes, install_gate, install_withdrawal
 from sppruner_server.open_routes import SERVED
@@ -23,7 +24,9 @@ from sppruner_server.request import ChatRequest
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from vllm.entrypoints.anthropic.serving import AnthropicServingMessages
+from vllm.entrypoints.cli import serve
 from vllm.entrypoints.launchers import launcher
+from vllm.entrypoints.launchers.api_server import entry
 from vllm.entrypoints.launchers.app import build_app
 from vllm.entrypoints.openai.chat_completion.batch_serving import OpenAIServingChatBatch as ServingBatch
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
@@ -34,6 +37,8 @@ from vllm.entrypoints.serve.middleware import authenticate, register
 from vllm.exceptions import VLLMValidationError
 from vllm.renderers.online_renderer import OnlineRenderer
 from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.core_client import AsyncMPClient, MPClient
+from vllm.v1.engine.output_processor import OutputProcessor
 
 import sppruner_vllm
 from serving import chat_body, data_url, png
@@ -201,7 +206,43 @@ def test_vllm_still_stops_its_engine_first_and_listens_on() -> None:
     source = inspect.getsource(launcher.serve_http)
     handler = source[source.index("async def handle_shutdown") : source.index("shutdown_task = ")]
     assert handler.index("engine_client.shutdown, timeout=timeout") < handler.index("server.should_exit = True")
-    assert "run_in_executor" in handler, "the wait of ours would block the event loop"
+
+
+def test_vllm_still_sets_its_signal_handlers_before_the_app_starts_and_ends_by_should_exit() -> None:
+    """Ours replace them in the app's lifespan, and end the server in the way of vLLM's own watchdog."""
+    source = inspect.getsource(launcher.serve_http)
+    assert source.index("add_signal_handler(signal.SIGTERM") < source.index("await server_task")
+    assert "await" not in source[source.index("server_task = loop.create_task") : source.index("add_signal_handler")]
+    assert "app.state.server = server" in source
+    assert "server.should_exit = True" in inspect.getsource(launcher.terminate_if_errored)
+
+
+def test_vllm_still_ends_with_0_when_its_engine_has_died() -> None:
+    """Once it does not, the status of ours can go."""
+    assert "exit" not in inspect.getsource(launcher.terminate_if_errored).replace("should_exit", "")
+    assert "async_llm.shutdown(timeout=vllm_config.shutdown_timeout)" in inspect.getsource(
+        entry.build_async_engine_client_from_engine_args
+    )
+
+
+def test_vllm_still_watches_engines_only_where_it_started_them() -> None:
+    """Once it watches them in every API process, our own watch can go."""
+    source = inspect.getsource(MPClient.start_engine_core_monitor)
+    assert "engine_manager is None" in source
+    assert "put_nowait(EngineDeadError())" in inspect.getsource(AsyncMPClient._ensure_output_queue_task)
+
+
+def test_vllm_still_passes_an_error_that_carries_a_status_to_whoever_waits_for_the_engine() -> None:
+    assert re.search(r"except \(VLLMClientError, GracefulHTTPError[\w, ]*\)", inspect.getsource(AsyncLLM.generate))
+    assert "state.queue.put(e)" in inspect.getsource(OutputProcessor.propagate_error)
+    assert list(inspect.signature(AsyncLLM.abort).parameters) == ["self", "request_id", "internal"]
+
+
+def test_vllm_still_gives_its_api_processes_no_time_and_a_second_signal_no_meaning() -> None:
+    source = inspect.getsource(serve.run_multi_api_server)
+    assert source.index("signal.signal(signal.SIGTERM") < source.index("APIServerProcessManager(")
+    assert "api_server_manager.shutdown(timeout=timeout)" in source
+    assert issubclass(ApiServers, serve.APIServerProcessManager)
 
 
 # The door
@@ -272,7 +313,7 @@ def test_both_of_uvicorns_connections_have_what_the_bounds_stand_on(protocol: ty
 # All in two places
 
 
-OURS = re.compile(r"(self|cls|record|args|app\.state)\b")
+OURS = re.compile(r"(self|cls|record|attempt|args|app\.state)\b")
 """Objects of our own."""
 
 DATA = {

@@ -49,13 +49,15 @@ def process(
     return processor.apply(ProcessorInputs([*prompt, 7], items, hf_processor_mm_kwargs=kwargs), TimingContext())
 
 
-def refused(processor: Any, *asked: Any, **more: Any) -> str:
+def refused(
+    processor: Any, *asked: Any, parameter: str = "keep_ratio", code: str = "too_many_unreduced_tokens", **more: Any
+) -> str:
     with pytest.raises(VLLMValidationError) as refusal:
         process(processor, *asked, **more)
-    assert refusal.value.parameter == "keep_ratio"
+    assert refusal.value.parameter == parameter
     cause = refusal.value.__cause__
     assert isinstance(cause, InvalidField)
-    assert cause.code == "too_many_unreduced_tokens"
+    assert cause.code == code
     return str(cause)
 
 
@@ -68,7 +70,7 @@ def test_a_prompt_may_be_as_long_before_reduction_as_the_context(processor: Any)
 
 def test_an_enormous_picture_is_refused_before_it_is_processed(processor: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(type(processor), "_apply_hf_processor_main", None)
-    assert "has 16132 tokens" in refused(processor, 0.222, 10_000)
+    assert "has 16387 tokens" in refused(processor, 0.222, 5_600)
 
 
 def test_a_picture_that_is_sent_smaller_counts_as_it_is_encoded(processor: Any, monkeypatch: Any) -> None:
@@ -77,8 +79,9 @@ def test_a_picture_that_is_sent_smaller_counts_as_it_is_encoded(processor: Any, 
     assert len(process(processor, 0.05, 4000, method="downscale")["prompt_token_ids"]) < CONTEXT
 
 
-def test_an_unreduced_prompt_is_left_to_vllm(processor: Any) -> None:
-    assert len(process(processor, 1, SIDE, SIDE, SIDE)["prompt_token_ids"]) > CONTEXT
+def test_an_unreduced_prompt_is_refused_by_the_context_alone(processor: Any) -> None:
+    said = refused(processor, 1, SIDE, SIDE, SIDE, parameter="messages", code="context_length_exceeded")
+    assert "1207 tokens with its images" in said
 
 
 def test_a_video_beside_the_pictures_counts_too(processor: Any) -> None:

@@ -8,17 +8,17 @@ import http.client
 import json
 import re
 import socket
-import struct
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from anthropic_bodies import messages_body
 
-from serving import CPU_ENVIRONMENT, MODEL_NAME, Server, chat_body, data_url, eventually, metric, png, serving
+from serving import MODEL_NAME, Server, chat_body, data_url, eventually, metric, png, serving
 
 CHAT = "/v1/chat/completions"
 LIMIT = 64
@@ -79,7 +79,7 @@ def door(tiny_model: Path, key_file: Path, tmp_path_factory: pytest.TempPathFact
     }
     flags += [str(word) for limit in limits.items() for word in limit]
     keys = {"VLLM_API_KEY": "key-of-vllm", "SPPRUNER_API_KEYS": "key-of-environment, another-of-environment"}
-    with serving(tiny_model, log, *flags, env={**CPU_ENVIRONMENT, **keys}) as running:
+    with serving(tiny_model, log, *flags, env=keys) as running:
         yield running
 
 
@@ -235,7 +235,6 @@ WRONG = [
     {"authorization": "Bearer key-of-alicee"},
     {"authorization": "Bearer KEY-OF-ALICE"},
     {"authorization": "Bearer"},
-    {"authorization": "Bearer "},
     {"authorization": "key-of-alice"},
     {"authorization": "Basic key-of-alice"},
     {"authorization": f"Bearer {hashlib.sha256(b'key-of-hashed').hexdigest()}"},
@@ -313,7 +312,7 @@ def test_a_sane_id_comes_back(alice: httpx.Client, given: str) -> None:
     assert alice.get("/v1/models", headers={"x-request-id": given}).headers["x-request-id"] == given
 
 
-@pytest.mark.parametrize("given", ["", " ", "a" * 129, "two words", 'a"b', "a\tb", "{}", "<script>", "\xe9", "-rf"])
+@pytest.mark.parametrize("given", ["", "a" * 129, "two words", 'a"b', "a\tb", "{}", "<script>", "\xe9", "-rf"])
 def test_any_other_id_is_replaced(alice: httpx.Client, given: str) -> None:
     answer = alice.get("/v1/models", headers={"x-request-id": given.encode("latin-1")})
     assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["x-request-id"])
@@ -355,7 +354,7 @@ WITH_KEY = "authorization: Bearer key-of-alice"
 LARGE = f"content-length: {200 * 2**20}"
 
 
-@pytest.mark.parametrize("path", [CHAT, "/v1/messages", "/tokenize", "/invocations"])
+@pytest.mark.parametrize("path", ["/v1/messages", "/invocations"])
 def test_too_large_a_body_is_refused_before_any_of_it_is_sent(door: Server, path: str) -> None:
     with opened(door, head(path, WITH_KEY, LARGE)) as connection:
         answer = all_of(connection)
@@ -385,9 +384,13 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(door: Server, alice: ht
 
 
 def test_a_body_of_just_the_limit_is_read(alice: httpx.Client) -> None:
-    body = json.dumps(chat_body(text="hello")).encode()
-    assert alice.post(CHAT, content=body.ljust(BODY_MIB * 2**20)).status_code == 200
-    assert alice.post(CHAT, content=body.ljust(BODY_MIB * 2**20 + 1)).status_code == 413
+    body, most, as_json = (
+        json.dumps(chat_body(text="hello")).encode(),
+        BODY_MIB * 2**20,
+        {"content-type": "application/json"},
+    )
+    assert alice.post(CHAT, content=body.ljust(most), headers=as_json).status_code == 200
+    assert alice.post(CHAT, content=body.ljust(most + 1), headers=as_json).status_code == 413
 
 
 def test_a_large_body_of_a_refused_request_ends_the_connection_and_a_small_one_does_not(guest: httpx.Client) -> None:
@@ -505,10 +508,13 @@ def test_200_slow_sockets_keep_nobody_waiting_and_are_ended(door: Server, alice:
     slow_head = b"GET /health HTTP/1.1\r\nx-slow: "
     slow_body = head(CHAT, WITH_KEY, "content-length: 1000")
     unread = f"GET /openapi.json HTTP/1.1\r\nhost: x\r\n{WITH_KEY}\r\n\r\n".encode()
+    # Some 10 MB, which no buffer of the system takes in.
+    long = json.dumps(chat_body(stream=True, max_tokens=3900, ignore_eos=True, logprobs=True, top_logprobs=20)).encode()
+    stream = head(CHAT, WITH_KEY, f"content-length: {len(long)}") + long
     with ExitStack() as stack:
-        heads, bodies, readers = (
+        heads, bodies, readers, streams = (
             [stack.enter_context(opened(door, sent)) for _ in range(count)]
-            for sent, count in ((slow_head, 70), (slow_body, 70), (unread, 60))
+            for sent, count in ((slow_head, 70), (slow_body, 70), (unread, 57), (stream, 3))
         )
         for _ in range(20):
             for trickling in (*heads, *bodies):
@@ -519,19 +525,16 @@ def test_200_slow_sockets_keep_nobody_waiting_and_are_ended(door: Server, alice:
         for trickling in (*heads, *bodies):
             assert all_of(trickling).startswith((b"HTTP/1.1 408 ", b"")), "ended by the server, not by us"
         assert eventually(lambda: refused(alice)["request_timeout"] - before == len(heads) + len(bodies))
-        size = len(alice.get("/openapi.json").content)
-        for reader in readers:
-            assert eventually(lambda reader=reader: state_of(reader) in ENDED)
-            assert len(all_of(reader)) < size
+        ours = {reader.getsockname()[1] for reader in (*readers, *streams)}
+        assert eventually(lambda: not ours & held_by(door))
+        assert eventually(lambda: metric(alice, "vllm:num_requests_running") == 0)
     assert alice.post(CHAT, json=chat_body(text="hello")).status_code == 200
 
 
-ENDED = {7, 8}
-"""CLOSE and CLOSE_WAIT of Linux's states of a TCP connection."""
-
-
-def state_of(connection: socket.socket) -> int:
-    return struct.unpack("B", connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1))[0]
+def held_by(server: Server) -> set[int]:
+    """The ports of clients to whom the server's process has a connection."""
+    connections = psutil.Process(server.process.pid).net_connections("tcp")
+    return {connection.raddr.port for connection in connections if connection.raddr}
 
 
 def test_vllms_refusals_are_counted_by_their_reason_as_ours_are(guest: httpx.Client, alice: httpx.Client) -> None:

@@ -234,3 +234,10 @@ def test_a_client_that_leaves_before_the_answer_is_counted(server, client, growt
         connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
     assert eventually(lambda: growth("sppruner_requests_total", outcome="client_disconnect") == 1)
     assert eventually(lambda: metric(client, "vllm:num_requests_running") == 0)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "TRACE"])
+def test_metrics_can_only_be_read(client, method):
+    response = client.request(method, "/metrics")
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD")
+    assert response.json()["error"]["code"] == "method_not_allowed"

@@ -1,0 +1,90 @@
+"""Where a request passes from this process to the engine: up to there what goes wrong is the client's fault.
+
+vLLM validates sampling parameters, and encodes the request for the engine, inside `generate`: for a stream that is
+after its 200, and whatever is no error of vLLM's own becomes an EngineGenerateError, a 500.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
+from functools import wraps
+from typing import Any, Final
+
+from vllm.exceptions import VLLMClientError, VLLMValidationError
+
+from .attempt import note_accepted, note_failure
+from .faults import UNREADABLE, is_servers
+from .wording import sanitised
+
+AddRequest = Callable[..., Awaitable[Any]]
+Generate = Callable[..., AsyncGenerator[Any, None]]
+
+DEAD_END: Final = "the grammar, schema or pattern that the answer must follow leaves no token that may come next"
+
+
+def accepting(add_request: AddRequest) -> AddRequest:
+    """vLLM's `AsyncLLM.add_request`, bound: what it raises is the client's unless it cannot be."""
+
+    @wraps(add_request)
+    async def add(*args: Any, **kwargs: Any) -> Any:
+        try:
+            queue = await add_request(*args, **kwargs)
+        except Exception as exc:
+            note_failure(exc)
+            if isinstance(exc, VLLMClientError) or is_servers(exc):
+                raise
+            # Only what is vLLM's own leaves `generate` as it is.
+            message = sanitised(exc) if isinstance(exc, ValueError) else UNREADABLE
+            raise VLLMValidationError(message) from exc
+        note_accepted()
+        return queue
+
+    return add
+
+
+def withdrawing(send: AddRequest, abort: Callable[..., Awaitable[None]]) -> AddRequest:
+    """vLLM's `EngineCoreClient.add_request_async`, bound, which forgets a request that could not be sent.
+
+    Args:
+        abort: vLLM's `AsyncLLM.abort`, bound. It has entered the request for its outputs by then, and would wait for
+            them, and count it as running, for ever.
+    """
+
+    @wraps(send)
+    async def send_or_forget(request: Any) -> None:
+        try:
+            await send(request)
+        except Exception as exc:
+            if not is_servers(exc):
+                with suppress(Exception):
+                    await abort(request.request_id, internal=True)
+            raise
+
+    return send_or_forget
+
+
+def telling_dead_ends(generate: Generate) -> Generate:
+    """vLLM's `AsyncLLM.generate`, bound: a grammar that nothing can follow is the client's fault.
+
+    The engine finishes such a request with the reason `error` and no word, as it does when a transfer of KV blocks
+    fails; only the latter needs a connector.
+    """
+
+    @wraps(generate)
+    def told(prompt: Any, sampling_params: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+        outputs = generate(prompt, sampling_params, *args, **kwargs)
+        structured = getattr(sampling_params, "structured_outputs", None) is not None
+        return _told(outputs) if structured else outputs
+
+    return told
+
+
+async def _told(outputs: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+    async with aclosing(outputs):
+        async for output in outputs:
+            if any(choice.finish_reason == "error" for choice in output.outputs):
+                failure = VLLMValidationError(DEAD_END, parameter="response_format")
+                note_failure(failure)
+                raise failure
+            yield output

@@ -1,0 +1,67 @@
+"""Refuses what a model's encoder would stumble over in the worker, where one such picture ends the whole engine.
+
+Of a client that may send processor kwargs, or pictures as embeddings. vLLM (0.32 and 0.33) looks at neither closely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sppruner_vllm.errors import InvalidField, RowCountError
+from sppruner_vllm.family import Family
+
+KWARGS: Final = "mm_processor_kwargs"
+EMBEDDING: Final = "image_embeds"
+
+
+def refuse_other_sizes(family: Family, kwargs: Mapping[str, Any]) -> None:
+    """Refuse processor kwargs that the weights have decided already.
+
+    Args:
+        kwargs: of the request, which may be nested by modality.
+
+    Raises:
+        InvalidField: one has another value than the model's.
+    """
+    for name, value in _leaves(kwargs):
+        fixed = family.fixed_kwargs.get(name)
+        if fixed is not None and value is not None and (type(value) is not int or value != fixed):
+            raise InvalidField(KWARGS, f"{name} must be {fixed}, as this model was trained", code="invalid_value")
+
+
+def refuse_misfit(family: Family, inputs: Mapping[str, Any], field: str) -> None:
+    """Refuse encoder inputs of a shape that the encoder does not take.
+
+    Args:
+        inputs: of a batch of pictures, or of one that came as embeddings. field: what of the request is to blame.
+
+    Raises:
+        InvalidField: they have another shape.
+    """
+    if (misfit := family.misfit(inputs)) is not None:
+        raise InvalidField(field, misfit, code="invalid_image" if field == EMBEDDING else "invalid_value")
+
+
+@contextmanager
+def blaming(kwargs: Mapping[str, Any]) -> Iterator[None]:
+    """Where a request brings processor kwargs, they are why a picture has other tokens than were planned.
+
+    Raises:
+        InvalidField: in place of that error.
+    """
+    try:
+        yield
+    except RowCountError as error:
+        if not kwargs:
+            raise
+        raise InvalidField(KWARGS, f"{KWARGS} make pictures of another size", code="invalid_value") from error
+
+
+def _leaves(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in kwargs.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value)
+        else:
+            yield name, value
