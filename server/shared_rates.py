@@ -46,14 +46,18 @@ class SharedRates:
             0 when the request may come; else the seconds after which it may, and it is not counted.
         """
         name, now = bytes.fromhex(key)[:16], time.monotonic()
+        # One at least may always come, however low the rate.
+        step = 60.0 / per_minute
+        burst = max(BURST_SECONDS, step)
         with self._locked():
             place = self._place(name)
-            even = max(float(_ENTRY.unpack_from(self._table, place)[1]), now)
-            # One at least may always come, however low the rate.
-            step = 60.0 / per_minute
-            early = even + step - now - max(BURST_SECONDS, step)
+            even = float(_ENTRY.unpack_from(self._table, place)[1])
+            # What is behind is settled. What is further ahead than any request could have put it is of another rate, or
+            # of another clock, where a folder outlived the machine's start.
+            if not now <= even <= now + burst + 1.0:
+                even = now
             # Rounding must not cost the last request of a burst.
-            if early > 1e-6:
+            if (early := even + step - now - burst) > 1e-6:
                 return early
             _ENTRY.pack_into(self._table, place, name, even + step)
         return 0.0
