@@ -56,7 +56,7 @@ class Ending:
         self._now = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._watches: list[asyncio.Task[None] | None] = []
-        self._failed = False
+        self._over = False
 
     def listen(self) -> None:
         """Take the signals over from vLLM's handlers; to be called on the event loop, behind them."""
@@ -89,10 +89,11 @@ class Ending:
         """vLLM's `AsyncLLM.shutdown`, bound, when nothing is in flight, with a status of its own if the engine died."""
 
         def shutdown_told(timeout: float | None = None) -> None:
+            # vLLM's own handlers may have ended the server before we looked; and a client shut down is an errored one.
+            died, self._over = self._engine.errored and not self._over, True
             IDLE.set()
             shutdown(timeout=timeout)
-            failed, self._failed = self._failed, False
-            if failed:
+            if died:
                 raise SystemExit("sppruner-serve: the engine died")
 
         return shutdown_told
@@ -133,7 +134,6 @@ class Ending:
         if envs.VLLM_KEEP_ALIVE_ON_ENGINE_DEATH or getattr(self._engine, "should_keep_api_server_alive", False):
             return  # the operator's wish; the second is new in 0.33
         logger.error("the engine died: %d requests in flight", self._requests.count)
-        self._failed = True
         self._requests.close(ENGINE_DEAD)
         await self._left(LAST_WORDS)
         self._leave()

@@ -60,7 +60,7 @@ def image_refusal(exc: Exception) -> InvalidField | None:
     """
     message = str(exc)
     match exc:
-        case ValueError() if (nothing := _NOTHING_SENT.match(message)) is not None:
+        case ValueError() | VLLMClientError() if (nothing := _NOTHING_SENT.match(message)) is not None:
             field = _FIELDS.get(nothing[1], nothing[1])
             return InvalidField(field, f"{field} has no url", code=_EMPTY.get(field, "invalid_media"))
         case VLLMClientError() | InvalidField():

@@ -142,14 +142,14 @@ def _orientation(body: bytes) -> int:
     return orientation.UPRIGHT
 
 
-def refuse_short(image: Image.Image, content: bytes, seen: Head) -> None:
+def refuse_short(image: Image.Image, content: bytes, seen: Head, at_least: tuple[int, int] | None) -> None:
     """Refuse a picture whose scans hold fewer data than its pixels take.
 
     libjpeg makes up what a scan lacks before the marker that ends it, and tells nobody. The picture is decoded once
     more with something behind each scan, which what is complete does not look at: 2 ms for a million pixels.
 
     Args:
-        image: decoded from `content`, in whole.
+        image: decoded from `content`. at_least: the size that it was decoded for; None for all of it.
 
     Raises:
         UnusablePicture: data is missing.
@@ -161,5 +161,7 @@ def refuse_short(image: Image.Image, content: bytes, seen: Head) -> None:
         if end in facts.scans:
             parts.append(_BEHIND)
     with Image.open(io.BytesIO(b"".join([*parts, b"\xff\xd9"])), formats=["JPEG"]) as other:
+        if at_least is not None:
+            other.draft(None, at_least)
         if other.tobytes() != image.tobytes():
             raise incomplete("JPEG")

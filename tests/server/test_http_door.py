@@ -10,6 +10,7 @@ import re
 import socket
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import psutil
 import pytest
 from anthropic_bodies import messages_body
 
-from serving import MODEL_NAME, Server, chat_body, data_url, eventually, metric, png, serving
+from serving import MODEL_NAME, Server, chat_body, data_url, eventually, frozen, metric, png, serving
 
 CHAT = "/v1/chat/completions"
 LIMIT = 64
@@ -467,15 +468,24 @@ def test_a_key_beyond_its_rate_is_told_when_to_come_again(guest: httpx.Client) -
     assert guest.get("/v1/models", headers=RARE).status_code == 200
 
 
-def test_a_key_has_as_many_requests_in_flight_as_it_may(guest: httpx.Client) -> None:
-    long = chat_body(text="hello", stream=True, max_tokens=3900, ignore_eos=True)
-    with guest.stream("POST", CHAT, json=long, headers=ONE_AT_A_TIME) as first:
-        assert first.status_code == 200
-        second = guest.post(CHAT, json=chat_body(text="hello"), headers=ONE_AT_A_TIME)
+def test_a_key_has_as_many_requests_in_flight_as_it_may(door: Server, guest: httpx.Client, alice: httpx.Client) -> None:
+    def ask(headers: dict[str, str]) -> httpx.Response:
+        return guest.post(CHAT, json=chat_body(text="hello"), headers=headers)
+
+    def in_flight() -> float:
+        return metric(alice, "sppruner_requests_in_flight")
+
+    assert eventually(lambda: in_flight() == 0)
+    with ThreadPoolExecutor(2) as threads, frozen(door):  # nobody is answered by the engine before the block ends
+        first = threads.submit(ask, ONE_AT_A_TIME)
+        assert eventually(lambda: in_flight() == 1)
+        second = ask(ONE_AT_A_TIME)
         assert second.status_code == 429
         assert int(second.headers["retry-after"]) > 0
-        assert guest.post(CHAT, json=chat_body(text="hello"), headers=ALICE).status_code == 200
-    assert eventually(lambda: guest.post(CHAT, json=chat_body(text="hello"), headers=ONE_AT_A_TIME).status_code == 200)
+        other = threads.submit(ask, ALICE)
+        assert eventually(lambda: in_flight() == 2), "another key is let in"
+    assert [answer.result().status_code for answer in (first, other)] == [200, 200]
+    assert eventually(lambda: ask(ONE_AT_A_TIME).status_code == 200)
 
 
 async def statuses_of_streams(url: str, count: int) -> Counter[tuple[int, bool]]:
