@@ -244,7 +244,10 @@ def notice_engine_loss(engine_client: Any) -> asyncio.Task[None] | None:
     monitor = core.input_socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
 
     async def watch() -> None:
-        await monitor.recv_multipart()
+        try:
+            await monitor.recv_multipart()
+        finally:
+            monitor.close(linger=0)  # or the end of its context would wait for it
         core.resources.engine_dead = True
         core.outputs_queue.put_nowait(EngineDeadError())
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from packaging.version import Version
 
 from sppruner_vllm.errors import UnsupportedSetup
-from sppruner_vllm.front import stopping_engines
+from sppruner_vllm.front import seconds_for_engines, stopping_engines
 
 OLDEST: Final = Version("0.32")
 FIRST_UNKNOWN: Final = Version("0.34")
@@ -269,7 +269,7 @@ def let_front_announce_stop() -> None:
     @functools.wraps(upstream)
     def announced(self: Any, timeout: float | None = None) -> None:
         with stopping_engines():
-            upstream(self, timeout)
+            upstream(self, seconds_for_engines(timeout))
 
     setattr(announced, _SHIM, True)
     CoreEngineProcManager.shutdown = announced

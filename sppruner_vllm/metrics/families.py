@@ -31,6 +31,8 @@ RejectedReason = Literal[
     "image_fetch_failed",
     "image_url_forbidden",
     "image_cut_off",
+    "invalid_media",
+    "context_length_exceeded",
     "invalid_api_key",
     "request_timeout",
     "request_too_large",
