@@ -22,8 +22,9 @@ def seen():
 
 
 def prompt_tokens(message):
-    """All of the prompt: `input_tokens` leaves out what was found in the cache."""
-    return message.usage.input_tokens + message.usage.cache_read_input_tokens
+    """All of the prompt: `input_tokens` leaves out what was found in the cache, and what was put there."""
+    usage = message.usage
+    return usage.input_tokens + (usage.cache_read_input_tokens or 0) + (usage.cache_creation_input_tokens or 0)
 
 
 def test_a_message_and_its_usage(client, endpoint):
