@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from vllm.v1.utils import APIServerProcessManager
 
+from sppruner_vllm.front import IDLE
+
 from .environment import DRAIN_SECONDS, FRONT_SECONDS, NOW
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -34,6 +36,7 @@ class ApiServers(APIServerProcessManager):
         """
         self._told = True
         super().shutdown(float(os.environ[DRAIN_SECONDS]) + FRONT_SECONDS if timeout is None else timeout)
+        IDLE.set()
 
     def _after(self, upstream: Any) -> Callable[[int, FrameType | None], None]:
         def handle(number: int, frame: FrameType | None) -> None:

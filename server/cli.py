@@ -9,6 +9,7 @@ import os
 from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -174,6 +175,8 @@ def serve(args: Namespace) -> None:
         os.environ.setdefault(TRACES_ENDPOINT, args.otlp_traces_endpoint)
     os.environ[DRAIN_SECONDS] = str(args.shutdown_timeout)
     args.shutdown_timeout += FRONT_SECONDS
+    # vLLM only logs that a plugin cannot be imported, and would serve without ours: no keys, no limits, no reduction.
+    import_module(f"{__package__}.plugin")
     install_api_servers()
     command = ServeSubcommand()
     command.validate(args)

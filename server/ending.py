@@ -19,6 +19,8 @@ from typing import Any, Final
 
 from vllm import envs
 
+from sppruner_vllm.front import ENGINE_SECONDS, IDLE
+
 from .drain import SHUTTING_DOWN, InFlight
 from .ended import ENGINE_DEAD, CutOff
 from .environment import DRAIN_SECONDS, NOW
@@ -26,9 +28,6 @@ from .hooks import notice_engine_loss, part_soon, refuse_generation, stop_servin
 
 LAST_WORDS: Final = 2.0
 """Seconds for errors to reach their clients once nothing else is waited for."""
-
-ENGINE_SECONDS: Final = 2.5
-"""Seconds for an engine without work to end before it is killed."""
 
 GLANCE: Final = 0.2
 """Seconds between two looks at whether the engine lives."""
@@ -57,7 +56,7 @@ class Ending:
         self._now = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._watches: list[asyncio.Task[None] | None] = []
-        self._failed = False
+        self._over = False
 
     def listen(self) -> None:
         """Take the signals over from vLLM's handlers; to be called on the event loop, behind them."""
@@ -76,24 +75,25 @@ class Ending:
     def stop(self) -> None:
         """A signal has come. Several processes get one from outside and one from their front: there, one counts."""
         if self._task is None:
+            self._requests.close(SHUTTING_DOWN)
             logger.info(
                 "stopping: %d requests in flight, %g seconds for them; a second signal stops at once",
                 self._requests.count,
                 self._seconds,
             )
-            self._requests.close(SHUTTING_DOWN)
             self._task = asyncio.get_running_loop().create_task(self._drain())
         elif self._is_front:
             self._now.set()
 
     def shutting_down(self, shutdown: Shutdown) -> Shutdown:
-        """vLLM's `AsyncLLM.shutdown`, bound, quick, and with a status other than 0 where the engine had died."""
+        """vLLM's `AsyncLLM.shutdown`, bound, when nothing is in flight, with a status of its own if the engine died."""
 
         def shutdown_told(timeout: float | None = None) -> None:
-            # Nothing is in flight any more: this is what the engine may take to go.
-            shutdown(timeout=ENGINE_SECONDS if timeout else timeout)
-            failed, self._failed = self._failed, False
-            if failed:
+            # vLLM's own handlers may have ended the server before we looked; and a client shut down is an errored one.
+            died, self._over = self._engine.errored and not self._over, True
+            IDLE.set()
+            shutdown(timeout=timeout)
+            if died:
                 raise SystemExit("sppruner-serve: the engine died")
 
         return shutdown_told
@@ -134,7 +134,6 @@ class Ending:
         if envs.VLLM_KEEP_ALIVE_ON_ENGINE_DEATH or getattr(self._engine, "should_keep_api_server_alive", False):
             return  # the operator's wish; the second is new in 0.33
         logger.error("the engine died: %d requests in flight", self._requests.count)
-        self._failed = True
         self._requests.close(ENGINE_DEAD)
         await self._left(LAST_WORDS)
         self._leave()

@@ -161,7 +161,8 @@ def install_acceptance(engine_client: Any) -> None:
     core = engine_client.engine_core
     core.add_request_async = withdrawing(core.add_request_async, engine_client.abort)
     engine_client.add_request = accepting(engine_client.add_request)
-    engine_client.generate = telling_dead_ends(engine_client.generate)
+    if engine_client.vllm_config.kv_transfer_config is None:
+        engine_client.generate = telling_dead_ends(engine_client.generate)
 
 
 def install_resend(engine_client: Any) -> None:
@@ -244,7 +245,10 @@ def notice_engine_loss(engine_client: Any) -> asyncio.Task[None] | None:
     monitor = core.input_socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
 
     async def watch() -> None:
-        await monitor.recv_multipart()
+        try:
+            await monitor.recv_multipart()
+        finally:
+            monitor.close(linger=0)  # or the end of its context would wait for it
         core.resources.engine_dead = True
         core.outputs_queue.put_nowait(EngineDeadError())
 

@@ -22,6 +22,12 @@ Handler = Callable[[int, FrameType | None], Any]
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
+ENGINE_SECONDS: Final = 2.5
+"""Seconds for engines without work to end before they are killed: what they do then is free memory, piece by piece."""
+
+IDLE: Final = threading.Event()
+"""Set in a front whose engines have no work any more, and will get none."""
+
 
 @contextmanager
 def stopping_engines() -> Iterator[None]:
@@ -33,6 +39,15 @@ def stopping_engines() -> Iterator[None]:
     finally:
         with suppress(OSError):
             _note(os.getpid()).unlink(missing_ok=True)
+
+
+def seconds_for_engines(timeout: float | None) -> float | None:
+    """How long a front waits for its engines.
+
+    Args:
+        timeout: what vLLM gives them, which is meant for engines that still work on requests; 0 and None are kept.
+    """
+    return min(timeout, ENGINE_SECONDS) if timeout and IDLE.is_set() else timeout
 
 
 def leave_signals_to_front() -> None:

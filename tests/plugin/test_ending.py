@@ -10,12 +10,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sppruner_server.attempt import Attempt
 from sppruner_server.drain import InFlight
 from sppruner_server.ended import CutOff
 from sppruner_server.ending import Ending, drain_seconds
 from sppruner_server.environment import DRAIN_SECONDS
+from sppruner_server.faults import refusal_of
 from sppruner_server.hooks import install_ending
 from sppruner_server.middleware.drain import DrainMiddleware
+from vllm.v1.engine.exceptions import EngineDeadError
 
 PATIENT = 600.0
 
@@ -124,18 +127,6 @@ def test_a_process_ends_with_its_engine_and_with_an_error():
     run(check)
 
 
-def test_an_engine_without_work_is_not_given_the_time_of_one_with_requests():
-    async def check(process: Process) -> None:
-        install_ending(process.engine, process.ending.shutting_down)
-        for timeout in (30, 0, None):
-            process.engine.shutdown(timeout=timeout)
-        short, *rest = process.engine.timeouts
-        assert 0 < short < 5
-        assert rest == [0, None]
-
-    run(check)
-
-
 def test_the_app_lets_it_listen_when_it_starts():
     heard = []
 
@@ -153,3 +144,12 @@ def test_the_operators_time_is_that_of_the_requests(monkeypatch):
     assert drain_seconds(30) == 30
     monkeypatch.setenv(DRAIN_SECONDS, "20")
     assert drain_seconds(30) == 20
+
+
+@pytest.mark.parametrize(("failure", "code"), [(CutOff(), "shutting_down"), (EngineDeadError(), "engine_dead")])
+def test_what_ended_a_request_is_told_by_a_code(failure, code):
+    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions"}
+    for accepted in (False, True):
+        refusal = refusal_of(failure, scope, Attempt(accepted=accepted))
+        assert refusal.code == code
+        assert "stack trace" not in refusal.message

@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from multiprocessing.connection import Connection
 
 import pytest
 
-from sppruner_vllm.front import leave_signals_to_front, stopping_engines
+from sppruner_vllm import front
+from sppruner_vllm.front import ENGINE_SECONDS, leave_signals_to_front, seconds_for_engines, stopping_engines
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
@@ -79,14 +81,21 @@ if __name__ == "__main__":
 
 
 def test_an_engine_whose_front_was_killed_ends():
-    front = subprocess.Popen([sys.executable, "-c", ORPHAN], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    with front:
-        assert front.stdout is not None
-        assert front.stdout.read(6) == b"ready "
-        assert front.stdin is not None
-        front.stdin.write(b"!")
-        front.stdin.flush()
-        assert front.stdout.read() == b"stopped"
+    killed = subprocess.Popen([sys.executable, "-c", ORPHAN], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with killed:
+        assert killed.stdout is not None
+        assert killed.stdout.read(6) == b"ready "
+        assert killed.stdin is not None
+        killed.stdin.write(b"!")
+        killed.stdin.flush()
+        assert killed.stdout.read() == b"stopped"
+
+
+def test_engines_without_work_are_not_given_the_time_of_those_with_requests(monkeypatch):
+    monkeypatch.setattr(front, "IDLE", threading.Event())
+    assert [seconds_for_engines(timeout) for timeout in (40.0, 0, None)] == [40.0, 0, None]
+    front.IDLE.set()
+    assert [seconds_for_engines(timeout) for timeout in (40.0, 1.0, 0, None)] == [ENGINE_SECONDS, 1.0, 0, None]
 
 
 def test_a_process_that_vllm_did_not_start_keeps_its_handlers():

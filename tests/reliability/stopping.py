@@ -82,9 +82,14 @@ def signal_group(server: Server, number: signal.Signals) -> None:
     os.killpg(server.process.pid, number)
 
 
-def refuses(url: str) -> bool:
-    """Whether every process that may take a connection has noticed that the server stops."""
-    return all(httpx.get(f"{url}/readyz", timeout=WAIT_SECONDS).status_code == 503 for _ in range(8))
+def all_serve(server: Server, api_processes: int) -> bool:
+    """Whether every API process serves; the first one that does makes the server ready."""
+    return server.log.read_text(errors="replace").count("Application startup complete.") == api_processes
+
+
+def drains(server: Server, api_processes: int = 1) -> bool:
+    """Whether every API process has closed its gate: each says so once it has."""
+    return server.log.read_text(errors="replace").count("] stopping: ") == api_processes
 
 
 def segments(server: Server) -> set[Path]:
