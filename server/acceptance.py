@@ -67,8 +67,8 @@ def withdrawing(send: AddRequest, abort: Callable[..., Awaitable[None]]) -> AddR
 def telling_dead_ends(generate: Generate) -> Generate:
     """vLLM's `AsyncLLM.generate`, bound: a grammar that nothing can follow is the client's fault.
 
-    The engine finishes such a request with the reason `error` and no word, as it does when a transfer of KV blocks
-    fails; only the latter needs a connector.
+    The engine finishes such a request with the reason `error` and no word, as it does when a KV connector fails to
+    load blocks. So this is for an engine without one.
     """
 
     @wraps(generate)

@@ -5,6 +5,7 @@ Their codes are counted: they are of `sppruner_vllm.metrics.families.RejectedRea
 
 from __future__ import annotations
 
+import re
 import traceback
 from typing import Final, Literal
 
@@ -21,6 +22,13 @@ _LOADER: Final = "vllm.multimodal.media.image"
 _TOO_LARGE: Final = "the image has more pixels than this server decodes"
 _BEYOND_A_LIMIT: Final = ("Image dimensions ", "Request decoded media exceeds ")
 """Of vLLM's errors about VLLM_MAX_IMAGE_PIXELS, and about VLLM_MAX_MEDIA_REQUEST_DECODE_BYTES for all of a request."""
+
+
+_NOTHING_SENT: Final = re.compile(r"multi_modal_data\['(\w+)'\](?:\[\d+\])? is empty")
+"""Of vLLM's error about a URL that is empty or null (renderers/base.py)."""
+
+_FIELDS: Final = {"image": IMAGE_URL, "video": "video_url", "audio": "audio_url"}
+_EMPTY: Final = {IMAGE_URL: "invalid_image"}
 
 
 class ErrorObject(BaseModel):
@@ -52,6 +60,9 @@ def image_refusal(exc: Exception) -> InvalidField | None:
     """
     message = str(exc)
     match exc:
+        case ValueError() | VLLMClientError() if (nothing := _NOTHING_SENT.match(message)) is not None:
+            field = _FIELDS.get(nothing[1], nothing[1])
+            return InvalidField(field, f"{field} has no url", code=_EMPTY.get(field, "invalid_media"))
         case VLLMClientError() | InvalidField():
             return None
         case Image.DecompressionBombError():

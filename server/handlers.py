@@ -36,10 +36,10 @@ logger = init_logger("vllm.sppruner.errors")
 
 def answer_exceptions(app: FastAPI) -> None:
     """Answer in our vocabulary what the app has a handler for; to be called after vLLM has registered its own."""
-    engine_failed: Any = app.exception_handlers[VLLMError]
+    engine_failed: Any = app.exception_handlers.get(VLLMError)
 
     async def handle(request: Request, exc: Exception) -> Any:
-        if isinstance(exc, VLLMServerError):
+        if isinstance(exc, VLLMServerError) and engine_failed is not None:
             await engine_failed(request, exc)  # which stops a server whose engine is gone
         return partial(answer, judged(exc, request.scope))
 

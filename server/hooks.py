@@ -161,7 +161,8 @@ def install_acceptance(engine_client: Any) -> None:
     core = engine_client.engine_core
     core.add_request_async = withdrawing(core.add_request_async, engine_client.abort)
     engine_client.add_request = accepting(engine_client.add_request)
-    engine_client.generate = telling_dead_ends(engine_client.generate)
+    if engine_client.vllm_config.kv_transfer_config is None:
+        engine_client.generate = telling_dead_ends(engine_client.generate)
 
 
 def install_resend(engine_client: Any) -> None:

@@ -12,6 +12,7 @@ from .error_codes import CODES
 from .refusal import Refusal
 from .wording import code_of, sanitised
 
+_NO_OBJECT: Final = frozenset({"missing", "model_attributes_type", "model_type", "dict_type"})
 _PREFIXES: Final = ("Value error, ", "Assertion failed, ")
 
 
@@ -33,8 +34,10 @@ def refusal_of_body(exc: RequestValidationError) -> Refusal:
     cause = error.get("ctx", {}).get("error") if isinstance(error.get("ctx"), dict) else None
     if isinstance(cause, VLLMValidationError):
         return _told(sanitised(cause), cause.parameter or param)
+    if param is None and error.get("type") in _NO_OBJECT:
+        return Refusal(400, "invalid_json", "the body must be a JSON object")
     if error.get("type") == "missing":
-        return Refusal(400, "missing_required_parameter", f"{param or 'a body'} must be given", param)
+        return Refusal(400, "missing_required_parameter", f"{param} must be given", param)
     message = str(error.get("msg", ""))
     for prefix in _PREFIXES:
         message = message.removeprefix(prefix)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 from .invalid_body import written
@@ -78,7 +78,8 @@ _EXACT: Final = 2**53
 
 _TOO_DEEP: Final = f"the body nests more than {DEEPEST} levels deep"
 _HALF: Final = re.compile("[\ud800-\udfff]")
-_STRUCTURE: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+_STRUCTURE: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+"""Strings as a whole, ended or not, and brackets: one pass, whatever a body is made of."""
 
 
 def _refuse_depth(body: bytes) -> None:
@@ -95,23 +96,26 @@ def _refuse_depth(body: bytes) -> None:
 
 
 def _refuse(document: Any, lenient: frozenset[str], is_bad: Callable[[Any], bool], words: str) -> None:
-    for place, leaf in leaves(document):
-        if is_bad(leaf) and not (place and place[0] in lenient):
-            param = written(place)
-            raise BadBody(Refusal(400, "invalid_value", f"{param or 'the body'} {words}", param))
-
-
-def leaves(document: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
-    """Every value of a document that is no container, and every key, with its place."""
     if isinstance(document, dict):
-        for key, value in document.items():
-            yield place, key
-            yield from leaves(value, (*place, key))
-    elif isinstance(document, list):
-        for number, value in enumerate(document):
-            yield from leaves(value, (*place, number))
-    else:
-        yield place, document
+        document = {name: value for name, value in document.items() if name not in lenient}
+    place: list[str | int] = []
+    if _leads_to(document, is_bad, place):
+        param = written(place)
+        raise BadBody(Refusal(400, "invalid_value", f"{param or 'the body'} {words}", param))
+
+
+def _leads_to(node: Any, is_bad: Callable[[Any], bool], place: list[str | int]) -> bool:
+    """Whether some key or leaf below is bad; `place` is led there. As deep as a body may be, and no deeper."""
+    if not isinstance(node, dict | list):
+        return is_bad(node)
+    for step, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if isinstance(node, dict) and is_bad(step):
+            return True
+        place.append(step)
+        if _leads_to(value, is_bad, place):
+            return True
+        place.pop()
+    return False
 
 
 def _is_torn(leaf: Any) -> bool:

@@ -44,6 +44,9 @@ FREE: Final = frozenset(
 CLOSE: Final = 0.8
 """Likeness, as difflib measures it, from which on a name is a slip of ours: `keep_rate` is, `keep_alive` is not."""
 
+MOST_NAMES: Final = 1000
+"""Different names of a body that are looked at, as each takes some microseconds."""
+
 _LONGEST_NAME: Final = 32
 _PLAIN: Final = {name.replace("_", ""): name for name in REQUEST_FIELDS}
 _OTHER_SIGNS: Final = re.compile(r"[^a-z0-9]")
@@ -61,7 +64,7 @@ def misplaced(document: Any, query: bytes = b"") -> Refusal | None:
             return _refusal(meant, name, "in the query of the URL")
     if not isinstance(document, dict):
         return None
-    for place, name, meant in _found(document, ()):
+    for place, name, meant in _found(document, (), set()):
         if name == meant and place in ((), (PROCESSOR_KWARGS,)):
             continue
         param = written((*place, name)) or name
@@ -75,18 +78,25 @@ def _refusal(meant: str, param: str, where: str) -> Refusal:
     return Refusal(400, "unknown_parameter", f"{meant} belongs at the top level of the body, not {where}", param)
 
 
-def _found(node: Any, place: Place) -> Iterator[tuple[Place, str, str]]:
-    """Names like ours in a document, each with the place of the object it stands in."""
+def _found(node: Any, place: Place, others: set[str]) -> Iterator[tuple[Place, str, str]]:
+    """Names like ours in a document, each with the place of the object it stands in.
+
+    Args:
+        others: names that were found not to be.
+    """
     if isinstance(node, list):
         for number, item in enumerate(node):
             if isinstance(item, dict | list):
-                yield from _found(item, (*place, number))
+                yield from _found(item, (*place, number), others)
         return
     for name, value in node.items():
-        if (meant := ours(name)) is not None:
-            yield place, name, meant
-        elif isinstance(value, dict | list) and name not in FREE and not (name == "input" and "name" in node):
-            yield from _found(value, (*place, name))
+        if name not in others and len(others) < MOST_NAMES:
+            if (meant := ours(name)) is not None:
+                yield place, name, meant
+                continue
+            others.add(name)
+        if isinstance(value, dict | list) and name not in FREE and not (name == "input" and "name" in node):
+            yield from _found(value, (*place, name), others)
 
 
 def ours(name: str) -> str | None:

@@ -46,27 +46,41 @@ class SharedRates:
             0 when the request may come; else the seconds after which it may, and it is not counted.
         """
         name, now = bytes.fromhex(key)[:16], time.monotonic()
+        # One at least may always come, however low the rate.
+        step = 60.0 / per_minute
+        burst = max(BURST_SECONDS, step)
         with self._locked():
-            place = self._place(name)
-            even = max(float(_ENTRY.unpack_from(self._table, place)[1]), now)
-            # One at least may always come, however low the rate.
-            step = 60.0 / per_minute
-            early = even + step - now - max(BURST_SECONDS, step)
+            place = self._place(name, now)
+            held, even = self._entry(place)
+            # What is behind is settled. What is further ahead than any request could have put it is of another rate, or
+            # of another clock, where a folder outlived the machine's start.
+            if held != name or not now <= even <= now + burst + 1.0:
+                even = now
             # Rounding must not cost the last request of a burst.
-            if early > 1e-6:
+            if (early := even + step - now - burst) > 1e-6:
                 return early
             _ENTRY.pack_into(self._table, place, name, even + step)
         return 0.0
 
-    def _place(self, name: bytes) -> int:
-        """Where the key stands, or may stand."""
-        first = int.from_bytes(name[:4]) % PLACES
+    def _place(self, name: bytes, now: float) -> int:
+        """Where the key stands; else a place that is free, or whose key has rested so long that it is as if new."""
+        first, rested = int.from_bytes(name[:4]) % PLACES, None
         for step in range(PLACES):
             place = (first + step) % PLACES * _ENTRY.size
-            held, _ = _ENTRY.unpack_from(self._table, place)
-            if held in (name, _FREE):
+            held, even = self._entry(place)
+            if held == name:
                 return place
-        raise RuntimeError("there are more API keys than the table of their rates has places")
+            if held == _FREE:
+                return place if rested is None else rested
+            if rested is None and even < now:
+                rested = place
+        if rested is None:
+            raise RuntimeError("there are more API keys in use than the table of their rates has places")
+        return rested
+
+    def _entry(self, place: int) -> tuple[bytes, float]:
+        held, even = _ENTRY.unpack_from(self._table, place)
+        return held, even
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -6,9 +6,11 @@ refused; server/request.py says the same of the others.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
+from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import ConfigDict
 from vllm.entrypoints.openai.completion import api_router as completion_api
@@ -16,9 +18,24 @@ from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 from vllm.entrypoints.serve.tokenize import api_router as tokenize_api
 from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest, TokenizeChatRequest, TokenizeCompletionRequest
 
+from .body_check import ReadRequest
+
 STRICT: Final = ConfigDict(strict=True)
 
-router: Final = APIRouter()
+
+class ReadRoute(APIRoute):
+    """A route that takes the document as the guard has read it (body_check.py)."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_read(request: Request) -> Response:
+            return await handle(ReadRequest(request.scope, request.receive))
+
+        return handle_read
+
+
+router: Final = APIRouter(route_class=ReadRoute)
 
 
 class StrictCompletionRequest(CompletionRequest):

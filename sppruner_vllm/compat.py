@@ -194,10 +194,11 @@ def _ask_in_steps_with_pictures() -> None:
 
     vLLM 0.32 and 0.33 ask for every request in every step and then compute the positions of the whole batch once more
     (v1/worker/gpu_model_runner.py, `_gather_mm_embeddings`): with eight requests a twentieth of a millisecond and more,
-    for each token. Where a step holds no media the answer would be what the runner has.
+    for each token. Where a step holds no media there is nothing to gather.
     Expiry: upstream asking only where there are embeddings, as its runner V2 does.
     """
-    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+    import torch
+    from vllm.v1.worker.gpu_model_runner import PIN_MEMORY, GPUModelRunner
 
     upstream = GPUModelRunner._gather_mm_embeddings
     if hasattr(upstream, _SHIM):
@@ -205,14 +206,11 @@ def _ask_in_steps_with_pictures() -> None:
 
     @functools.wraps(upstream)
     def gather(self: Any, scheduler_output: Any, shift_computed_tokens: int = 0) -> Any:
-        asks = self.is_multimodal_pruning_enabled
-        if not asks or _holds_media(self, shift_computed_tokens):
+        if not self.is_multimodal_pruning_enabled or _holds_media(self, shift_computed_tokens):
             return upstream(self, scheduler_output, shift_computed_tokens)
-        self.is_multimodal_pruning_enabled = False
-        try:
-            return upstream(self, scheduler_output, shift_computed_tokens)
-        finally:
-            self.is_multimodal_pruning_enabled = asks
+        # What upstream would find request by request: no embeddings, and no token that stands for one.
+        tokens = scheduler_output.total_num_scheduled_tokens
+        return [], torch.zeros(tokens, dtype=torch.bool, device="cpu", pin_memory=PIN_MEMORY)
 
     setattr(gather, _SHIM, True)
     GPUModelRunner._gather_mm_embeddings = gather

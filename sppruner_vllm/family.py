@@ -149,14 +149,17 @@ class Family(Protocol):
         """
 
     def embedded_grid(self, item: Any) -> Grid:
-        """Visual tokens of an image that was sent as embeddings, as vLLM's parser holds it."""
+        """Visual tokens of an image that was sent as embeddings, as vLLM's parser holds it.
+
+        Raises:
+            Exception: of any class; no picture has such a grid.
+        """
 
     def misfit(self, inputs: Mapping[str, Any]) -> str | None:
-        """What is wrong with the shapes of encoder inputs, in words for a client; None when the encoder takes them.
+        """What is wrong with the shape of pixels, in words for a client; None when the encoder takes them.
 
         Args:
-            inputs: by name, of a batch of images and videos as the processor makes them, or of an image that came as
-                embeddings as vLLM's parser holds it.
+            inputs: by name, of a batch of images and videos as the processor makes them.
         """
 
     def most_positions(self, longest: int) -> int:

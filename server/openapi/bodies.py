@@ -79,12 +79,14 @@ def _chat(known: Known) -> dict[str, Schema]:
     roles = [
         obj({"role": {"type": "string", "enum": ["system", "developer"]}, "content": texts}, "role", "content"),
         obj({"role": const("user"), "content": either(STRING, parts)}, "role", "content"),
-        obj({"role": const("assistant"), "content": texts}, "role", "content"),
+        obj({"role": const("assistant"), "content": either(*texts["anyOf"], {"type": "null"})}, "role"),
     ]
-    function = obj({"name": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}, "description": STRING}, "name")
+    function = obj(
+        {"name": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}, "description": or_null(**STRING)}, "name"
+    )
     fields: dict[str, Schema] = {
         "model": or_null(**model(known.models)),
-        "max_tokens": _limit(known),
+        "max_tokens": or_null(type="integer", minimum=1),
         "max_completion_tokens": _limit(known),
         **SAMPLING,
         **PENALTIES,
@@ -96,11 +98,14 @@ def _chat(known: Known) -> dict[str, Schema]:
     }
     tools = {"tools": items(obj({"type": const("function"), "function": function}, "function"))}
     conversation = items(ref("ChatMessage"))
+    # The one that is not looked at may be any.
+    too_long = {"max_tokens": {"type": "integer", "exclusiveMinimum": known.context}}
+    excluding = [*EXCLUDING, {"not": obj({**too_long, "max_completion_tokens": {"type": "null"}}, "max_tokens")}]
     batched = {name: schema for name, schema in fields.items() if name != "stream"}
     return {
         "ChatMessage": either(*roles),
-        "ChatRequest": obj({"messages": conversation, **fields, **tools}, "messages", allOf=EXCLUDING),
-        "BatchRequest": obj({"messages": items(conversation), **batched}, "messages", allOf=EXCLUDING),
+        "ChatRequest": obj({"messages": conversation, **fields, **tools}, "messages", allOf=excluding),
+        "BatchRequest": obj({"messages": items(conversation), **batched}, "messages", allOf=excluding),
     }
 
 
@@ -128,18 +133,24 @@ def _responses(known: Known) -> dict[str, Schema]:
             "image_url": ref("ImageUrl"),
             "detail": {"type": "string", "enum": ["auto", "low", "high"]},
         },
-        *("type", "image_url", "detail"),
+        *("type", "image_url"),
     )
-    message = obj(
-        {
-            "role": {"type": "string", "enum": ["user", "system", "developer"]},
-            "content": either(STRING, items(either(text, image), 0)),
-        },
-        *("role", "content"),
-    )
+    roles = [
+        obj(
+            {"role": const("user"), "content": either(STRING, items(either(text, image), 0))},
+            *("role", "content"),
+        ),
+        obj(
+            {
+                "role": {"type": "string", "enum": ["system", "developer"]},
+                "content": either(STRING, items(text, 0)),
+            },
+            *("role", "content"),
+        ),
+    ]
     fields: dict[str, Any] = {
         "model": or_null(**model(known.models)),
-        "input": either(STRING, items(message)),
+        "input": either(STRING, items(either(*roles))),
         "instructions": or_null(type="string"),
         "max_output_tokens": _limit(known),
         **SAMPLING,

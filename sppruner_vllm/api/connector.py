@@ -127,11 +127,13 @@ def _blaming(part: str, url: object) -> Iterator[None]:
     try:
         yield
     except VLLMError as error:
-        if part != "image_url" and isinstance(error.__cause__, InvalidField) and error.__cause__.field == "image_url":
-            code = error.__cause__.code if error.__cause__.code in URL_CODES else INVALID_MEDIA
-            with refusing():
-                raise InvalidField(part, str(error.__cause__), code=code) from error
-        raise
+        cause = error.__cause__
+        if part == "image_url" or not isinstance(cause, InvalidField) or cause.field != "image_url":
+            raise
+        with refusing():
+            if cause.code in URL_CODES:
+                raise InvalidField(part, str(cause), code=cause.code) from error
+            raise InvalidField(part, f"in the {part.removesuffix('_url')}: {cause}", code=INVALID_MEDIA) from error
     except (aiohttp.ClientError, OSError, TimeoutError, MemoryError, asyncio.CancelledError):
         raise
     except Exception as error:

@@ -1,6 +1,6 @@
 """Refuses what a model's encoder would stumble over in the worker, where one such picture ends the whole engine.
 
-Of a client that may send processor kwargs, or pictures as embeddings. vLLM (0.32 and 0.33) looks at neither closely.
+Of a client that may send processor kwargs, which vLLM (0.32 and 0.33) does not look at. Embeddings: embedded.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from sppruner_vllm.errors import InvalidField, RowCountError
 from sppruner_vllm.family import Family
 
 KWARGS: Final = "mm_processor_kwargs"
-EMBEDDING: Final = "image_embeds"
 
 
 def refuse_other_sizes(family: Family, kwargs: Mapping[str, Any]) -> None:
@@ -31,17 +30,17 @@ def refuse_other_sizes(family: Family, kwargs: Mapping[str, Any]) -> None:
             raise InvalidField(KWARGS, f"{name} must be {fixed}, as this model was trained", code="invalid_value")
 
 
-def refuse_misfit(family: Family, inputs: Mapping[str, Any], field: str) -> None:
-    """Refuse encoder inputs of a shape that the encoder does not take.
+def refuse_misfit(family: Family, inputs: Mapping[str, Any]) -> None:
+    """Refuse pixels of a shape that the encoder does not take.
 
     Args:
-        inputs: of a batch of pictures, or of one that came as embeddings. field: what of the request is to blame.
+        inputs: of a batch, as a processor made them by a request's kwargs.
 
     Raises:
         InvalidField: they have another shape.
     """
     if (misfit := family.misfit(inputs)) is not None:
-        raise InvalidField(field, misfit, code="invalid_image" if field == EMBEDDING else "invalid_value")
+        raise InvalidField(KWARGS, misfit, code="invalid_value")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from sppruner_vllm.settings import settings
 from .refusing import refusing
 
 _BYTES_A_PIXEL = 4
-_MODES = frozenset({None, "1", "CMYK", "HSV", "L", "LA", "RGB", "RGBA", "YCbCr"})
+_MODES = (None, "1", "CMYK", "HSV", "L", "LA", "RGB", "RGBA", "YCbCr")
 
 
 class PictureIO(ImageMediaIO):

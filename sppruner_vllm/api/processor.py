@@ -42,7 +42,7 @@ from sppruner_vllm.request import RATIO_BOUNDS, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
 from .embedded import grid_of as embedded_grid
-from .fitting import EMBEDDING, KWARGS, blaming, refuse_misfit, refuse_other_sizes
+from .fitting import blaming, refuse_misfit, refuse_other_sizes
 from .pixels_cache import PixelsCache, merged
 from .question_table import QuestionTable
 from .refusing import refusing
@@ -207,7 +207,6 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         item = items.get(index)
         if _embedded(inputs):
             with refusing():
-                refuse_misfit(self.family, item if isinstance(item, Mapping) else {EMBEDDING: item}, EMBEDDING)
                 return Sent(embedded_grid(item, self.family), regrid=None, key=key)
         kwargs = inputs.hf_processor_mm_kwargs
         if item is not None:
@@ -344,7 +343,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             return BatchFeature(), iter(())
         output = super()._apply_hf_processor_main(mm_items=items, hf_kwargs=kwargs)
         if kwargs:
-            refuse_misfit(self.family, output, KWARGS)
+            refuse_misfit(self.family, output)
         if not self._pixels.bound:
             return output, iter(())
         fields = super()._get_mm_fields_config(output, kwargs)

@@ -88,11 +88,6 @@ class Llava:
         pictures = inputs.get("pixel_values", ())
         if any(tuple(picture.shape) != self._picture for picture in pictures):
             return f"pictures must be brought to {self._picture[1]} x {self._picture[2]} pixels"
-        rows = inputs.get("image_embeds")
-        if rows is not None and not (rows.ndim == 2 and rows.shape[1] == self.row_width):
-            return f"image_embeds must be rows of {self.row_width} numbers"
-        if rows is not None and not (rows.is_floating_point() and rows.isfinite().all()):
-            return "image_embeds must be finite real numbers"
         return None
 
     def extent(self, grid: Grid) -> int:

@@ -70,37 +70,16 @@ class QwenFamily(ABC):
         return size.height // self.cell, size.width // self.cell
 
     def embedded_grid(self, item: Any) -> Grid:
-        return self._merged(item["image_grid_thw"].flatten().tolist())
+        frames, height, width = item["image_grid_thw"].flatten().tolist()
+        if frames != 1 or height % self._merge or width % self._merge:
+            raise ValueError(f"no picture is {frames} x {height} x {width} patches")
+        return self._merged((frames, height, width))
 
     def misfit(self, inputs: Mapping[str, Any]) -> str | None:
-        for name, grid, width, merged in (
-            ("pixel_values", "image_grid_thw", self._patch_width, 1),
-            ("pixel_values_videos", "video_grid_thw", self._patch_width, 1),
-            ("image_embeds", "image_grid_thw", self.row_width, self._merge**2),
-        ):
-            if name not in inputs:
-                continue
-            rows = inputs[name]
-            if not (isinstance(rows, Tensor) and rows.ndim == 2 and rows.shape[1] == width):
-                return f"{name} must be rows of {width} numbers"
-            if merged > 1 and not (rows.is_floating_point() and rows.isfinite().all()):
-                return f"{name} must be finite real numbers"
-            frames = None if name == "pixel_values_videos" else 1
-            if (wrong := self._wrong_grid(len(rows) * merged, inputs.get(grid), frames)) is not None:
-                return f"{name} {wrong}"
-        return None
-
-    def _wrong_grid(self, patches: int, grids: Any, frames: int | None) -> str | None:
-        """What is wrong with the grids that so many patches are said to have, of so many frames each."""
-        if not (isinstance(grids, Tensor) and grids.numel() % 3 == 0 and not grids.is_floating_point()):
-            return "must come with the frames, height and width of each"
-        sizes = grids.reshape(-1, 3).tolist()
-        if any(side < 1 for size in sizes for side in size) or any(side % self._merge for _, *s in sizes for side in s):
-            return f"must have sides that are multiples of {self._merge}"
-        if frames is not None and any(size[0] != frames for size in sizes):
-            return f"must have {frames} frame each"
-        if patches != sum(math.prod(size) for size in sizes):
-            return "has another number of rows than its grid"
+        for name in ("pixel_values", "pixel_values_videos"):
+            rows = inputs.get(name)
+            if rows is not None and not (rows.ndim == 2 and rows.shape[1] == self._patch_width):
+                return f"{name} must be rows of {self._patch_width} numbers"
         return None
 
     def extent(self, grid: Grid) -> int:

@@ -25,12 +25,20 @@ RejectedReason = Literal[
     "invalid_focus_scope",
     "invalid_reduction_method",
     "unsupported_parameter",
+    "unknown_parameter",
     "too_many_unreduced_tokens",
     "invalid_image",
     "image_too_large",
     "image_fetch_failed",
     "image_url_forbidden",
     "image_cut_off",
+    "invalid_media",
+    "context_length_exceeded",
+    "invalid_json",
+    "invalid_value",
+    "missing_required_parameter",
+    "model_not_found",
+    "unsupported_media_type",
     "invalid_api_key",
     "request_timeout",
     "request_too_large",
@@ -190,8 +198,8 @@ REJECTED: Final = CounterFamily(
     "sppruner_rejected",
     "Requests that were refused, by reason: at our routes, or at the server's door, whatever they were for.",
     (REJECTED_REASON,),
-    note="The codes of docs/use/api.md. `other`: refused by vLLM. What vLLM turns away at a full queue is a 503 and in "
-    "`vllm:admission_rejections_total`.",
+    note="The codes of docs/use/api.md; `other` for the rest of them. What vLLM turns away at a full queue is a 503 "
+    "and in `vllm:admission_rejections_total`.",
 )
 SELECTION_SECONDS: Final = HistogramFamily(
     "sppruner_selection_seconds",

@@ -6,12 +6,13 @@ import re
 import struct
 from typing import Final
 
-from .head import Head, damaged, incomplete, unusable
+from .head import Head, damaged, incomplete, too_large, unusable
 
 _BRANDS: Final = frozenset({b"avif", b"avis"})
 _SIZE: Final = re.compile(rb"\0\0\0\x14ispe\0\0\0\0(.{8})", re.DOTALL)
 _EXIF: Final = re.compile(rb"(infe[\2\3]...(?:..|....)\0\0)Exif", re.DOTALL)
 _COLOUR: Final = re.compile(rb"colrnclx..(..)", re.DOTALL)
+_MOST_BOXES: Final = 10_000
 _HDR_TRANSFERS: Final = {16: "PQ", 18: "HLG"}
 
 
@@ -27,7 +28,9 @@ def head(content: bytes) -> Head:
         UnusablePicture: no AVIF that could be decoded, or one whose end is missing.
     """
     at, meta = 0, b""
-    while at < len(content):
+    for _ in range(_MOST_BOXES):
+        if at >= len(content):
+            break
         if at + 8 > len(content):
             raise incomplete("AVIF")
         length, kind = struct.unpack_from(">I4s", content, at)
@@ -39,6 +42,8 @@ def head(content: bytes) -> Head:
         if kind == b"meta" and not meta:
             meta = content[at : at + length]
         at += length
+    else:
+        raise too_large(f"the AVIF image has more than {_MOST_BOXES} boxes")
     sizes = [struct.unpack(">II", found[1]) for found in _SIZE.finditer(meta)]
     if not sizes:
         raise damaged("AVIF", "it declares no size")

@@ -14,6 +14,10 @@ MOST_UNPACKED: Final = 2731
 """Pixels that one byte of LZW codes can stand for, at most: a code of twelve bits for a string of 4096."""
 
 _MOST_FRAMES: Final = 100_000
+_MOST_BLOCKS: Final = 2**19
+"""A file of 32 MiB whose blocks are as long as they can be has a quarter of them."""
+_BLOCKS_A_CHAIN: Final = 8
+"""That a chain counts for beside its own: so long does it take to look at one."""
 _IMAGE: Final = 0x2C
 _EXTENSION: Final = 0x21
 _TRAILER: Final = 0x3B
@@ -39,14 +43,15 @@ def head(content: bytes) -> Head:
         raise incomplete("GIF")
     width, height, flags = struct.unpack_from("<HHB", content, 6)
     opening = at = 13 + _table(flags)
+    blocks = _Blocks(content)
     frames, control, first, fault = 0, (at, at), None, None
     while True:
-        kind = _byte(content, at)
+        kind = blocks.byte(at)
         if kind == _TRAILER:
             break
         if kind == _EXTENSION:
-            end = _data(content, at + 2)[0]
-            if _byte(content, at + 1) == _CONTROL and not frames:
+            end = blocks.chain(at + 2)[0]
+            if blocks.byte(at + 1) == _CONTROL and not frames:
                 control = at, end
             at = end
         elif kind == _IMAGE:
@@ -54,7 +59,7 @@ def head(content: bytes) -> Head:
             if frames > _MOST_FRAMES:
                 raise too_large(f"the GIF image has more than {_MOST_FRAMES} frames")
             start = at
-            at, packed = _data(content, at + 10 + _table(_byte(content, at + 9)) + 1)
+            at, packed = blocks.chain(at + 10 + _table(blocks.byte(at + 9)) + 1)
             if frames == 1:
                 left, top, columns, rows = struct.unpack_from("<HHHH", content, start + 1)
                 refuse_empty(columns, rows)
@@ -78,21 +83,31 @@ def clean(content: bytes, seen: Head) -> bytes:
     return frame.picture
 
 
+class _Blocks:
+    """Reads chains of sub-blocks, as many as a picture may have: they may be of one byte."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._left = _MOST_BLOCKS
+
+    def byte(self, at: int) -> int:
+        if at >= len(self._content):
+            raise incomplete("GIF")
+        return self._content[at]
+
+    def chain(self, at: int) -> tuple[int, int]:
+        """Where a chain ends, and how many bytes it holds."""
+        held = 0
+        while size := self.byte(at):
+            held += size
+            at += size + 1
+            self._left -= 1
+            if self._left < 0:
+                raise too_large(f"the GIF image has more than {_MOST_BLOCKS} blocks")
+        self._left -= _BLOCKS_A_CHAIN
+        return at + 1, held
+
+
 def _table(flags: int) -> int:
     """Bytes of a palette."""
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
-
-
-def _byte(content: bytes, at: int) -> int:
-    if at >= len(content):
-        raise incomplete("GIF")
-    return content[at]
-
-
-def _data(content: bytes, at: int) -> tuple[int, int]:
-    """Where a chain of sub-blocks ends, and how many bytes it holds."""
-    held = 0
-    while size := _byte(content, at):
-        held += size
-        at += size + 1
-    return at + 1, held

@@ -37,8 +37,11 @@ _KEPT: Final = frozenset({0xC4, 0xDB, 0xDD, 0xE0, 0xEE}) | _FRAMES
 
 _BEHIND: Final = bytes(random.Random(0).choices(range(255), k=64))  # noqa: S311
 
-_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""What ends a scan: any marker but an escaped byte and a restart."""
+_NOT_FILLED: Final = re.compile(rb"[^\xff]")
+
+_LENGTH_OF_MARKER: Final = 2
+_MARKER: Final = re.compile(rb"\xff(?:[^\x00\xd0-\xd7\xff]|\xff{255})")
+"""What ends a scan: any marker but an escaped byte and a restart; or more filling than any encoder writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,8 @@ def head(content: bytes) -> Head:
             found = _MARKER.search(content, end)
             if found is None:
                 raise incomplete("JPEG")
+            if found.end() - found.start() > _LENGTH_OF_MARKER:
+                raise damaged("JPEG", "it is filled up between its scans")
             kept.append((at - 2, found.start()))
             scans.append(found.start())
             at = found.start()
@@ -111,11 +116,10 @@ def _next(content: bytes, at: int) -> tuple[int, int]:
     """Where the next marker's segment begins, and the marker."""
     if content[at : at + 1] not in {b"\xff", b""}:
         raise damaged("JPEG", "there is something between its segments")
-    while content[at : at + 1] == b"\xff":
-        at += 1
-    if at >= len(content):
+    found = _NOT_FILLED.search(content, at)
+    if found is None:
         raise incomplete("JPEG")
-    return at + 1, content[at]
+    return found.end(), content[found.start()]
 
 
 def _frame(body: bytes) -> tuple[int, int]:
@@ -138,14 +142,14 @@ def _orientation(body: bytes) -> int:
     return orientation.UPRIGHT
 
 
-def refuse_short(image: Image.Image, content: bytes, seen: Head) -> None:
+def refuse_short(image: Image.Image, content: bytes, seen: Head, at_least: tuple[int, int] | None) -> None:
     """Refuse a picture whose scans hold fewer data than its pixels take.
 
     libjpeg makes up what a scan lacks before the marker that ends it, and tells nobody. The picture is decoded once
     more with something behind each scan, which what is complete does not look at: 2 ms for a million pixels.
 
     Args:
-        image: decoded from `content`, in whole.
+        image: decoded from `content`. at_least: the size that it was decoded for; None for all of it.
 
     Raises:
         UnusablePicture: data is missing.
@@ -157,5 +161,7 @@ def refuse_short(image: Image.Image, content: bytes, seen: Head) -> None:
         if end in facts.scans:
             parts.append(_BEHIND)
     with Image.open(io.BytesIO(b"".join([*parts, b"\xff\xd9"])), formats=["JPEG"]) as other:
+        if at_least is not None:
+            other.draft(None, at_least)
         if other.tobytes() != image.tobytes():
             raise incomplete("JPEG")

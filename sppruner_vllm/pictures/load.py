@@ -74,9 +74,10 @@ def decode(judged: Judged, how: Decoding) -> tuple[Image.Image, str]:
     """
     head, shrinks = judged.head, judged.shrunk_from is not None
     name, sound = formats.clean(judged.content, head)
-    image = _decoded(sound, name, head, judged.size if shrinks else None)
-    if name == "JPEG" and not shrinks:
-        jpeg.refuse_short(image, judged.content, head)
+    at_least = judged.size if shrinks else None
+    image = _decoded(sound, name, head, at_least)
+    if name == "JPEG":
+        jpeg.refuse_short(image, judged.content, head, at_least)
     came_in = image.mode
     # Pillow writes what AVIF's boxes say into an EXIF block.
     turned = orientation.in_exif(image.info.get("exif", b"")) if name == "AVIF" else head.orientation
@@ -119,6 +120,8 @@ def _decoded(content: bytes, name: str, seen: Head, at_least: tuple[int, int] | 
         _refuse_slow(image, len(content), name)
     try:
         image.load()
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow's plugins raise nearly every class of exception
         raise damaged(seen.format, "it ends early or cannot be decoded") from error
     return image

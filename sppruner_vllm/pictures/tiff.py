@@ -67,8 +67,8 @@ class _Layout:
         (value,) = struct.unpack_from(self.order + ("Q" if self.big else "I"), content, at)
         return int(value)
 
-    def entries(self, content: bytes, at: int) -> tuple[list[bytes], int]:
-        """The entries of a directory, as they stand, and where the next directory begins; 0 for none."""
+    def entries(self, content: bytes, at: int) -> list[bytes]:
+        """The entries of a directory, as they stand."""
         counted, size = (8, 20) if self.big else (2, 12)
         if not at or at + counted > len(content):
             raise incomplete("TIFF")
@@ -76,9 +76,17 @@ class _Layout:
         if count > _MOST_ENTRIES:
             raise too_large(f"the TIFF image has {count} entries in a directory; there may be {_MOST_ENTRIES}")
         start, end = at + counted, at + counted + size * count
-        if end + (8 if self.big else 4) > len(content):
+        if end > len(content):
             raise incomplete("TIFF")
-        return [content[place : place + size] for place in range(start, end, size)], self.number(content, end)
+        return [content[place : place + size] for place in range(start, end, size)]
+
+    def following(self, content: bytes, at: int) -> int:
+        """Where the directory after one begins; 0 for none."""
+        counted, size = (8, 20) if self.big else (2, 12)
+        if at + counted > len(content):
+            raise incomplete("TIFF")
+        (count,) = struct.unpack_from(self.order + ("Q" if self.big else "H"), content, at)
+        return self.number(content, at + counted + size * count)
 
     def values(self, content: bytes, entry: bytes, most: int) -> tuple[int, ...]:
         """The first integers of an entry."""
@@ -131,7 +139,8 @@ def head(content: bytes) -> Head:
         raise incomplete("TIFF")
     order = _ORDERS[content[:2]]
     layout = _Layout(order, struct.unpack_from(order + "H", content, 2)[0] == 43)
-    entries, following = layout.entries(content, layout.number(content, 8 if layout.big else 4))
+    first = layout.number(content, 8 if layout.big else 4)
+    entries = layout.entries(content, first)
     if sum(layout.held(entry) for entry in entries) > len(content):
         raise damaged("TIFF", "its entries point to more than it has")
     page = _Page(content, layout, {layout.told(entry)[0]: entry for entry in entries})
@@ -155,7 +164,7 @@ def head(content: bytes) -> Head:
         white_is_zero=PHOTOMETRIC in page.entries and page.one(PHOTOMETRIC) == 0,
     )
     turned = orientation.known(page.one(ORIENTATION, orientation.UPRIGHT))
-    return Head("TIFF", width, height, _pages(content, layout, following), turned, facts, fault)
+    return Head("TIFF", width, height, _pages(content, layout, layout.following(content, first)), turned, facts, fault)
 
 
 def clean(content: bytes, seen: Head) -> bytes:
@@ -187,7 +196,8 @@ def _refuse_pieces(page: _Page, width: int, height: int, bits: int) -> UnusableP
         What is wrong if they hold less than the picture.
     """
     across, down = page.one(TILE_WIDTH), page.one(TILE_LENGTH)
-    if across * down > max(_USUAL_TILE, 4 * width * height):
+    tiles = -(-width // across) * -(-height // down) if across and down else 0
+    if across * down * tiles > max(_USUAL_TILE, 4 * width * height):
         raise damaged("TIFF", f"its tiles are {across} x {down} pixels")
     tiled = TILE_OFFSETS in page.entries
     offsets = page.several(TILE_OFFSETS if tiled else STRIP_OFFSETS, _MOST_PIECES)
@@ -211,5 +221,5 @@ def _pages(content: bytes, layout: _Layout, following: int) -> int:
             raise too_large(f"the TIFF image has more than {_MOST_PAGES} pages")
         seen.add(following)
         pages += 1
-        _, following = layout.entries(content, following)
+        following = layout.following(content, following)
     return pages

@@ -13,7 +13,7 @@ from . import orientation
 from .head import Head, damaged, incomplete, too_large
 
 _MOST_CHUNKS: Final = 100_000
-_ICC, _EXIF, _XMP = 0x20, 0x08, 0x04
+_ICC, _ALPHA, _EXIF, _XMP, _ANIMATION = 0x20, 0x10, 0x08, 0x04, 0x02
 
 
 def is_webp(content: bytes) -> bool:
@@ -36,7 +36,10 @@ def head(content: bytes) -> Head:
         match kind:
             case b"VP8X" if size is None and length >= 10:
                 size = 1 + _uint24(body, 4), 1 + _uint24(body, 7)
-                parts.append(_chunk(kind, bytes([body[0] & ~(_ICC | _EXIF | _XMP)]) + body[1:]))
+                flags = body[0] & ~(_ICC | _EXIF | _XMP)
+                # What a first frame leaves of its canvas is nobody's colour, which Pillow makes black without alpha.
+                flags |= _ALPHA if flags & _ANIMATION else 0
+                parts.append(_chunk(kind, bytes([flags]) + body[1:]))
             case b"VP8 " | b"VP8L" if not whole and not frames:
                 inner = _still(kind, body)
                 if size not in {None, inner}:

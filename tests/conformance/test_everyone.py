@@ -117,16 +117,19 @@ def test_a_javascript_client(asked: Endpoint, node_folder: Path, name: str) -> N
 @pytest.mark.parametrize("client", ["openai", "ai"])
 def test_a_javascript_client_asks_a_full_server_again(asked: Endpoint, node_folder: Path, client: str) -> None:
     env = {**os.environ, **node_environment(asked)}
-    with no_place_left(asked) as held:
-        command = ["node", "--preserve-symlinks", "full.mjs", client]
-        process = subprocess.Popen(command, cwd=node_folder, env=env, stdout=subprocess.PIPE, text=True)
+    command = ["node", "--preserve-symlinks", "full.mjs", client]
+    with (
+        no_place_left(asked) as held,
+        subprocess.Popen(command, cwd=node_folder, env=env, stdout=subprocess.PIPE, text=True) as process,
+    ):
         assert process.stdout is not None
         first = process.stdout.readline().split()
         held.close()
         *_, last = process.stdout
+        status = process.wait(SECONDS)
     assert first == ["503", "told", "when"]
     assert last.split() == ["200"]
-    assert process.wait(SECONDS) == 0
+    assert status == 0
 
 
 def test_schemathesis_finds_nothing(brief_server: Server, tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ def sound() -> Iterator[Case]:
     }.items():
         content = saved(smooth(), "JPEG", **options)
         yield right(f"jpeg {name}", content, decoded(content), 2)
+    content = saved(smooth(), "JPEG", keep_rgb=True)
+    yield right("jpeg rgb", content, decoded(content), 2)
     content = saved(smooth().convert("L"), "JPEG")
     yield right("jpeg grey", content, decoded(content))
     middle = saved(Image.new("RGB", (WIDTH, HEIGHT), (128, 128, 128)), "JPEG")
@@ -72,6 +74,8 @@ def damaged() -> Iterator[Case]:
         yield invalid(f"jpeg {name} cut and ended", content[: len(content) * 4 // 5] + END)
         yield invalid(f"jpeg {name} few bytes missing and ended", content[:-14] + END)
     content = saved(smooth(), "JPEG")
+    filled = content[:-2] + b"\xff" * 100_000 + END
+    yield invalid("jpeg filled up", filled, from_head=True)
     yield invalid("jpeg no scan", frame_head(64, 64) + END, from_head=True)
     yield invalid("jpeg 12 bits", content.replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"), from_head=True)
     yield invalid("jpeg lossless", content.replace(b"\xff\xc0", b"\xff\xc3"), from_head=True)
@@ -84,8 +88,9 @@ def large() -> Iterator[Case]:
     at = small.index(b"\xff\xc0") + 5
     wide = small[:at] + struct.pack(">HH", 60_000, 60_000) + small[at + 4 :]
     yield too_large("jpeg declares 60000 x 60000", wide)
-    content = saved(smooth(size=(4000, 4000)), "JPEG", progressive=True, quality=10)
+    content = saved(smooth(size=(600, 600)), "JPEG", progressive=True, quality=10)
     scan = content.rindex(b"\xff\xda")
+    yield too_large("jpeg 10001 segments", small[:2] + segment(0xFE, b"") * 10_001 + small[2:])
     yield too_large("jpeg thousand scans", content[:-2] + content[scan:-2] * 1000 + END)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from itertools import chain
 
-from corpus import jpegs, others, pngs
+from corpus import jpegs, others, pngs, tiffs
 from corpus.case import Case
 
 
@@ -15,7 +15,7 @@ def picture_cases() -> tuple[Case, ...]:
     cases = tuple(
         chain(
             pngs.sound(), pngs.damaged(), pngs.large(), jpegs.sound(), jpegs.damaged(), jpegs.large(),
-            others.tiffs(), others.gifs(), others.webps(), others.avifs(), others.plain(), others.no_pictures(),
+            tiffs.tiffs(), others.gifs(), others.webps(), others.avifs(), others.plain(), others.no_pictures(),
         )
     )  # fmt: skip
     names = [case.name for case in cases]

@@ -91,6 +91,7 @@ def sound() -> Iterator[Case]:
         key = chunk(b"tRNS", alphas.astype(np.uint8).tobytes())
         seen = over_white(colours[places], alphas[places] / 255)
         yield right(f"png palette {depth} alpha", png(places, depth, PALETTE, palette, key), seen, 1)
+    yield from interlaced()
     picture = smooth()
     truth = np.asarray(picture)
     yield right("png animation", saved(picture, "PNG", save_all=True, append_images=[smooth(1)]), truth)
@@ -101,6 +102,21 @@ def sound() -> Iterator[Case]:
     for orientation in range(1, 9):
         exif[0x0112] = orientation
         yield right(f"png exif {orientation}", saved(picture, "PNG", exif=exif), turned(truth, orientation))
+
+
+def interlaced() -> Iterator[Case]:
+    """Pixels in seven passes."""
+    deep, colours, bits = noise(HEIGHT, WIDTH, top=65536), noise(HEIGHT, WIDTH, 3), noise(HEIGHT, WIDTH, top=2)
+    yield right("png interlaced grey 16", _interlaced(deep, 16, GREY), grey(np.rint(deep / 257)))
+    yield right("png interlaced grey 1", _interlaced(bits, 1, GREY), grey(bits * 255))
+    yield right("png interlaced colour 8", _interlaced(colours, 8, COLOUR), colours)
+
+
+def _interlaced(levels: np.ndarray, depth: int, colour: int) -> bytes:
+    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    data = b"".join(rows(levels[top::down, left::across], depth) for left, top, across, down in passes)
+    start = header(levels.shape[1], levels.shape[0], depth, colour, interlace=1)
+    return start + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
 
 
 def damaged() -> Iterator[Case]:
@@ -146,6 +162,7 @@ def large() -> Iterator[Case]:
     yield too_large("png 13000 x 13000 in 20 KB", header(13_000, 13_000, 1, GREY) + blank)
     yield too_large("png long side", header(20_000, 200, 1, GREY) + blank)
     yield too_large("png strip", saved(Image.new("L", (2010, 10)), "PNG"))
+    yield too_large("png many chunks", png(noise(HEIGHT, WIDTH, 3), 8, COLOUR, *[chunk(b"teXt", b"")] * 100_001))
     frames = chunk(b"acTL", struct.pack(">II", 1_000_000, 0))
     yield too_large("png million frames", png(noise(HEIGHT, WIDTH, 3), 8, COLOUR, frames))
 

@@ -88,7 +88,7 @@ ELSEWHERE = {
     "test_family_tensor_parallel.py": {"qwen2_5_vl": "*"},
     "test_beds.py": {"qwen2_5_vl": "*"},
 }
-"""By file and family: the tests that test_reference.py, test_engine_modes.py and test_scale_out.py ask already."""
+"""By file and family: what test_reference, test_engine_modes, test_switches and test_scale_out ask already."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

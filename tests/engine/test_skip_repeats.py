@@ -207,6 +207,18 @@ def test_a_page_keeps_its_budget_at_its_places_and_answers_from_the_rows_it_has(
     assert (answer.logits - logits).abs().max() < 2e-3
 
 
+def test_a_ratio_of_1_is_left_to_upstream_whatever_repeats(llm: Any, model: Any) -> None:
+    case = Mixed(((QUESTION, (SQUARE,)),), 964)
+    (usual,) = ask(llm, [case], 1.0)
+    llm.reset_prefix_cache()
+    llm.llm_engine.reset_encoder_cache()
+    with operated_with(SKIP_REPEATS="1"), encoder_runs(model) as upstream:
+        (answer,) = ask(llm, [case], 1.0)
+    assert upstream == [1]
+    assert answer.tokens == usual.tokens
+    assert torch.equal(answer.logits, usual.logits)
+
+
 def test_rows_without_repeats_are_reused_by_their_own_kind_alone(llm: Any, model: Any) -> None:
     case = Mixed(((QUESTION, (SQUARE,)),), 968)
     ask(llm, [case], RATIO)

@@ -16,19 +16,10 @@ from torch import Tensor
 from cases import MIXED, STOCK
 from engines import TOKENS, Answer, ask, operated_with, recorded_rows, recorded_selections
 from reference import OnRows
+from switches import SWITCHES
 
 RATIO: Final = 0.222
 RATIOS: Final = [RATIO, 0.5]
-_CUT: Final = {"ENCODER_CUT": "2", "ENCODER_CUT_BLOCK": "1"}
-_SKIP: Final = {"SKIP_REPEATS": "1"}
-SWITCHES: Final = {
-    "encoder cut": _CUT,
-    "repeats": _SKIP,
-    "both": _CUT | _SKIP,
-    "attention": {"SALIENCY_ATTENTION": "1"},
-    "image scope": {"FOCUS_SCOPE": "image"},
-    "auto scope": {"FOCUS_SCOPE": "auto"},
-}
 
 
 @pytest.fixture(scope="module", params=SWITCHES.values(), ids=SWITCHES.keys())

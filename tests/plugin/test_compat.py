@@ -84,6 +84,9 @@ def test_runner_v1_still_asks_for_positions_in_every_step() -> None:
     assert "if self.is_multimodal_pruning_enabled and self.uses_mrope:" in source
     assert "for req_id in self.input_batch.req_ids:" in source
     assert "num_computed_tokens = req_state.num_computed_tokens + shift_computed_tokens" in source
+    # What the shim answers in a step without media.
+    assert "mm_embeds = list[torch.Tensor]()" in source
+    assert source.rstrip().endswith("return mm_embeds, is_mm_embed")
 
 
 def test_the_queues_are_made_with_the_arguments_we_take_them_to_have() -> None:

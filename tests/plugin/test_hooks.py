@@ -17,12 +17,14 @@ from fastapi import FastAPI
 from real_renderer import real_renderer
 from sppruner_server.api_servers import ApiServers
 from sppruner_server.connection import bounded
+from sppruner_server.handlers import HANDLED
 from sppruner_server.hooks import REPLACED, close_routes, install_gate, install_withdrawal
 from sppruner_server.open_routes import SERVED
 from sppruner_server.record import recording
 from sppruner_server.request import ChatRequest
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from vllm.entrypoints.anthropic import api_router as messages_api
 from vllm.entrypoints.anthropic.serving import AnthropicServingMessages
 from vllm.entrypoints.cli import serve
 from vllm.entrypoints.launchers import launcher
@@ -33,9 +35,11 @@ from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionReque
 from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat as ServingChat
 from vllm.entrypoints.openai.responses.serving import OpenAIServingResponses as ServingResponses
 from vllm.entrypoints.serve.elastic_ep import api_router as elastic_ep
+from vllm.entrypoints.serve.exception_handling.register import init_exception_handler
 from vllm.entrypoints.serve.middleware import authenticate, register
-from vllm.exceptions import VLLMValidationError
+from vllm.exceptions import VLLMError, VLLMValidationError
 from vllm.renderers.online_renderer import OnlineRenderer
+from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.core_client import AsyncMPClient, MPClient
 from vllm.v1.engine.output_processor import OutputProcessor
@@ -308,6 +312,41 @@ def test_both_of_uvicorns_connections_have_what_the_bounds_stand_on(protocol: ty
         assert callable(getattr(protocol, name))
     assert "call_later(self.timeout_keep_alive" in " ".join(source.split()).replace("call_later( ", "call_later(")
     assert source.count("call_later(") == 1
+
+
+# Errors
+
+
+def test_vllm_still_calls_a_failure_of_its_engine_what_it_cannot_send_to_it() -> None:
+    """Once it names what was wrong, and forgets the request, our own telling can go."""
+    source = inspect.getsource(AsyncLLM.generate)
+    assert "await self.add_request(" in source
+    assert source.index("except (VLLMClientError, GracefulHTTPError") < source.index("raise EngineGenerateError()")
+    entering = inspect.getsource(AsyncLLM._add_request)
+    assert entering.index("output_processor.add_request(") < entering.index("await self.engine_core.add_request_async(")
+    assert "abort" not in entering
+    assert list(inspect.signature(AsyncLLM.abort).parameters)[1:] == ["request_id", "internal"]
+
+
+def test_vllm_still_finishes_what_a_grammar_ends_without_a_word() -> None:
+    """Once it says why, telling a dead end from the outside can go."""
+    source = inspect.getsource(Scheduler)
+    assert "grammar rejected tokens" in source
+    assert "grammar_compile_error_reqs" in source
+
+
+def test_vllm_still_answers_itself_what_a_handler_of_messages_raises() -> None:
+    """Once its exceptions reach the app, noting them can go."""
+    for name in ("create_messages", "count_tokens"):
+        source = inspect.getsource(getattr(messages_api, name))
+        assert f"handler.{name}(request, raw_request)" in source
+        assert "except Exception" in source
+
+
+def test_vllms_exception_handlers_are_those_that_ours_stand_in_for() -> None:
+    named = set(re.findall(r"app\.exception_handler\((\w+)\)", inspect.getsource(init_exception_handler)))
+    assert named <= {kind.__name__ for kind in HANDLED} | {"Exception"}
+    assert VLLMError.__name__ in named
 
 
 # All in two places

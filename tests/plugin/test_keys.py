@@ -145,3 +145,12 @@ def test_an_empty_path_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_vllms_own_keys_may_be_anything_that_vllm_takes() -> None:
     assert KeyRing(Settings(), ["two words"]).find([b"two words"]) is not None
+
+
+def test_a_table_of_another_clock_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of the operator's outlives the machine's start, where the clock begins anew."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    assert SharedRates().wait(DIGEST, 1 / 3600) == 0.0
+    assert SharedRates().wait(DIGEST, 1 / 3600) > 0
+    monkeypatch.setattr("time.monotonic", lambda: 1.0)
+    assert SharedRates().wait(DIGEST, 1 / 60) == 0.0

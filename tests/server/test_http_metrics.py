@@ -180,8 +180,8 @@ def test_a_request_is_counted_once_by_its_outcome(client, growth, path, body, ou
         ("/v1/chat/completions", chat_body(data_url(blank_png(4000)), keep_ratio=0.5), "too_many_unreduced_tokens"),
         ("/v1/responses", responses_body(keep_tokens=1), "invalid_keep_tokens"),
         ("/v1/messages", messages_body(reduction_method="uniform"), "unsupported_parameter"),
-        ("/v1/chat/completions", chat_body(model="no-such-model"), "other"),
-        ("/v1/chat/completions", {"model": "tiny"}, "other"),
+        ("/v1/chat/completions", chat_body(model="no-such-model"), "model_not_found"),
+        ("/v1/chat/completions", {"model": "tiny"}, "missing_required_parameter"),
     ],
     ids=["field", "image", "bound", "response", "message", "model", "schema"],
 )

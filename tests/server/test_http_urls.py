@@ -28,6 +28,7 @@ URLS: Final[Mapping[str, tuple[str, str]]] = {
     "redirected": ("http://{host}:{port}/to//picture/{case}", SERVED),
     "redirected elsewhere": ("http://{host}:{port}/to/http://{public}:{port}/picture/{case}", SERVED),
     "query and fragment": ("http://{host}:{port}/picture/{case}?a=%2F+b#c", SERVED),
+    "blank before": (" http://{host}:{port}/picture/{case}", SERVED),
     # What the URL alone forbids.
     "loopback": ("http://127.0.0.1:{port}/picture/{case}", FORBIDDEN),
     "loopback, dead port": ("http://127.0.0.1:9/picture/{case}", FORBIDDEN),
@@ -53,7 +54,8 @@ URLS: Final[Mapping[str, tuple[str, str]]] = {
     "below a listed one": ("http://a.{host}:{port}/picture/{case}", FORBIDDEN),
     "ends like a listed one": ("http://not{host}:{port}/picture/{case}", FORBIDDEN),
     "escaped host": ("http://%70ictures.example:{port}/picture/{case}", FORBIDDEN),
-    "blank before": (" http://{host}:{port}/picture/{case}", FORBIDDEN),
+    "blank before loopback": (" http://127.0.0.1:{port}/picture/{case}", FORBIDDEN),
+    "blank behind": ("http://{host}:{port}/picture/{case} ", FORBIDDEN),
     "line break": ("http://{host}:{port}/\r\nHost: a/picture/{case}", FORBIDDEN),
     "no slashes": ("http:{host}:{port}/picture/{case}", FORBIDDEN),
     "port out of range": ("http://{host}:99999/picture/{case}", FORBIDDEN),

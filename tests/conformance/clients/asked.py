@@ -33,6 +33,9 @@ TOOL: dict[str, Any] = {
     "type": "function",
     "function": {"name": "look", "description": "looks", "parameters": SCHEMA, "strict": True},
 }
+FOR_A_CALL = 400
+"""Tokens for a tool call, whose markup is spelt out and may have white space between."""
+
 ENOUGH = 64
 """Tokens for an answer of that schema, from a model whose tokens are mostly letters."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anthropic
 import pytest
-from asked import ENOUGH, ORIGINAL, QUESTION, RATIO, RETAINED, SCHEMA, is_sight, no_place_left, picture
+from asked import FOR_A_CALL, ORIGINAL, QUESTION, RATIO, RETAINED, SCHEMA, is_sight, no_place_left, picture
 
 CUT = {"keep_ratio": RATIO}
 USER = [{"role": "user", "content": QUESTION}]
@@ -22,8 +22,9 @@ def seen():
 
 
 def prompt_tokens(message):
-    """All of the prompt: `input_tokens` leaves out what was found in the cache."""
-    return message.usage.input_tokens + message.usage.cache_read_input_tokens
+    """All of the prompt: `input_tokens` leaves out what was found in the cache, and what was put there."""
+    usage = message.usage
+    return usage.input_tokens + (usage.cache_read_input_tokens or 0) + (usage.cache_creation_input_tokens or 0)
 
 
 def test_a_message_and_its_usage(client, endpoint):
@@ -53,7 +54,7 @@ def test_tokens_are_counted_as_the_message_has_them(client, endpoint):
 
 def test_a_tool_that_is_named_is_called_with_input_of_its_schema(client, endpoint):
     tool = {"name": "look", "description": "looks", "input_schema": SCHEMA, "strict": True}
-    fields = {"model": endpoint.model, "max_tokens": ENOUGH, "tools": [tool]}
+    fields = {"model": endpoint.model, "max_tokens": FOR_A_CALL, "tools": [tool]}
     answer = client.messages.create(messages=USER, tool_choice={"type": "tool", "name": "look"}, **fields)
     (call,) = [block for block in answer.content if block.type == "tool_use"]
     assert is_sight(call.input)

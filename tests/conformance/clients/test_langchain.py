@@ -5,7 +5,7 @@ from __future__ import annotations
 import langchain_openai
 import openai
 import pytest
-from asked import CHOICES, ENOUGH, QUESTION, RATIO, RETAINED, SCHEMA, TOOL, is_sight, picture
+from asked import CHOICES, ENOUGH, FOR_A_CALL, QUESTION, RATIO, RETAINED, SCHEMA, TOOL, is_sight, picture
 from langchain_core.messages import HumanMessage, ToolMessage
 
 
@@ -43,7 +43,7 @@ def test_a_stream_says_the_same_and_counts(chat):
 
 def test_a_tool_that_is_named_is_called_with_arguments_of_its_schema(chat):
     asked = HumanMessage(QUESTION)
-    answer = chat(max_tokens=ENOUGH).bind_tools([TOOL], tool_choice="look").invoke([asked])
+    answer = chat(max_tokens=FOR_A_CALL).bind_tools([TOOL], tool_choice="look").invoke([asked])
     (call,) = answer.tool_calls
     assert is_sight(call["args"])
     turns = [asked, answer, ToolMessage("a cat", tool_call_id=call["id"])]

@@ -6,7 +6,7 @@ import json
 
 import litellm
 import pytest
-from asked import CHOICES, ENOUGH, QUESTION, RATIO, RETAINED, SCHEMA, TOOL, is_sight, openai_messages
+from asked import CHOICES, ENOUGH, FOR_A_CALL, QUESTION, RATIO, RETAINED, SCHEMA, TOOL, is_sight, openai_messages
 
 USER = [{"role": "user", "content": QUESTION}]
 FORM = {"type": "json_schema", "json_schema": {"name": "sight", "schema": SCHEMA, "strict": True}}
@@ -45,7 +45,7 @@ def test_a_stream_says_the_same_and_counts(complete):
 
 def test_a_tool_that_is_named_is_called_with_arguments_of_its_schema(complete):
     choice = {"type": "function", "function": {"name": "look"}}
-    (call,) = complete(USER, tools=[TOOL], tool_choice=choice, max_tokens=ENOUGH).choices[0].message.tool_calls
+    (call,) = complete(USER, tools=[TOOL], tool_choice=choice, max_tokens=FOR_A_CALL).choices[0].message.tool_calls
     assert is_sight(json.loads(call.function.arguments))
 
 

@@ -10,6 +10,7 @@ import pytest
 from asked import (
     CHOICES,
     ENOUGH,
+    FOR_A_CALL,
     ORIGINAL,
     QUESTION,
     RATIO,
@@ -71,11 +72,16 @@ def test_the_headers_say_it_too(client, endpoint):
 
 def test_the_stream_helper_ends_with_the_whole_completion(client, endpoint):
     with client.chat.completions.stream(
-        model=endpoint.model, messages=openai_messages(), max_tokens=4, extra_body=CUT
+        model=endpoint.model,
+        messages=openai_messages(),
+        max_tokens=ENOUGH,
+        extra_body={**CUT, "structured_outputs": {"choice": CHOICES}},
     ) as stream:
         kinds = {event.type for event in stream}
         assert "chunk" in kinds
-        assert stream.get_final_completion().choices[0].finish_reason in ("length", "stop")
+        (choice,) = stream.get_final_completion().choices
+    assert choice.finish_reason == "stop"
+    assert choice.message.content in CHOICES
 
 
 def test_a_response_and_its_usage(client, endpoint):
@@ -90,7 +96,7 @@ def test_a_response_and_its_usage(client, endpoint):
 
 def test_a_tool_that_is_named_is_called_with_arguments_of_its_schema(create):
     choice = {"type": "function", "function": {"name": "look"}}
-    answer = create(USER, tools=[TOOL], tool_choice=choice, max_tokens=ENOUGH)
+    answer = create(USER, tools=[TOOL], tool_choice=choice, max_tokens=FOR_A_CALL)
     (call,) = answer.choices[0].message.tool_calls
     assert call.function.name == "look"
     assert is_sight(json.loads(call.function.arguments))
@@ -99,7 +105,7 @@ def test_a_tool_that_is_named_is_called_with_arguments_of_its_schema(create):
 
 
 def test_a_required_tool_is_called_in_a_stream(create):
-    chunks = create(USER, tools=[TOOL], tool_choice="required", max_tokens=ENOUGH * 2, stream=True)
+    chunks = create(USER, tools=[TOOL], tool_choice="required", max_tokens=FOR_A_CALL, stream=True)
     calls = [call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or []]
     assert [call.function.name for call in calls if call.function.name] == ["look"]
     assert is_sight(json.loads("".join(call.function.arguments or "" for call in calls)))

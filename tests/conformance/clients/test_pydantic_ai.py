@@ -8,7 +8,7 @@ from enum import Enum
 import pydantic
 import pydantic_ai
 import pytest
-from asked import ENOUGH, QUESTION, RATIO, RETAINED, picture
+from asked import ENOUGH, FOR_A_CALL, QUESTION, RATIO, RETAINED, picture
 from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai.messages import ImageUrl
 from pydantic_ai.models.openai import OpenAIChatModel
@@ -66,7 +66,7 @@ def test_an_answer_keeps_to_a_model_by_json_schema(agent):
 
 
 def test_an_answer_keeps_to_a_model_by_a_tool(agent):
-    made = agent(tokens=ENOUGH * 2, output_type=pydantic_ai.ToolOutput(Sight, strict=True))
+    made = agent(tokens=FOR_A_CALL, output_type=pydantic_ai.ToolOutput(Sight, strict=True))
     assert isinstance(run(lambda: made.run(QUESTION)).output, Sight)
 
 

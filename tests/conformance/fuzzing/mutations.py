@@ -5,6 +5,7 @@ Each takes a generator of random numbers and changes one thing, so that the same
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
 import math
@@ -46,9 +47,14 @@ def places(document: Document) -> list[Place]:
     return found
 
 
+def _value(chance: Random) -> Document:
+    """One of VALUES, as a copy: what is put into one body may be changed there."""
+    return copy.deepcopy(chance.choice(VALUES))
+
+
 def _put_another_value(document: Document, chance: Random, _: Sequence[str]) -> None:
     holder, key = chance.choice(places(document))
-    holder[key] = chance.choice(VALUES)
+    holder[key] = _value(chance)
 
 
 def _take_away(document: Document, chance: Random, _: Sequence[str]) -> None:
@@ -57,12 +63,12 @@ def _take_away(document: Document, chance: Random, _: Sequence[str]) -> None:
 
 
 def _add_a_field(document: Document, chance: Random, fields: Sequence[str]) -> None:
-    document[chance.choice(fields)] = chance.choice(VALUES)
+    document[chance.choice(fields)] = _value(chance)
 
 
 def _add_a_stray_key(document: Document, chance: Random, fields: Sequence[str]) -> None:
     holders = [document] + [holder[key] for holder, key in places(document) if isinstance(holder[key], dict)]
-    chance.choice(holders)[chance.choice([*fields, "", "type", "url", "uuid", "content", "x"])] = chance.choice(VALUES)
+    chance.choice(holders)[chance.choice([*fields, "", "type", "url", "uuid", "content", "x"])] = _value(chance)
 
 
 def _misspell_a_key(document: Document, chance: Random, _: Sequence[str]) -> None:
@@ -80,7 +86,7 @@ def _swap_two_values(document: Document, chance: Random, _: Sequence[str]) -> No
 def _wrap(document: Document, chance: Random, _: Sequence[str]) -> None:
     holder, key = chance.choice(places(document))
     value = holder[key]
-    holder[key] = chance.choice([[value], {"a": value}, [value, value], str(value), {"type": value}])
+    holder[key] = chance.choice([[value], {"a": value}, [value, copy.deepcopy(value)], str(value), {"type": value}])
 
 
 def _unwrap(document: Document, chance: Random, _: Sequence[str]) -> None:
@@ -94,7 +100,8 @@ def _unwrap(document: Document, chance: Random, _: Sequence[str]) -> None:
 def _repeat_an_item(document: Document, chance: Random, _: Sequence[str]) -> None:
     if lists := [holder[key] for holder, key in places(document) if isinstance(holder[key], list) and holder[key]]:
         chosen = chance.choice(lists)
-        chosen.extend([chance.choice(chosen)] * chance.choice([1, 2, 40]))
+        item = chance.choice(chosen)
+        chosen.extend(copy.deepcopy(item) for _ in range(chance.choice([1, 2, 40])))
 
 
 def _damage_a_string(document: Document, chance: Random, _: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import { APICallError, Output, generateText, streamText, tool } from 'ai'
 import { z } from 'zod'
-import { choices, enough, key, model, picture, question, ratio, url } from './asked.mjs'
+import { choices, enough, forACall, key, model, picture, question, ratio, url } from './asked.mjs'
 
 function chat(fields = {}, apiKey = key) {
   const transformRequestBody = (body) => ({ ...body, ...fields })
@@ -55,7 +55,7 @@ test('a required tool is called with input of its schema', async () => {
     prompt: question,
     tools,
     toolChoice: { type: 'tool', toolName: 'look' },
-    maxOutputTokens: enough,
+    maxOutputTokens: forACall,
   })
   assert.equal(answer.toolCalls.length, 1)
   assert.ok(sight.safeParse(answer.toolCalls[0].input).success)

@@ -10,6 +10,7 @@ export const retained = 16
 export const question = 'what is this'
 export const choices = ['cat', 'dog']
 export const enough = 64
+export const forACall = 400
 export const schema = {
   type: 'object',
   properties: { seen: { type: 'string', enum: choices }, sure: { type: 'boolean' } },

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import OpenAI from 'openai'
-import { choices, enough, isSight, key, model, question, ratio, retained, schema, seen, url, user } from './asked.mjs'
+import { choices, enough, forACall, isSight, key, model, question, ratio, retained, schema, seen, url, user } from './asked.mjs'
 
 const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: key, maxRetries: 0 })
 const tool = { type: 'function', function: { name: 'look', description: 'looks', parameters: schema, strict: true } }
@@ -42,7 +42,7 @@ test('a response and its stream', async () => {
 
 test('a tool that is named is called with arguments of its schema', async () => {
   const tool_choice = { type: 'function', function: { name: 'look' } }
-  const answer = await create({ messages: user, tools: [tool], tool_choice, max_tokens: enough })
+  const answer = await create({ messages: user, tools: [tool], tool_choice, max_tokens: forACall })
   const [call] = answer.choices[0].message.tool_calls
   assert.ok(isSight(JSON.parse(call.function.arguments)))
   const turns = [...user, answer.choices[0].message, { role: 'tool', tool_call_id: call.id, content: 'a cat' }]
