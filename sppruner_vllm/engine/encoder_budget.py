@@ -13,13 +13,6 @@ from vllm.v1.request import Request
 
 from sppruner_vllm.wire import decode_item
 
-GROWTH: Final = 16
-"""Steps with requests left waiting after which a step takes all that it would unreduced: few, for one picture at a time
-feeds only as many answers as they have tokens, and a queue must not stand for long."""
-
-DECLINE: Final = 32
-"""Steps without any after which a step takes one again."""
-
 REMEMBERED: Final = 8192
 """Pictures whose unreduced size is kept in mind, for the scheduler asks about those that wait in every step."""
 
@@ -30,12 +23,8 @@ class EncoderBudget:
     Pictures are let in as long as their unreduced tokens fit vLLM's compute budget. From the first reduced picture of a
     step on they are also let in only where they would be begun if nothing were dropped: within the prompt tokens of a
     step, counted unreduced, in their order. What the last of them exceeds the step by is taken from the next, where its
-    rest would be. So no step encodes more than it would unreduced, and each has less to do after that. A picture larger
+    rest would be. So every step encodes what it would encode unreduced, and has less to do after that. A picture larger
     than the whole compute budget is let in alone. Where nothing is reduced, vLLM decides by itself.
-
-    What one step would take unreduced is gone through in parts, each a step of its own, request by request as long as
-    few wait: no first token has to wait for the pictures of those behind it. While requests are left waiting the parts
-    grow, to the whole, so that a long queue costs no more steps than unreduced.
     """
 
     def __init__(self, manager: Any) -> None:
@@ -46,8 +35,7 @@ class EncoderBudget:
         # Asked of every request in every step, and a name that is found takes a tenth of the time.
         self.get_cached_input_ids = manager.get_cached_input_ids
         self._sizes: LRUCache[str, int] = LRUCache(maxsize=REMEMBERED)
-        self._room = self._share = self._compute = self._remaining = self._before = 0
-        self._held = self._blocked = self._goes_on = False
+        self._room = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._manager, name)
@@ -58,44 +46,22 @@ class EncoderBudget:
         Args:
             compute: encoder tokens of a step. tokens: prompt tokens of a step, both as vLLM has them.
         """
-        if self._held or self._blocked or self._room <= 0:  # someone was left waiting
-            self._share = min(tokens, self._share + max(1, tokens // GROWTH))
-        else:
-            self._share = max(0, self._share - tokens // DECLINE)
-        self._goes_on = self._held and self._room > 0
-        if self._goes_on:
-            self._before += self._compute - self._remaining
-        else:
-            self._start_unreduced(tokens)
-        self._compute = self._remaining = compute
-        self._tokens = tokens
-        self._dropped = self._begun = 0
-        self._held = self._blocked = False
-
-    def _start_unreduced(self, tokens: int) -> None:
-        """A step of vLLM's is over, and this one is the first part of the next."""
-        self._goes_on, self._before = False, 0
         # At least one token, or a step could stay empty while a picture much larger than a step is made up for.
         self._room = max(1, tokens + min(0, self._room))
+        self._compute, self._dropped = compute, 0
 
     def spend(self, tokens: int) -> None:
         """Count the tokens in this step of a request that has no picture left to encode."""
-        # Another part of one step: the next token of an answer would come in the next step.
-        self._room -= tokens - self._goes_on
+        self._room -= tokens
 
     def is_full(self, request: Request, first: int) -> bool:
-        """Whether a request with a picture ahead has to wait for another step.
-
-        It has to where it would get no token if nothing were dropped, or for this part of the step is large enough.
+        """Whether a request with a picture ahead would get no token in this step if nothing were dropped.
 
         Args:
             first: index of the request's first token in this step.
         """
         ahead = request.mm_features and request.mm_features[-1].mm_position.offset >= first
-        if not (ahead and (self._dropped or self._goes_on)):
-            return False
-        self._held = self._room > 0 and self._begun >= self._share and not self._blocked
-        return self._held or self._room <= 0
+        return bool(ahead and self._dropped and self._room <= 0)
 
     def start_request(self, first: int, left: int) -> None:
         """The pictures of one request are asked about next, in their order.
@@ -117,22 +83,12 @@ class EncoderBudget:
         self._left, self._asked = left, self.dropped(request, input_id)
         if self._asked or self._dropped_here or self._dropped:
             place = request.mm_features[input_id].mm_position
-            idle = left == self._compute
             if place.offset - self._first + self._dropped_here >= self._room:
-                if not (idle and self._goes_on):
-                    self._blocked = True
-                    return False
-                # Nothing else is left of the step than text before this picture, with which the next one begins.
-                self._goes_on, self._before = False, 0
-                self._room += self._tokens
-            left -= self._dropped_here + self._before
-            fits = place.get_num_embeds() + self._asked <= left
-            if not fits and not idle:
-                self._blocked = True
                 return False
-            if not fits and self._before:  # unreduced it would be the first of the next step
-                left += self._before
-                self._start_unreduced(self._tokens)
+            idle = left == self._compute
+            left -= self._dropped_here
+            if not idle and place.get_num_embeds() + self._asked > left:
+                return False
         return bool(self._manager.can_allocate(request, input_id, left, rows))
 
     def charge(self, request: Request, scheduled: list[int], tokens: int, left: int) -> int:
@@ -144,11 +100,8 @@ class EncoderBudget:
         """
         dropped = sum(self.dropped(request, input_id) for input_id in scheduled)
         self._room -= tokens + dropped
-        if dropped:
-            self._dropped += dropped
-            self._begun += tokens + dropped
-        self._remaining = max(0, left - dropped)
-        return self._remaining
+        self._dropped += dropped
+        return max(0, left - dropped)
 
     def dropped(self, request: Request, input_id: int) -> int:
         """Tokens of a picture that the encoder computes and the prompt has no place for.
