@@ -31,7 +31,6 @@ def accepting(add_request: AddRequest) -> AddRequest:
         try:
             queue = await add_request(*args, **kwargs)
         except Exception as exc:
-            note_failure(exc)
             if isinstance(exc, VLLMClientError) or is_servers(exc):
                 raise
             # Only what is vLLM's own leaves `generate` as it is.
@@ -64,27 +63,31 @@ def withdrawing(send: AddRequest, abort: Callable[..., Awaitable[None]]) -> AddR
     return send_or_forget
 
 
-def telling_dead_ends(generate: Generate) -> Generate:
-    """vLLM's `AsyncLLM.generate`, bound: a grammar that nothing can follow is the client's fault.
+def telling(generate: Generate, *, dead_ends: bool) -> Generate:
+    """vLLM's `AsyncLLM.generate`, bound, with what it raises noted: vLLM's streams make an event of it, in which a
+    number is all that tells one failure from another.
 
-    The engine finishes such a request with the reason `error` and no word, as it does when a KV connector fails to
-    load blocks. So this is for an engine without one.
+    Args:
+        dead_ends: whether a structured answer that the engine gives up is the client's fault, who wanted a grammar that
+            nothing can follow. It then finishes with the reason `error` and no word, as it does when a KV connector
+            fails to load blocks; so this is for an engine without one.
     """
 
     @wraps(generate)
     def told(prompt: Any, sampling_params: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
-        outputs = generate(prompt, sampling_params, *args, **kwargs)
         structured = getattr(sampling_params, "structured_outputs", None) is not None
-        return _told(outputs) if structured else outputs
+        return _told(generate(prompt, sampling_params, *args, **kwargs), dead_ends and structured)
 
     return told
 
 
-async def _told(outputs: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+async def _told(outputs: AsyncGenerator[Any, None], dead_ends: bool) -> AsyncGenerator[Any, None]:
     async with aclosing(outputs):
-        async for output in outputs:
-            if any(choice.finish_reason == "error" for choice in output.outputs):
-                failure = VLLMValidationError(DEAD_END, parameter="response_format")
-                note_failure(failure)
-                raise failure
-            yield output
+        try:
+            async for output in outputs:
+                if dead_ends and any(choice.finish_reason == "error" for choice in output.outputs):
+                    raise VLLMValidationError(DEAD_END, parameter="response_format")
+                yield output
+        except Exception as exc:
+            note_failure(exc)
+            raise

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
-from .acceptance import accepting, telling_dead_ends, withdrawing
+from .acceptance import accepting, telling, withdrawing
 from .attempt import noting
 from .body_check import BodyCheck
 from .connection import bounded
@@ -161,8 +161,8 @@ def install_acceptance(engine_client: Any) -> None:
     core = engine_client.engine_core
     core.add_request_async = withdrawing(core.add_request_async, engine_client.abort)
     engine_client.add_request = accepting(engine_client.add_request)
-    if engine_client.vllm_config.kv_transfer_config is None:
-        engine_client.generate = telling_dead_ends(engine_client.generate)
+    dead_ends = engine_client.vllm_config.kv_transfer_config is None
+    engine_client.generate = telling(engine_client.generate, dead_ends=dead_ends)
 
 
 def install_resend(engine_client: Any) -> None:
