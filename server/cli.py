@@ -5,6 +5,7 @@ Our flags only set SPPRUNER_* variables, because the environment is what reaches
 
 from __future__ import annotations
 
+import gc
 import os
 from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Sequence
@@ -180,7 +181,11 @@ def serve(args: Namespace) -> None:
     install_api_servers()
     command = ServeSubcommand()
     command.validate(args)
-    command.cmd(args)
+    try:
+        command.cmd(args)
+    finally:
+        # Python looks through all objects for garbage as it ends, which takes as long as all the rest of the end does.
+        gc.freeze()
 
 
 def log_in_json(args: Namespace) -> None:
