@@ -6,7 +6,11 @@ What is in flight is counted here, by middleware/drain.py. When to stop and how 
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from typing import Final
+
+from starlette.types import Message, Receive
 
 from .refusal import Refusal
 
@@ -22,12 +26,21 @@ SHUTTING_DOWN: Final = Refusal(
     },
 )
 
+BODY_SECONDS: Final = 3.0
+"""For a body that is on its way in when the server begins to stop: nobody who trickles one in holds up the end."""
+
+
+class TooLate(Exception):
+    """The rest of a body that the server does not wait for."""
+
 
 class InFlight:
     """The requests in flight of this process, and what new ones are refused with, if they are. Of the event loop."""
 
     def __init__(self) -> None:
         self.refusal: Refusal | None = None
+        self._deadline = math.inf
+        self._coming: set[asyncio.Timeout] = set()
         self._in_flight = 0
         self._empty = asyncio.Event()
         self._empty.set()
@@ -44,9 +57,34 @@ class InFlight:
         if self._in_flight == 0:
             self._empty.set()
 
-    def close(self, refusal: Refusal) -> None:
-        """Let no new request in; the last reason given counts."""
+    def close(self, refusal: Refusal, seconds: float = BODY_SECONDS) -> None:
+        """Let no new request in, and no body that is not whole after so many seconds; the last reason given counts."""
         self.refusal = refusal
+        self._deadline = min(self._deadline, time.monotonic() + seconds)
+        for limit in self._coming:
+            if not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time() + self._left())
+
+    async def piece(self, receive: Receive) -> Message:
+        """The next message of a request whose body is not whole yet.
+
+        Raises:
+            TooLate: it did not come in time.
+        """
+        limit = asyncio.timeout(None if self._deadline == math.inf else self._left())
+        try:
+            async with limit:
+                self._coming.add(limit)
+                return await receive()
+        except TimeoutError:
+            if limit.expired():
+                raise TooLate from None
+            raise
+        finally:
+            self._coming.discard(limit)
+
+    def _left(self) -> float:
+        return max(0.0, self._deadline - time.monotonic())
 
     @property
     def count(self) -> int:

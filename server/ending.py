@@ -116,6 +116,7 @@ class Ending:
         """Answer what is in flight with an error, and free the engine of it."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + LAST_WORDS
+        self._requests.close(SHUTTING_DOWN, 0)
         refuse_generation(self._engine, CutOff)
         while loop.time() < deadline:
             # Anew each time, for what was still on its way to the engine.
@@ -134,7 +135,7 @@ class Ending:
         if envs.VLLM_KEEP_ALIVE_ON_ENGINE_DEATH or getattr(self._engine, "should_keep_api_server_alive", False):
             return  # the operator's wish; the second is new in 0.33
         logger.error("the engine died: %d requests in flight", self._requests.count)
-        self._requests.close(ENGINE_DEAD)
+        self._requests.close(ENGINE_DEAD, 0)
         await self._left(LAST_WORDS)
         self._leave()
 

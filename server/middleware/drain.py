@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..drain import InFlight
+from ..drain import SHUTTING_DOWN, InFlight, TooLate
 from ..refusal import answer
+from .early_answer import announced
 
 ALWAYS_OPEN: Final = frozenset({"/metrics", "/livez"})
 """How a drain goes is worth watching, and a server that drains lives. /health and /readyz are not among them: 503 there
@@ -31,8 +32,22 @@ class DrainMiddleware:
             await self._app(scope, receive, send)
         elif (refusal := self._requests.enter()) is None:
             try:
-                await self._app(scope, receive, send)
+                await self._app(scope, self._coming_in(receive) if announced(scope) else receive, send)
+            except TooLate:
+                await answer(self._requests.refusal or SHUTTING_DOWN, scope, receive, send)
             finally:
                 self._requests.leave()
         else:
             await answer(refusal, scope, receive, send)
+
+    def _coming_in(self, receive: Receive) -> Receive:
+        """A `receive` that waits for the end of a body only as long as the server does."""
+        whole = False
+
+        async def bounded() -> Message:
+            nonlocal whole
+            message = await (receive() if whole else self._requests.piece(receive))
+            whole = not message.get("more_body", False)
+            return message
+
+        return bounded

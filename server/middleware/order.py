@@ -68,7 +68,8 @@ def middlewares(
         Middleware(EarlyAnswerMiddleware, most_dropped=chosen.max_body_mib * 2**20),
         # Before paths and methods are looked at.
         Middleware(HeadMiddleware),
-        # A server that stops says so to everyone, and finishes whatever came in before.
+        # A server that stops says so to everyone at once, and finishes whatever came in before. So it stands before the
+        # body is read, which it waits for no longer than a moment then.
         Middleware(DrainMiddleware, requests=requests),
     ]
     if ring:

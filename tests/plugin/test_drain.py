@@ -66,3 +66,85 @@ def test_an_answer_that_fails_leaves_the_gate_too():
 
     asyncio.run(ask())
     assert requests.count == 0
+
+
+class Upload:
+    """A request whose body comes in pieces, to an application that answers once it is whole."""
+
+    def __init__(self, requests: InFlight) -> None:
+        self._middleware = DrainMiddleware(self._app, requests)
+        self.pieces: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+        self.statuses: list[int] = []
+        self.waits = asyncio.Event()
+
+    async def send(self) -> None:
+        headers = [(b"content-length", b"100")]
+        scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": headers}
+        await self._middleware(scope, self._receive, self._note)
+
+    async def _receive(self) -> dict[str, object]:
+        self.waits.set()
+        return await self.pieces.get()
+
+    async def _note(self, message) -> None:
+        if message["type"] == "http.response.start":
+            self.statuses.append(message["status"])
+
+    async def _app(self, scope, receive, send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        gone = asyncio.create_task(receive())  # as a stream does
+        await asyncio.sleep(0)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        self.pieces.put_nowait({"type": "http.disconnect"})
+        assert (await gone)["type"] == "http.disconnect"
+
+
+def piece(*, more: bool) -> dict[str, object]:
+    return {"type": "http.request", "body": b"x", "more_body": more}
+
+
+def test_a_body_that_trickles_in_does_not_hold_up_the_end():
+    async def check() -> None:
+        requests = InFlight()
+        slow = Upload(requests)
+        sending = asyncio.create_task(slow.send())
+        slow.pieces.put_nowait(piece(more=True))
+        await slow.waits.wait()
+        requests.close(SHUTTING_DOWN, 0)
+        await sending
+        assert slow.statuses == [503]
+        assert requests.count == 0
+
+    asyncio.run(check())
+
+
+def test_a_body_that_comes_soon_is_waited_for_and_answered():
+    async def check() -> None:
+        requests = InFlight()
+        prompt = Upload(requests)
+        sending = asyncio.create_task(prompt.send())
+        prompt.pieces.put_nowait(piece(more=True))
+        await prompt.waits.wait()
+        requests.close(SHUTTING_DOWN, 600)
+        prompt.pieces.put_nowait(piece(more=True))
+        prompt.pieces.put_nowait(piece(more=False))
+        await sending
+        assert prompt.statuses == [200]
+
+    asyncio.run(check())
+
+
+def test_a_request_that_is_whole_has_the_time_of_the_drain():
+    async def check() -> None:
+        requests = InFlight()
+        whole = Upload(requests)
+        whole.pieces.put_nowait(piece(more=False))
+        sending = asyncio.create_task(whole.send())
+        await whole.waits.wait()
+        requests.close(SHUTTING_DOWN, 0)
+        await sending
+        assert whole.statuses == [200]
+
+    asyncio.run(check())
