@@ -6,14 +6,16 @@ value of another JSON type than the field's is refused, where vLLM would make 1 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from vllm.entrypoints.anthropic.protocol import AnthropicCountTokensRequest, AnthropicMessagesRequest
 from vllm.entrypoints.openai.chat_completion.protocol import BatchChatCompletionRequest, ChatCompletionRequest
 from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 
 from sppruner_vllm.request import ReductionFields
+
+from .most_answers import refuse_too_many_answers
 
 
 class ChatRequest(ReductionFields, ChatCompletionRequest):
@@ -25,6 +27,11 @@ class ChatRequest(ReductionFields, ChatCompletionRequest):
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
 
+    @model_validator(mode="after")
+    def _asks_for_few_answers(self) -> Self:
+        refuse_too_many_answers("messages", 1, self.n)
+        return self
+
 
 class BatchRequest(ReductionFields, BatchChatCompletionRequest):
     """A batch of chat completion requests."""
@@ -33,6 +40,11 @@ class BatchRequest(ReductionFields, BatchChatCompletionRequest):
 
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _asks_for_few_answers(self) -> Self:
+        refuse_too_many_answers("messages", len(self.messages), self.n)
+        return self
 
 
 class ResponseRequest(ReductionFields, ResponsesRequest):

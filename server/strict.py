@@ -7,18 +7,19 @@ refused; server/request.py says the same of the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
-from pydantic import ConfigDict
+from pydantic import ConfigDict, model_validator
 from vllm.entrypoints.openai.completion import api_router as completion_api
 from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 from vllm.entrypoints.serve.tokenize import api_router as tokenize_api
 from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest, TokenizeChatRequest, TokenizeCompletionRequest
 
 from .body_check import ReadRequest
+from .most_answers import refuse_too_many_answers
 
 STRICT: Final = ConfigDict(strict=True)
 
@@ -42,6 +43,12 @@ class StrictCompletionRequest(CompletionRequest):
     """A completion request."""
 
     model_config = STRICT
+
+    @model_validator(mode="after")
+    def _asks_for_few_answers(self) -> Self:
+        many = isinstance(self.prompt, list) and not (self.prompt and isinstance(self.prompt[0], int))
+        refuse_too_many_answers("prompt", len(self.prompt) if many and self.prompt else 1, self.n)
+        return self
 
 
 class StrictTextRequest(TokenizeCompletionRequest):

@@ -15,6 +15,7 @@ from sppruner_server.error_codes import CODES
 from sppruner_server.refusal import ANTHROPIC_TYPES, INVALID_REQUEST, OPENAI_TYPES
 
 from bad_bodies import (
+    BATCH,
     CHAT,
     COMPLETIONS,
     COUNT,
@@ -177,6 +178,30 @@ def test_an_empty_url_is_told_as_such(connection: Connection) -> None:
 def test_too_long_a_prompt_has_a_code_of_its_own(connection: Connection) -> None:
     path, fields = WRONG_VALUES["too long"]
     assert error_of(path, connection.send(path, good(path, **fields)))["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param"),
+    [
+        (CHAT, {"n": 129}, "n"),
+        (CHAT, {"n": 16384, "use_beam_search": True}, "n"),
+        (COMPLETIONS, {"n": 129, "stream": True}, "n"),
+        (COMPLETIONS, {"prompt": ["a"] * 129}, "prompt"),
+        (COMPLETIONS, {"prompt": [[1], [2], [3]], "n": 64}, "prompt"),
+        (BATCH, {"messages": [[{"role": "user", "content": "a"}]] * 129}, "messages"),
+    ],
+    ids=["chat", "beams", "stream", "texts", "tokens", "batch"],
+)
+def test_more_answers_than_a_request_may_ask_for(
+    connection: Connection, path: str, fields: dict[str, Any], param: str
+) -> None:
+    error = error_of(path, connection.send(path, good(path, **fields)))
+    assert error["param"] == param
+    assert "there may be 128" in error["message"]
+
+
+def test_one_long_prompt_of_tokens_is_one_answer(connection: Connection) -> None:
+    assert connection.send(COMPLETIONS, good(COMPLETIONS, prompt=[1] * 200))[0] == 200
 
 
 @pytest.mark.parametrize("path", [INVOCATIONS, CHAT])
