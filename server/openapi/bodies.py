@@ -79,11 +79,11 @@ def _chat(known: Known) -> dict[str, Schema]:
     roles = [
         obj({"role": {"type": "string", "enum": ["system", "developer"]}, "content": texts}, "role", "content"),
         obj({"role": const("user"), "content": either(STRING, parts)}, "role", "content"),
-        obj({"role": const("assistant"), "content": either(*texts["anyOf"], {"type": "null"})}, "role"),
+        obj(
+            {"role": const("assistant"), "content": either(STRING, items(ref("TextPart"), 0), {"type": "null"})}, "role"
+        ),
     ]
-    function = obj(
-        {"name": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}, "description": or_null(**STRING)}, "name"
-    )
+    function = obj({"name": {"type": "string"}, "description": or_null(**STRING)}, "name")
     fields: dict[str, Schema] = {
         "model": or_null(**model(known.models)),
         "max_tokens": or_null(type="integer", minimum=1),
