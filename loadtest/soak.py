@@ -114,7 +114,7 @@ def _soak(options: argparse.Namespace, server: Target, pid: int) -> dict[str, An
             over.set()
     for one in work:
         one.result()  # a mistake in here is no figure
-    settled = [reading for reading in tally.readings if reading[0] >= STEADY * tally.readings[-1][0]]
+    settled = tally.readings[int(STEADY * len(tally.readings)) :]
     grown = slope([at for at, _ in settled], [float(size) for _, size in settled])
     return {
         "device": options.device or machine(),

@@ -10,6 +10,7 @@ import functools
 import os
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from packaging.version import Version
@@ -273,6 +274,21 @@ def let_front_announce_stop() -> None:
 
     setattr(announced, _SHIM, True)
     CoreEngineProcManager.shutdown = announced
+
+
+def let_ranks_share_unnamed_memory() -> None:
+    """Have the ranks of a CPU server take the name of the memory that they share away once all of them hold it.
+
+    vLLM (0.32 and 0.33, csrc/cpu/shm.cpp) unlinks it when a rank ends in peace, so that it stays in /dev/shm when one
+    is killed; that a name is gone by then is all the same to it. To be called before ranks meet.
+    Expiry: shared memory of upstream's that no killed process leaves behind.
+    """
+    from vllm.distributed.device_communicators.cpu_communicator import _CPUSHMDistributed
+
+    def unlink(shared: Any) -> None:
+        Path(f"/dev/shm/{shared.group_name}_{shared.communicator.rank}").unlink(missing_ok=True)  # noqa: S108
+
+    _follow(_CPUSHMDistributed, "_init_cpu_shm", unlink)
 
 
 def let_typed_markers_be_text() -> None:

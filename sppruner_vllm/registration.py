@@ -9,6 +9,7 @@ from .compat import (
     check_version,
     fit_response_queues,
     let_front_announce_stop,
+    let_ranks_share_unnamed_memory,
     let_renderers_forget_pixels,
     let_scheduler_charge,
     let_typed_markers_be_text,
@@ -34,6 +35,7 @@ def register() -> None:
         MODELS_CONFIG_MAP[architecture] = _configuring(architecture, MODELS_CONFIG_MAP.get(architecture))
     fit_response_queues()
     leave_signals_to_front()
+    let_ranks_share_unnamed_memory()
     _take_in_media()
 
 

@@ -220,6 +220,14 @@ def test_the_queues_of_worker_answers_still_need_their_chunk_size_set(monkeypatc
     assert seen == [None, 2 * 2**20, 5, 7]
 
 
+def test_every_rank_holds_the_shared_memory_when_its_name_goes() -> None:
+    from vllm.distributed.device_communicators.cpu_communicator import _CPUSHMDistributed
+
+    source = inspect.getsource(inspect.unwrap(_CPUSHMDistributed._init_cpu_shm))
+    assert "torch.distributed.barrier" in source.partition("join_shm_manager(")[2]
+    assert "self.communicator.rank," in source.partition("init_shm_manager(")[2]
+
+
 def test_a_renderer_still_cuts_what_was_typed_with_what_its_template_made() -> None:
     from vllm.renderers.base import BaseRenderer
     from vllm.renderers.hf import HfRenderer
