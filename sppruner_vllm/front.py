@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing.util import Finalize
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -73,6 +74,7 @@ def leave_signals_to_front() -> None:
     for number in SIGNALS:
         if callable(handler := signal.getsignal(number)) and not isinstance(handler, _Guarded):
             signal.signal(number, _Guarded(handler, front_stops))
+    _announce_end()
     threading.Thread(target=_end_with, args=(parent,), name="front-watch", daemon=True).start()
 
 
@@ -86,6 +88,17 @@ class _Guarded:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self._front_stops():
             self._handler(number, frame)
+
+
+def _announce_end() -> None:
+    """Have this process say that it stops what it has started when it ends of itself, as an engine that cannot start.
+
+    multiprocessing then terminates its workers, between finalizers of these priorities, and waits for them for ever.
+    """
+    with suppress(OSError):
+        note = _note(os.getpid())
+        Finalize(None, note.touch, args=(0o600,), exitpriority=0)
+        Finalize(None, note.unlink, kwargs={"missing_ok": True}, exitpriority=-1)
 
 
 def _end_with(front: Any) -> None:
