@@ -102,3 +102,32 @@ def test_a_process_that_vllm_did_not_start_keeps_its_handlers():
     before = [signal.getsignal(number) for number in SIGNALS]
     leave_signals_to_front()
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def worker(told: Connection) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    leave_signals_to_front()
+    told.send("ready")
+    while True:
+        signal.pause()
+
+
+def failing_engine(told: Connection) -> None:
+    """As an engine that cannot start after its workers did: multiprocessing ends them when it returns."""
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    leave_signals_to_front()
+    multiprocessing.get_context("spawn").Process(target=worker, args=(told,), daemon=True).start()
+    told.recv()  # comes once the worker is ready
+
+
+def test_an_engine_that_ends_of_itself_is_not_kept_by_its_workers():
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=failing_engine, args=(theirs,))
+    process.start()
+    assert ours.recv() == "ready"
+    ours.send("end")
+    process.join(90)
+    ended = process.exitcode
+    process.kill()
+    assert ended == 0
