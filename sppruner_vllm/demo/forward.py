@@ -170,7 +170,9 @@ def _received(attention: Any, hidden: Tensor, cos: Tensor, sin: Tensor, real: Te
     return mass.view(*hidden.shape[:2], -1, 4).sum(-1)
 
 
+# What is kept is made outside of inference mode, in which the first caller may be: training could not use it.
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def _real_patches(grid: _Grid, windows: _Grid) -> Tensor:
     """(windows, patches per window) bool, False where windows stick out of the picture."""
     rows, columns = (torch.arange(count * _WINDOW) < side for count, side in zip(windows, grid, strict=True))
@@ -179,6 +181,7 @@ def _real_patches(grid: _Grid, windows: _Grid) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def _patch_angles(width: int, windows: _Grid) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the vision tower's axial positions, (windows, patches per window, 1, head width)."""
     frequencies = 10000.0 ** -(torch.arange(0, width // 2, 2, dtype=torch.float32) / (width // 2))
