@@ -96,7 +96,7 @@ def _chat(known: Known) -> dict[str, Schema]:
         "user": or_null(type="string"),
         **known.reduction,
     }
-    tools = {"tools": items(obj({"type": const("function"), "function": function}, "function"))}
+    tools = {"tools": or_null(**items(obj({"type": const("function"), "function": function}, "function")))}
     conversation = items(ref("ChatMessage"))
     # The one that is not looked at may be any.
     too_long = {"max_tokens": {"type": "integer", "exclusiveMinimum": known.context}}
