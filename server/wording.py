@@ -69,6 +69,6 @@ def sanitised(message: object) -> str:
     """A sentence of vLLM's without paths and addresses, and without the values it quotes behind it."""
     try:
         said = str(message)
-    except Exception:
+    except Exception:  # some of what libraries raise cannot tell itself; no words are the answer then
         return ""
     return _VALUES.sub("", str(sanitize_message(said)))
