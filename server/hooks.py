@@ -106,8 +106,8 @@ def install_withdrawal(renderer: Any) -> None:
     """Let the record of a request withdraw what its rendering entered into the sender cache.
 
     vLLM (0.32 and 0.33, v1/engine/async_llm.py, `output_handler`) forgets an entry only once the engine has missed it,
-    which costs a request that was good (sender_cache.py).
-    Until: vLLM forgets what a refused request has entered.
+    which costs a request that was good, and does so while another request is rendered (sender_cache.py).
+    Until: vLLM forgets what a refused request has entered, between renderings.
 
     Args:
         renderer: vLLM's BaseRenderer; one without a sender cache needs nothing.
@@ -116,6 +116,7 @@ def install_withdrawal(renderer: Any) -> None:
         return
     watch = SenderWatch(renderer)
     cache.get_and_update_item = watch.enter
+    cache.invalidate = watch.drop
     renderer._process_multimodal_async = watch.process
 
 

@@ -163,8 +163,10 @@ def responses_body(*urls: str, text: str = "what is this", **fields: object) -> 
 
 
 def narrow_client(url: str) -> httpx.Client:
-    """A client whose sockets hold next to nothing of an answer that is not read."""
-    transport = httpx.HTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)])
+    """A client whose sockets hold next to nothing of an answer that is not read, and which keeps its connection."""
+    transport = httpx.HTTPTransport(
+        limits=httpx.Limits(keepalive_expiry=None), socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
+    )
     return httpx.Client(base_url=url, transport=transport, timeout=WAIT_SECONDS)
 
 

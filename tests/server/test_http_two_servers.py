@@ -15,6 +15,7 @@ from serving import (
     MODEL_NAME,
     START_SECONDS,
     STOP_SECONDS,
+    WAIT_SECONDS,
     Server,
     chat_body,
     data_url,
@@ -66,7 +67,8 @@ def pair(tiny_model, scratch, collector, key_file, tmp_path_factory):
     keys = "--api-keys-file", str(key_file), "--open-metrics", "--max-requests", "8"
     flags = "--api-server-count", "2", "--keep-ratio", "0.5", "--allow-reduction-method", "--no-throughput-guard"
     traced = "--otlp-traces-endpoint", collector.endpoint
-    with serving(tiny_model, log, *flags, *keys, *traced, env={"TMPDIR": str(scratch), **ENVIRONMENT}) as running:
+    env = {"TMPDIR": str(scratch), "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(WAIT_SECONDS), **ENVIRONMENT}
+    with serving(tiny_model, log, *flags, *keys, *traced, env=env) as running:
         yield running
 
 
@@ -243,6 +245,7 @@ def test_each_has_its_share_of_the_requests_in_flight(pair, clients):
             if serving_process(pair, client) == process:
                 stack.enter_context(unread(client))
                 there += 1
+        assert serving_process(pair, one) == process
         refused = one.post(CHAT, json=chat_body(text="hello"))
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "server_overloaded")
         assert int(refused.headers["retry-after"]) > 0
