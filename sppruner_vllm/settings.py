@@ -52,6 +52,17 @@ class Settings(BaseSettings):
     skip_repeats: bool = Field(
         False, description="Let tokens that equal another one near them, pixel for pixel, skip most of the encoder."
     )
+    question_depth: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="Share of the language model's layers by which a question is read before it steers the selection; "
+        "0: none, its word embeddings do.",
+    )
+    state_table: FilePath | None = Field(
+        None, description="File of a middle state for each token, in place of reading the question by layers."
+    )
     allow_method: bool = Field(False, description="Let requests choose `reduction_method`.")
     rows_cache_mib: int = Field(
         128,
@@ -171,6 +182,8 @@ class Settings(BaseSettings):
             raise ValueError("settings must satisfy min_keep_ratio <= keep_ratio <= max_keep_ratio")
         if self.shared_keep_ratio is not None and self.shared_keep_ratio > self.max_keep_ratio:
             raise ValueError("settings must satisfy shared_keep_ratio <= max_keep_ratio")
+        if self.question_depth and self.state_table is not None:
+            raise ValueError("question_depth and state_table exclude each other: a table has a depth of its own")
         return self
 
     def narrowed(self, low: float, high: float) -> Settings:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import cache, cached_property, lru_cache, partial
+from hashlib import blake2b
 from itertools import compress
+from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
 import torch
@@ -38,6 +40,7 @@ from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
 from sppruner_vllm.planning.query import TurnFinder
 from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.smaller import Grid, resize
+from sppruner_vllm.reading.token_table import digest
 from sppruner_vllm.request import RATIO_BOUNDS, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
@@ -275,6 +278,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
     def _identities(self, hashes: Sequence[str], plans: Sequence[ReductionPlan]) -> list[str]:
         """The key of each image in vLLM's three caches; upstream's own when nothing is reduced."""
         algorithm = self.info.ctx.get_mm_config().mm_hasher_algorithm
+        reading = _reading(settings().question_depth, settings().state_table)
         return [
             MultiModalHasher.hash_kwargs(
                 algorithm,
@@ -286,6 +290,7 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
                 version=ALGORITHM_VERSION,
                 attention=settings().saliency_attention,
                 query=torch.tensor(plan.query_ids, dtype=torch.int64),
+                **({"reading": reading} if reading and plan.query_ids else {}),
             )
             if plan.reduces
             else key
@@ -386,7 +391,16 @@ def _clean(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in kwargs.items() if key != _PLANNED}
 
 
+@cache
+def _reading(depth: float, table: Path | None) -> str:
+    """What a question is read by before it steers a selection; empty where its word embeddings do."""
+    if table is not None:
+        return digest(table)
+    return str(depth) if depth else ""
+
+
 def _orders(planned: _Planned) -> list[wire.Order]:
+    named = settings().question_depth > 0
     return [
         wire.Order(
             plan.encoded,
@@ -395,9 +409,14 @@ def _orders(planned: _Planned) -> list[wire.Order]:
             torch.tensor(plan.query_ids, dtype=torch.int64),
             planned.profiling,
             picture,
+            _name_of(plan.query_ids) if named else "",
         )
         for plan, picture in zip(planned.plans, planned.pictures, strict=True)
     ]
+
+
+def _name_of(ids: Sequence[int]) -> str:
+    return blake2b(repr(ids).encode(), digest_size=16).hexdigest() if ids else ""
 
 
 def _unknown(
