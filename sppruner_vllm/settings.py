@@ -61,7 +61,8 @@ class Settings(BaseSettings):
         "0: none, its word embeddings do.",
     )
     state_table: FilePath | None = Field(
-        None, description="File of a middle state for each token, in place of reading the question by layers."
+        None,
+        description="File of a middle state for each token, in which questions are looked up; none: they are not.",
     )
     allow_method: bool = Field(False, description="Let requests choose `reduction_method`.")
     rows_cache_mib: int = Field(
