@@ -37,6 +37,8 @@ CPU_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "SPPRUNER_WRITE_TIMEOUT": "600",  # tests hold streams by not reading them
+    # A client gives up an idle connection first: one that both sides give up after 5 s is used as it is closed.
+    "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "600",
 }
 MODEL_NAME = "tiny"
 START_SECONDS = 240

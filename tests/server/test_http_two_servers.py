@@ -15,7 +15,6 @@ from serving import (
     MODEL_NAME,
     START_SECONDS,
     STOP_SECONDS,
-    WAIT_SECONDS,
     Server,
     chat_body,
     data_url,
@@ -67,7 +66,7 @@ def pair(tiny_model, scratch, collector, key_file, tmp_path_factory):
     keys = "--api-keys-file", str(key_file), "--open-metrics", "--max-requests", "8"
     flags = "--api-server-count", "2", "--keep-ratio", "0.5", "--allow-reduction-method", "--no-throughput-guard"
     traced = "--otlp-traces-endpoint", collector.endpoint
-    env = {"TMPDIR": str(scratch), "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(WAIT_SECONDS), **ENVIRONMENT}
+    env = {"TMPDIR": str(scratch), **ENVIRONMENT}
     with serving(tiny_model, log, *flags, *keys, *traced, env=env) as running:
         yield running
 
