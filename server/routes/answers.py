@@ -13,8 +13,8 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from sppruner_vllm.compat import is_client_gone
 
-from .headers import headers_of
-from .record import RequestRecord
+from ..headers import headers_of
+from ..request.record import RequestRecord
 from .usage import (
     Annotate,
     annotate_chat,

@@ -1,6 +1,6 @@
 """Writes the table of error codes in docs/use/api.md from the codes themselves.
 
-`python -m sppruner_server.error_doc [--check] [FILE]`. With --check nothing is written, and the status is 1 when the
+`python -m sppruner_server.errors.doc [--check] [FILE]`. With --check nothing is written, and the status is 1 when the
 table is not what would be written.
 """
 
@@ -12,12 +12,12 @@ from typing import Final
 
 from sppruner_vllm.generated_table import GeneratedTable
 
-from .error_codes import CODES, Code
+from .codes import CODES, Code
 from .refusal import ANTHROPIC_TYPES, INVALID_REQUEST, OPENAI_TYPES
 
-COMMAND: Final = "python -m sppruner_server.error_doc"
+COMMAND: Final = "python -m sppruner_server.errors.doc"
 DEFAULT_FILE: Final = Path("docs/use/api.md")
-BEGIN: Final = f"<!-- codes: written by `{COMMAND}` from server/error_codes.py -->\n"
+BEGIN: Final = f"<!-- codes: written by `{COMMAND}` from server/errors/codes.py -->\n"
 END: Final = "<!-- end of codes -->\n"
 
 

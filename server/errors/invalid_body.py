@@ -8,7 +8,7 @@ from typing import Any, Final
 from fastapi.exceptions import RequestValidationError
 from vllm.exceptions import VLLMValidationError
 
-from .error_codes import CODES
+from .codes import CODES
 from .refusal import Refusal
 from .wording import code_of, sanitised
 

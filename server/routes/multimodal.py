@@ -19,15 +19,15 @@ from vllm.entrypoints.openai.responses import api_router as responses_api
 
 from sppruner_vllm.admission import admit
 
+from ..body.fields import reduction_fields
+from ..errors.rendering import ErrorBody
+from ..keys.key import limits_in_force
+from ..request.record import RequestRecord, current_record
+from ..tracing import VALIDATE, stage
 from .answers import CHAT, NO_USAGE, RESPONSES, Usage, complete
-from .errors import ErrorBody
-from .fields import reduction_fields
-from .keys import limits_in_force
 from .message_images import check_images
 from .outcomes import RecordedRoute
-from .record import RequestRecord, current_record
-from .request import BatchRequest, ChatRequest, CountTokensRequest, MessagesRequest, ResponseRequest
-from .tracing import VALIDATE, stage
+from .requests import BatchRequest, ChatRequest, CountTokensRequest, MessagesRequest, ResponseRequest
 
 router: Final = APIRouter(route_class=RecordedRoute)
 

@@ -21,10 +21,10 @@ from vllm import envs
 
 from sppruner_vllm.front import ENGINE_SECONDS, IDLE
 
+from ..environment import DRAIN_SECONDS, NOW
+from ..errors.ended import ENGINE_DEAD, CutOff
+from ..hooks import notice_engine_loss, part_soon, refuse_generation, stop_serving
 from .drain import SHUTTING_DOWN, InFlight
-from .ended import ENGINE_DEAD, CutOff
-from .environment import DRAIN_SECONDS, NOW
-from .hooks import notice_engine_loss, part_soon, refuse_generation, stop_serving
 
 LAST_WORDS: Final = 2.0
 """Seconds for errors to reach their clients once nothing else is waited for."""

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from vllm.exceptions import VLLMClientError, VLLMValidationError
 
-from .attempt import note_accepted, note_failure
-from .faults import UNREADABLE, is_servers
-from .wording import sanitised
+from ..errors.faults import UNREADABLE, is_servers
+from ..errors.wording import sanitised
+from ..request.attempt import note_accepted, note_failure
 
 AddRequest = Callable[..., Awaitable[Any]]
 Generate = Callable[..., AsyncGenerator[Any, None]]

@@ -28,10 +28,10 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from sppruner_vllm.errors import InvalidField, ReductionError
 
-from .attempt import Attempt
-from .document import DOCUMENT
+from ..request.attempt import Attempt
+from ..request.document import DOCUMENT
+from .codes import CODES
 from .ended import CUT_OFF, ENGINE_DEAD, CutOff
-from .error_codes import CODES
 from .invalid_body import refusal_of_body
 from .refusal import Refusal
 from .routing import allowed_methods

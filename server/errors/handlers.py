@@ -12,7 +12,7 @@ from starlette.types import Scope
 from vllm.exceptions import VLLMError, VLLMServerError
 from vllm.logger import init_logger
 
-from .attempt import Attempt, current_attempt
+from ..request.attempt import Attempt, current_attempt
 from .faults import refusal_of
 from .refusal import Refusal, answer
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from sppruner_vllm.settings import Settings
 
-from .keys import BadKeys, Key, check, find, plain_keys, read_keys
+from .key import BadKeys, Key, check, find, plain_keys, read_keys
 
 LOOK_EVERY: Final = 1.0
 """Seconds after which a request has the file looked at again."""

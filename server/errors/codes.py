@@ -1,6 +1,6 @@
 """Every error code of the server, with its status and what it means: one table, from which the docs are made.
 
-`python -m sppruner_server.error_doc` writes it into docs/use/api.md. A code that is not here cannot be answered with.
+`python -m sppruner_server.errors.doc` writes it into docs/use/api.md. A code that is not here cannot be answered with.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from typing import Final
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from .ended import ENGINE_DEAD
-from .refusal import body_of
+from ..errors.ended import ENGINE_DEAD
+from ..errors.refusal import body_of
 
 router: Final = APIRouter()
 

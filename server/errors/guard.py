@@ -16,11 +16,11 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .attempt import Attempt, attempting
+from ..request.attempt import Attempt, attempting
+from ..request.record import current_record
 from .faults import refusal_of
-from .foreign_errors import is_error_event, refusal_of_answer, refusal_of_event
+from .foreign import is_error_event, refusal_of_answer, refusal_of_event
 from .handlers import judged
-from .record import current_record
 from .refusal import Refusal, answer, event_of
 
 OWN_SHAPE: Final = ("/cohere/",)

@@ -17,12 +17,12 @@ from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 from sppruner_vllm.admission import Admitted, admit
 from sppruner_vllm.planning.accounting import visual_tokens_of
 
-from .errors import bounds_refusal, image_refusal, truncation_refusal
-from .fields import foreign_kwargs, reduction_fields
-from .keys import bounds_in_force, limits_in_force
-from .record import RequestRecord, current_record
+from ..body.fields import foreign_kwargs, reduction_fields
+from ..errors.rendering import bounds_refusal, image_refusal, truncation_refusal
+from ..keys.key import bounds_in_force, limits_in_force
+from ..request.record import RequestRecord, current_record
+from ..tracing import RENDER, note_visual_tokens, stage
 from .resend import AGAIN, lacks_pictures
-from .tracing import RENDER, note_visual_tokens, stage
 
 Preprocess = Callable[..., Awaitable[Any]]
 

@@ -17,8 +17,8 @@ from vllm.sampling_params import RequestOutputKind
 from sppruner_vllm.metrics.events import count_output, count_prefill, observe_first_token
 from sppruner_vllm.planning.accounting import VisualTokens, visual_tokens_of
 
-from .record import RequestRecord, current_record
-from .tracing import engine_trace_headers
+from ..request.record import RequestRecord, current_record
+from ..tracing import engine_trace_headers
 
 Generate = Callable[..., AsyncGenerator[Any, None]]
 

@@ -13,7 +13,7 @@ from vllm.v1.utils import APIServerProcessManager
 
 from sppruner_vllm.front import IDLE
 
-from .environment import DRAIN_SECONDS, FRONT_SECONDS, NOW
+from ..environment import DRAIN_SECONDS, FRONT_SECONDS, NOW
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 

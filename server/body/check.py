@@ -13,10 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sppruner_vllm.request import REQUEST_FIELDS
 
-from .document import DOCUMENT
+from ..errors.refusal import Refusal, answer
+from ..request.document import DOCUMENT
 from .json_body import BadBody, read
 from .placement import misplaced
-from .refusal import Refusal, answer
 
 _REDUCTION: Final = frozenset(REQUEST_FIELDS)
 

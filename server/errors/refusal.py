@@ -1,7 +1,7 @@
 """How every refusal and every failure is answered: one vocabulary, in the shape of the API that was asked.
 
 OpenAI's error object everywhere, Anthropic's for /v1/messages and what lies below it. A `Refusal` is made where the
-fault is found; `answer` is all that knows the shapes. The codes stand in error_codes.py.
+fault is found; `answer` is all that knows the shapes. The codes stand in codes.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
-from .error_codes import CODES
+from .codes import CODES
 
 MESSAGES_API: Final = "/v1/messages"
 """Anthropic's; every other path speaks OpenAI's."""

@@ -18,11 +18,11 @@ from starlette.types import Message, Receive, Scope, Send
 from sppruner_vllm.metrics.events import count_rejection, count_request, count_visual_tokens, in_flight
 from sppruner_vllm.metrics.families import Outcome
 
-from .body_check import BodyCheck, ReadRequest
-from .error_codes import CODES
-from .guard import Guard
-from .record import RequestRecord, recording
-from .tracing import note_outcome, request_span
+from ..body.check import BodyCheck, ReadRequest
+from ..errors.codes import CODES
+from ..errors.guard import Guard
+from ..request.record import RequestRecord, recording
+from ..tracing import note_outcome, request_span
 
 _REFUSED: Final[tuple[Outcome, ...]] = ("client_error", "server_error")
 _ERROR_EVENTS: Final = (b'data: {"error"', b"event: error", b"event: response.failed")

@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl
 
 from sppruner_vllm.request import REQUEST_FIELDS
 
-from .invalid_body import written
+from ..errors.invalid_body import written
+from ..errors.refusal import Refusal
 from .json_body import Place
-from .refusal import Refusal
 
 PROCESSOR_KWARGS: Final = "mm_processor_kwargs"
 """Where plain vLLM takes our fields."""

@@ -11,7 +11,7 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-from .record import current_record
+from ..request.record import current_record
 
 
 class SenderWatch:

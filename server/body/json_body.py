@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from .invalid_body import written
-from .refusal import Refusal
+from ..errors.invalid_body import written
+from ..errors.refusal import Refusal
 
 DEEPEST: Final = 256
 """Levels of a body. vLLM takes schemas of 64 and less (sampling_params.py); templates recurse from level to level."""

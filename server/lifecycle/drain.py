@@ -12,7 +12,7 @@ from typing import Final
 
 from starlette.types import Message, Receive
 
-from .refusal import Refusal
+from ..errors.refusal import Refusal
 
 SHUTTING_DOWN: Final = Refusal(
     503,

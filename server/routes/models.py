@@ -11,7 +11,7 @@ from vllm.entrypoints.serve.engine.protocol import ModelCard
 
 from sppruner_vllm.errors import InvalidField
 
-from .errors import ErrorBody
+from ..errors.rendering import ErrorBody
 
 router: Final = APIRouter()
 

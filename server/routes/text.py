@@ -1,7 +1,7 @@
 """vLLM's routes for bare text, with requests that are taken at their word.
 
 pydantic makes the number 1 of true and of "1". On these routes too a value of another JSON type than the field's is
-refused; server/request.py says the same of the others.
+refused; requests.py says the same of the others.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 from vllm.entrypoints.serve.tokenize import api_router as tokenize_api
 from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest, TokenizeChatRequest, TokenizeCompletionRequest
 
-from .body_check import ReadRequest
+from ..body.check import ReadRequest
 from .most_answers import refuse_too_many_answers
 
 STRICT: Final = ConfigDict(strict=True)
 
 
 class ReadRoute(APIRoute):
-    """A route that takes the document as the guard has read it (body_check.py)."""
+    """A route that takes the document as the guard has read it (body/check.py)."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from starlette.types import Scope
 
-from .error_codes import CODES
+from .codes import CODES
 from .faults import FAULT, refusal_of_status
 from .refusal import Refusal
 from .wording import field_of, sanitised
