@@ -37,7 +37,7 @@ def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     folder = tmp_path_factory.mktemp("server")
     flags = ["--max-unreduced-tokens", "6000", *TOOLS, *fetching_flags(folder / "hosts")]
-    with serving(tiny_model, folder / "server.log", *flags, env={"VLLM_IMAGE_FETCH_TIMEOUT": "2"}) as running:
+    with serving(tiny_model, folder / "server.log", *flags, env={"VLLM_IMAGE_FETCH_TIMEOUT": "6"}) as running:
         yield running
         if (code := running.process.poll()) is not None:
             pytest.fail(f"the server died during the tests with status {code}:\n{running.log_tail()}")

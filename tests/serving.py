@@ -33,15 +33,19 @@ TOOLS = (
 )
 """Flags by which a model that has learnt nothing calls tools and ends its JSON."""
 
+KEPT_CONNECTIONS = {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "600"}
+"""A client gives up an idle connection first: one that both sides give up after 5 s is used as it is closed."""
+
 CPU_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "SPPRUNER_WRITE_TIMEOUT": "600",  # tests hold streams by not reading them
+    **KEPT_CONNECTIONS,
 }
 MODEL_NAME = "tiny"
-START_SECONDS = 240
+START_SECONDS = 600
 STOP_SECONDS = 120
-WAIT_SECONDS = 90
+WAIT_SECONDS = 240
 """Limits that a busy machine must never come near; a test that passes does not wait for them."""
 
 
@@ -66,6 +70,11 @@ class Server:
         return log_tail(self.log)
 
 
+def command_of(model: Path, port: int, *flags: str) -> list[str]:
+    """The command line of a server of `model`; `flags` are in addition to CPU_FLAGS."""
+    return server_command([str(model), "--served-model-name", MODEL_NAME, *CPU_FLAGS, *flags], port)
+
+
 @contextmanager
 def serving(model: Path, log: Path, *flags: str, env: Mapping[str, str] | None = None) -> Iterator[Server]:
     """A server of `model` that is ready, stopped at the end together with its children.
@@ -77,7 +86,7 @@ def serving(model: Path, log: Path, *flags: str, env: Mapping[str, str] | None =
         env: in addition to this process's own and CPU_ENVIRONMENT.
     """
     port = free_port()
-    command = server_command([str(model), "--served-model-name", MODEL_NAME, *CPU_FLAGS, *flags], port)
+    command = command_of(model, port, *flags)
     environment = {**CPU_ENVIRONMENT, **(env or {})}
     try:
         with running_server(command, server_url(port), environment, log=log, limit=START_SECONDS) as started:
@@ -88,8 +97,26 @@ def serving(model: Path, log: Path, *flags: str, env: Mapping[str, str] | None =
 
 def processes(server: Server, name: str) -> list[psutil.Process]:
     """The processes of a server with such a title."""
-    children = psutil.Process(server.process.pid).children(recursive=True)
-    return [child for child in children if name in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process(server.process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            if name in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
+@contextmanager
+def standing_still(several: Sequence[psutil.Process]) -> Iterator[None]:
+    """Processes that do nothing inside the block."""
+    for process in several:
+        process.suspend()
+    try:
+        assert eventually(lambda: all(process.status() == psutil.STATUS_STOPPED for process in several))
+        yield
+    finally:
+        for process in several:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 @contextmanager
@@ -97,21 +124,17 @@ def frozen(server: Server) -> Iterator[None]:
     """The server while its engine stands still: whatever it was asked stays in flight until the block ends."""
     engines = processes(server, "EngineCore")
     assert engines
-    for engine in engines:
-        engine.suspend()
-    try:
+    with standing_still(engines):
         yield
-    finally:
-        for engine in engines:
-            with suppress(psutil.NoSuchProcess):
-                engine.resume()
 
 
 @contextmanager
-def program(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A program that runs as long as the block lasts, its output in a file."""
+def program(
+    command: Sequence[str], log: Path, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that runs as long as the block lasts, its output in a file; `env` is in addition to our own."""
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
+        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **(env or {})})
     try:
         yield process
     finally:
@@ -162,12 +185,15 @@ def responses_body(*urls: str, text: str = "what is this", **fields: object) -> 
     return {"model": MODEL_NAME, "input": [message], "max_output_tokens": 4, "temperature": 0, **fields}
 
 
-def narrow_client(url: str) -> httpx.Client:
-    """A client whose sockets hold next to nothing of an answer that is not read, and which keeps its connection."""
-    transport = httpx.HTTPTransport(
-        limits=httpx.Limits(keepalive_expiry=None), socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
-    )
+def keeping_client(url: str, *socket_options: tuple[int, int, int]) -> httpx.Client:
+    """A client that keeps its connection."""
+    transport = httpx.HTTPTransport(limits=httpx.Limits(keepalive_expiry=None), socket_options=socket_options)
     return httpx.Client(base_url=url, transport=transport, timeout=WAIT_SECONDS)
+
+
+def narrow_client(url: str) -> httpx.Client:
+    """The same, with sockets that hold next to nothing of an answer that is not read; a long one takes it seconds."""
+    return keeping_client(url, (socket.SOL_SOCKET, socket.SO_RCVBUF, 4096))
 
 
 @contextmanager
