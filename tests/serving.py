@@ -201,16 +201,22 @@ def narrow_client(url: str) -> httpx.Client:
 
 
 @contextmanager
-def unread(reader: httpx.Client) -> Iterator[Iterator[bytes]]:
+def unread(reader: httpx.Client, choices: int = 1) -> Iterator[Iterator[bytes]]:
     """A stream to a narrow client that has begun, and stays in flight until the block ends, however quick the engine.
 
     What stands in the way of its end is back-pressure: the client reads the first piece alone, and some 10 MB of
-    log-probabilities are more than the server's side of a connection takes.
+    log-probabilities for each choice are more than the server's side of a connection takes.
+
+    Args:
+        reader: the client.
+        choices: 1 fills a connection; a proxy has two more sockets, one of which may take 32 MiB, and needs 8.
 
     Yields:
         The pieces that are still to be read.
     """
-    body = chat_body(stream=True, max_tokens=3900, ignore_eos=True, logprobs=True, top_logprobs=20)
+    body = chat_body(
+        stream=True, max_tokens=3900, n=choices, temperature=1, ignore_eos=True, logprobs=True, top_logprobs=20
+    )
     with reader.stream("POST", "/v1/chat/completions", json=body) as response:
         response.raise_for_status()
         pieces = response.iter_raw()  # one that is dropped closes the stream

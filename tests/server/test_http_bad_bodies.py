@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from sppruner_server.error_codes import CODES
-from sppruner_server.refusal import ANTHROPIC_TYPES, INVALID_REQUEST, OPENAI_TYPES
+from sppruner_server.errors.codes import CODES
+from sppruner_server.errors.refusal import ANTHROPIC_TYPES, INVALID_REQUEST, OPENAI_TYPES
 
 from bad_bodies import (
     BATCH,
