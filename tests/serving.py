@@ -36,13 +36,9 @@ TOOLS = (
 KEPT_CONNECTIONS = {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "600"}
 """A client gives up an idle connection first: one that both sides give up after 5 s is used as it is closed."""
 
-SHARED_CORES = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
-"""For engines that are not alone on their cores: vLLM would bind each of them to the first core."""
-
 CPU_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",
-    **SHARED_CORES,
     "SPPRUNER_WRITE_TIMEOUT": "600",  # tests hold streams by not reading them
     **KEPT_CONNECTIONS,
 }
