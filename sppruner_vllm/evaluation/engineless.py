@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.smaller import Grid, resize
+from sppruner_vllm.reading.trust import trusting_states
 from sppruner_vllm.recipes import get_recipe
 from sppruner_vllm.reduction import DEFAULT_METHOD, FocusContextParams, ImageTokens, Selection, reduce
 from sppruner_vllm.request import ReductionRequest
@@ -167,7 +168,8 @@ class EnginelessAsker:
         if variant.disturbance is not None and mean is not None:
             images = _disturbed(images, mean, variant.disturbance)
         mean = mean if variant.centred else None
-        chosen = reduce(images, method, text_mean=mean, params=variant.params)
+        params = trusting_states(variant.params) if variant.depth else variant.params
+        chosen = reduce(images, method, text_mean=mean, params=params)
         yield from ((*place, selection) for place, selection in zip(places, chosen, strict=True))
 
     def _query(self, ids: Sequence[int], depth: float) -> Tensor | None:

@@ -30,7 +30,7 @@ class Selector:
         """What each image keeps, of at least one."""
         asked = any(image.query is not None for image in images)
         mean = self._questions().mean(images[0].rows.device) if asked else None
-        return reduce(images, method, text_mean=mean)
+        return reduce(images, method, text_mean=mean, params=self._questions().constants(method))
 
     def timed(self, method: str, device: torch.device) -> AbstractContextManager[None]:
         """Counts what the block does as a selection of served images."""
