@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cases import REDUCED
-from engines import ask, operated_with, recorded_selections, start_engine
+from engines import TOKENS, ask, operated_with, recorded_selections, start_engine
 from reference import Reference
 from sppruner_vllm.errors import UnsupportedSetup
 from sppruner_vllm.families.decoder_layers import text_layers
@@ -290,25 +290,21 @@ def test_with_an_adapter_the_base_model_reads_the_question(tiny_model: Path, llm
     from vllm import SamplingParams
     from vllm.lora.request import LoRARequest
 
+    case = REDUCED[0]
     adapted = start_engine(tiny_model, enable_lora=True, max_lora_rank=8, max_loras=1)
-    sampling = SamplingParams(max_tokens=4, temperature=0, ignore_eos=True)
+    sampling = SamplingParams(max_tokens=TOKENS, temperature=0, ignore_eos=True)
     llm.reset_prefix_cache()
     with operated_with(QUESTION_DEPTH=str(DEPTH)):
         with recorded_selections() as plain:
-            ask(llm, [REDUCED[0]], RATIO)
-        said = []
-        for request in (None, LoRARequest("adapter", 1, str(adapter))):
-            adapted.reset_prefix_cache()
-            (own,) = adapted.apply_model(lambda model: model)
-            own.forget_rows()
-            with recorded_selections() as kept:
-                (output,) = adapted.chat(
-                    REDUCED[0].messages(),
-                    sampling,
-                    use_tqdm=False,
-                    lora_request=request,
-                    mm_processor_kwargs={"keep_ratio": RATIO},
-                )
-            assert kept == plain
-            said.append(list(output.outputs[0].token_ids))
-    assert said[0] != said[1]
+            (base,) = ask(llm, [case], RATIO)
+        with recorded_selections() as kept:
+            (output,) = adapted.chat(
+                case.messages(),
+                sampling,
+                use_tqdm=False,
+                lora_request=LoRARequest("adapter", 1, str(adapter)),
+                mm_processor_kwargs={"keep_ratio": RATIO},
+            )
+    assert len(plain) == 1
+    assert kept == plain
+    assert list(output.outputs[0].token_ids) != base.tokens
