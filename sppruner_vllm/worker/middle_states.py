@@ -72,7 +72,7 @@ class MiddleStates:
     def mean(self, device: torch.device) -> Tensor:
         if self._mean is None:
             captions = self._captions()
-            ids = async_tensor_h2d(torch.tensor([token for text in captions for token in text]), device)
+            ids = async_tensor_h2d(torch.tensor([token for text in captions for token in text], device="cpu"), device)
             states = self.states(ids.split([len(text) for text in captions]))
             self._mean = torch.cat(states).mean(0)
         return self._mean
@@ -94,7 +94,7 @@ class MiddleStates:
         """
         if together is None:
             together = questions[0].device.type != "cpu"
-        lead = async_tensor_h2d(torch.tensor(self._lead, dtype=torch.int64), questions[0].device)
+        lead = async_tensor_h2d(torch.tensor(self._lead, dtype=torch.int64, device="cpu"), questions[0].device)
         led = [torch.cat((lead, question)) for question in questions]
         parts = [led] if together else [[one] for one in led]
         states = [state for part in parts for state in self._pass(part)]
@@ -123,7 +123,7 @@ class _SideBySide:
     def __init__(self, lengths: list[int], device: torch.device) -> None:
         self.lengths = lengths
         self._longest = max(lengths)
-        own = [torch.arange(length) for length in lengths]
+        own = [torch.arange(length, device="cpu") for length in lengths]
         self.positions = async_tensor_h2d(torch.cat(own), device)
         places = torch.cat([index + text * self._longest for text, index in enumerate(own)])
         self._places = async_tensor_h2d(places, device)
