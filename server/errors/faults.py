@@ -62,6 +62,8 @@ def refusal_of(exc: Exception, scope: Scope, attempt: Attempt) -> Refusal:
     """
     if isinstance(exc, RuntimeError) and str(exc).startswith(_TOO_LATE) and isinstance(exc.__cause__, Exception):
         return refusal_of(exc.__cause__, scope, attempt)
+    if isinstance(exc.__cause__, InvalidField):  # as the processor leaves (sppruner_vllm/api/refusing.py)
+        return refusal_of(exc.__cause__, scope, attempt)
     match exc:
         case InvalidField():
             return refusal_of_field(exc)

@@ -19,7 +19,7 @@ TESTS = (
     "tests/plugin/test_answers.py",
     "tests/plugin/test_cli.py",
     "tests/plugin/test_compat.py",
-    "tests/plugin/test_errors.py",
+    "tests/plugin/test_rendering.py",
     "tests/plugin/test_hooks.py",
     "tests/plugin/test_routes.py",
     "tests/server/test_http_accounting.py",
