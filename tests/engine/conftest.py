@@ -16,6 +16,8 @@ from beds import BEDS, Bed
 from cases import RATIOS, REDUCED
 from engines import Reduced, ask, recorded_selections, start_engine
 from reference import Reference
+from sppruner_vllm.planning.smaller import Grid
+from towers import EVERYTHING, parts_of
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +35,24 @@ def model(llm: Any) -> Any:
 @pytest.fixture(scope="session")
 def reference(tiny_model: Path) -> Reference:
     return Reference(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def inputs(request: pytest.FixtureRequest, reference: Reference) -> dict[str, Any]:
+    """The module's PICTURES as vLLM sends them to its encoder, which normalizes them itself."""
+    return reference.encoder_inputs(request.module.PICTURES)
+
+
+@pytest.fixture(scope="module")
+def grids(model: Any, inputs: dict[str, Any]) -> list[Grid]:
+    return list(model.family.grids(inputs))
+
+
+@pytest.fixture(scope="module")
+def whole(model: Any, inputs: dict[str, Any], grids: list[Grid]) -> Any:
+    """What the whole tower makes of them, with everything heard."""
+    (part,) = parts_of(model, inputs, [()] * len(grids), EVERYTHING)
+    return part
 
 
 @pytest.fixture(scope="session")
