@@ -28,7 +28,11 @@ _Grid = tuple[int, int]
 
 
 def encode(
-    visual: Any, pictures: Tensor, attention: list[Tensor] | None = None, cut: tuple[int, int] | None = None
+    visual: Any,
+    pictures: Tensor,
+    attention: list[Tensor] | None = None,
+    cut: tuple[int, int] | None = None,
+    sources: list[Tensor] | None = None,
 ) -> Tensor:
     """Visual tokens of pictures of one size.
 
@@ -38,6 +42,7 @@ def encode(
         attention: gets one (B, N) tensor, the mean attention that each visual token receives in the last block that
             looks at the whole picture. None leaves it out.
         cut: a block, counted from 0, and how many tokens go on behind it; None lets all go through.
+        sources: gets one (B, N, 4 * width) tensor, what the merger makes the visual tokens from. None leaves it out.
 
     Returns:
         (B, N, D) in raster order, N = H / 28 * W / 28.
@@ -70,6 +75,8 @@ def encode(
         hidden = hidden + _look(block.attn, source, cos, sin, real, whole=whole)
         hidden = hidden + gated(block.mlp, norm(block.norm2, hidden))
     merged = norm(visual.merger.ln_q, hidden).view(*hidden.shape[:2], _WINDOW**2, -1)
+    if sources is not None:
+        sources.append(_in_raster_order(merged, windows)[:, : grid[0], : grid[1]].flatten(1, 2))
     rows: Tensor = _in_raster_order(visual.merger.mlp(merged), windows)
     return rows[:, : grid[0], : grid[1]].flatten(1, 2)
 

@@ -22,7 +22,7 @@ from .cutting import Cut, cut, whole
 from .packing import IGNORED, Packed, pack
 
 CUT_AWAY: Final = 0.6
-"""Share of the sequences whose pictures miss some of their tokens."""
+"""Share of the sequences whose pictures miss some of their tokens, as a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ def lesson(
     questions: int,
     grid: int | None = None,
     drawn: bool = True,
+    cut_away: float = CUT_AWAY,
 ) -> Lesson:
     """A new batch of scenes of one size.
 
@@ -62,14 +63,15 @@ def lesson(
         size: pixels along a scene's side. pictures: 1 or 2 per sequence. questions: most per sequence.
         grid: visual tokens along a picture's side; None shows the scene as it is, a smaller one shrinks the picture.
         drawn: False leaves the pictures out.
+        cut_away: share of the sequences whose pictures miss some of their tokens.
     """
     scenes = tuple(
         tuple(draw_layout(dice.randrange(2**62), size, dice.uniform(0.8, 3.5)) for _ in range(pictures))
         for _ in range(batch)
     )
     grid = grid or size // TOKEN
-    cuts = [cut(scene, grid, dice) if dice.random() < CUT_AWAY else whole(scene, grid) for scene in scenes]
-    asked = [_ask(each.left, questions, dice) for each in cuts]
+    cuts = [cut(scene, grid, dice) if dice.random() < cut_away else whole(scene, grid) for scene in scenes]
+    asked = [ask(each.left, questions, dice) for each in cuts]
     return _prepare(scenes, cuts, asked, grid, drawn=drawn)
 
 
@@ -107,7 +109,8 @@ def _draw(layout: Layout, grid: int) -> np.ndarray:
     return np.asarray(picture)
 
 
-def _ask(scene: Sequence[Layout], number: int, dice: random.Random) -> list[Asked]:
+def ask(scene: Sequence[Layout], number: int, dice: random.Random) -> list[Asked]:
+    """Up to `number` questions about one picture, or about the two of a pair."""
     if len(scene) == 1:
         return choose(askable(scene[0]), number, dice)
     return choose({"compare": askable_of_two(scene[0], scene[1])}, number, dice)

@@ -6,7 +6,7 @@ import os
 import random
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from rich.console import Console
@@ -16,14 +16,14 @@ from sppruner_vllm.demo.arithmetic import fast_dtype
 
 from .optimiser import Optimiser
 from .stages import Stage, hold_named_directions
-from .student import Student, new_student
+from .student import Student
 
 SEED: Final = 1
 SAVE_EVERY: Final = 100
 SAY_EVERY: Final = 50
 
 
-def train(stage: Stage, folder: Path, steps: int | None = None, until: int | None = None) -> dict[str, float]:
+def train(stage: Stage[Any], folder: Path, steps: int | None = None, until: int | None = None) -> dict[str, float]:
     """Run a stage from its last checkpoint, where there is one, in the number type that this processor is made for.
 
     Args:
@@ -38,7 +38,7 @@ def train(stage: Stage, folder: Path, steps: int | None = None, until: int | Non
     steps = stage.steps if steps is None else steps
     file = folder / f"{stage.name}.pt"
     folder.mkdir(parents=True, exist_ok=True)
-    student = new_student(SEED)
+    student = stage.student(SEED)
     _gather(student, folder, stage)
     if stage.holds_named:
         hold_named_directions(student)
@@ -81,7 +81,7 @@ def train(stage: Stage, folder: Path, steps: int | None = None, until: int | Non
     return averages
 
 
-def _save(file: Path, stage: Stage, student: Student, optimiser: Optimiser, state: dict[str, object]) -> None:
+def _save(file: Path, stage: Stage[Any], student: Student, optimiser: Optimiser, state: dict[str, object]) -> None:
     state["weights"] = {name: weight.detach() for name, weight in stage.parameters(student)}
     state["optimiser"] = [] if state["finished"] else optimiser.state()
     draft = file.with_suffix(".draft")
@@ -100,7 +100,7 @@ def _resume(file: Path, student: Student, optimiser: Optimiser) -> tuple[int, di
     return int(state["step"]), dict(state.get("averages", {}))
 
 
-def _gather(student: Student, folder: Path, stage: Stage) -> None:
+def _gather(student: Student, folder: Path, stage: Stage[Any]) -> None:
     """Begin with what earlier stages have learnt.
 
     Raises:

@@ -1,0 +1,142 @@
+"""The stages of the "wild" test bed: a language model that knows the world from words, and eyes fitted to it later.
+
+Real models are made this way, and their visual tokens hardly resemble word embeddings. The language model learns from
+text alone and is then frozen; tower and merger learn behind it from its loss. A helper loss says what each unit shows,
+but only on the merger's input; no token is ever missing.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sppruner_vllm.demo.checkpoint import new_model
+from sppruner_vllm.demo.forward import decode, encode
+from sppruner_vllm.demo.tiny_spec import TinyModelSpec
+from sppruner_vllm.demo.vocabulary import FEATURES
+from sppruner_vllm.demo.world.layout import TOKEN
+
+from .lessons import Lesson, lesson, practice
+from .losses import answers
+from .packing import IGNORED, tokenizer
+from .stages import LARGE, MIDDLE, QUESTIONS, SMALL, Outcome, Stage
+from .student import Student
+from .told import Told, told
+
+WILD_SPEC: Final = TinyModelSpec(
+    hidden=256,
+    layers=8,
+    heads=8,
+    kv_heads=8,
+    intermediate=512,
+    vision_hidden=128,
+    vision_depth=8,
+    vision_heads=4,
+    vision_intermediate=320,
+    whole_image_blocks=(1, 3, 5, 7),
+    rope_theta=10_000.0,
+    dtype="bfloat16",
+)
+"""Sizes of the wild model: deeper than the demo model, so that it has middle layers and a tower worth cutting."""
+
+TELLING: Final = 0.1
+"""Weight of the telling's own next-token loss beside that of the answers."""
+SHOWING: Final = 0.2
+"""Weight of the helper loss on the merger's input beside that of the answers."""
+_UNIT: Final = 4
+"""Patches that the merger makes one visual token from."""
+
+
+def new_wild_student(seed: int) -> Student:
+    """A wild student that knows nothing yet; its reader reads the merger's input, and it has no probes."""
+    torch.manual_seed(seed)
+    model = new_model(WILD_SPEC, tokenizer())
+    with torch.no_grad():
+        table = model.get_input_embeddings().weight
+        table.copy_(torch.randn_like(table) * WILD_SPEC.hidden**-0.5)
+    reader = nn.Linear(_UNIT * WILD_SPEC.vision_hidden, len(FEATURES))
+    return Student(model, reader, nn.ModuleDict(), torch.empty(0))
+
+
+def _draw_told(dice: random.Random, done: float) -> Told:
+    """One picture as a rule, two in a quarter of the batches once a third is done."""
+    if done > 0.33 and dice.random() < 0.25:
+        return told(dice, 12, pictures=2, questions=8)
+    return told(dice, 16, pictures=1, questions=QUESTIONS + 4)
+
+
+def _draw_seen(dice: random.Random, done: float) -> Lesson:
+    """Crammed pictures of all sizes, for practice in seeing."""
+    if dice.random() < 0.4:
+        return practice(dice, 24, dice.choice((MIDDLE, LARGE)), dice.randint(6, 8))
+    return practice(dice, 24, SMALL, SMALL // TOKEN)
+
+
+def _draw_pictures(dice: random.Random, done: float) -> Lesson:
+    """Small pictures first, then more and more that are as large as what the model is for, and pairs."""
+    turn = dice.random()
+    if turn < 0.6 - 0.5 * done:
+        return lesson(dice, 20, SMALL, pictures=1, questions=QUESTIONS, cut_away=0)
+    if turn < 0.7 - 0.3 * done:
+        return lesson(dice, 10, MIDDLE, pictures=1, questions=QUESTIONS, cut_away=0)
+    if turn < 0.85 or done < 0.3:
+        return lesson(dice, 6, LARGE, pictures=1, questions=QUESTIONS + 6, cut_away=0)
+    return lesson(dice, 3, LARGE, pictures=2, questions=8, cut_away=0)
+
+
+def _knowing(student: Student, batch: Told) -> Outcome:
+    """Answers from the text, and the text itself."""
+    states = decode(student.language, student.model.get_input_embeddings()(batch.ids), batch.positions, batch.mask)[-1]
+    answered, parts = answers(student, states, batch.targets, batch.question)
+    spoken = batch.telling != IGNORED
+    telling = functional.cross_entropy(student.model.lm_head(states[spoken]).float(), batch.telling[spoken])
+    return answered + TELLING * telling, {**parts, "telling": telling.item()}
+
+
+def _showing(student: Student, batch: Lesson) -> Outcome:
+    _, shown, parts = _look(student, batch)
+    return shown, parts
+
+
+def _sighted(student: Student, batch: Lesson) -> Outcome:
+    """Answers through the frozen language model; what a unit shows is asked of the merger's input alone."""
+    tokens, shown, seen = _look(student, batch)
+    packed = batch.packed
+    embedded = student.model.get_input_embeddings()(packed.ids)
+    embedded = embedded.masked_scatter(packed.visual.unsqueeze(-1), tokens.to(embedded.dtype).flatten(0, 1))
+    states = decode(student.language, embedded, packed.positions, packed.mask)[-1]
+    answered, parts = answers(student, states, packed.targets, packed.question)
+    return answered + SHOWING * shown, {**seen, **parts}
+
+
+def _look(student: Student, batch: Lesson) -> tuple[Tensor, Tensor, dict[str, float]]:
+    """Visual tokens, and how far the merger's input is from telling what each shows."""
+    if batch.pictures is None:
+        raise ValueError("this lesson has no pictures")
+    sources: list[Tensor] = []
+    tokens = encode(student.visual, batch.pictures, sources=sources)
+    read = student.reader(sources[0].float())
+    loss = functional.binary_cross_entropy_with_logits(read, batch.shown, reduction="none").sum(-1).mean()
+    return tokens, loss, {"read": loss.item()}
+
+
+_LANGUAGE: Final = ("model.model.language", "model.lm_head")
+_EYES: Final = ("model.model.visual", "reader")
+WORDS: Final = Stage("wild-words", (), _LANGUAGE, 2e-3, 0.4, 4000, _draw_told, _knowing, student=new_wild_student)
+SHOWN: Final = Stage("wild-shown", (), _EYES, 2e-3, 0.3, 3000, _draw_seen, _showing, student=new_wild_student)
+SIGHT: Final = Stage(
+    "wild-sight",
+    ("wild-words", "wild-shown"),
+    _EYES,
+    1e-3,
+    0.6,
+    6000,
+    _draw_pictures,
+    _sighted,
+    student=new_wild_student,
+)
+WILD_STAGES: Final = {stage.name: stage for stage in (WORDS, SHOWN, SIGHT)}
