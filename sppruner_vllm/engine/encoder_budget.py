@@ -32,6 +32,8 @@ class EncoderBudget:
         manager: vLLM's, which counts the room for kept rows; whatever else is asked is asked of it.
         """
         self._manager = manager
+        # Asked of every request in every step, and a name that is found takes a tenth of the time.
+        self.get_cached_input_ids = manager.get_cached_input_ids
         self._sizes: LRUCache[str, int] = LRUCache(maxsize=REMEMBERED)
         self._room = 0
 
@@ -47,6 +49,10 @@ class EncoderBudget:
         # At least one token, or a step could stay empty while a picture much larger than a step is made up for.
         self._room = max(1, tokens + min(0, self._room))
         self._compute, self._dropped = compute, 0
+
+    def spend(self, tokens: int) -> None:
+        """Count the tokens in this step of a request that has no picture left to encode."""
+        self._room -= tokens
 
     def is_full(self, request: Request, first: int) -> bool:
         """Whether a request with a picture ahead would get no token in this step if nothing were dropped.

@@ -30,6 +30,8 @@ class ChargingScheduler(Scheduler):
         if media is not None and media.mm_processor_cache_type == "shm":
             logger.warning("--mm-processor-cache-type shm hides pictures from the scheduler, %s", _AS_VLLM)
         self.encoder_cache_manager: Any = EncoderBudget(self.encoder_cache_manager)
+        search = super()._try_schedule_encoder_inputs
+        self._searches_as_vllm = search.__func__ is Scheduler._try_schedule_encoder_inputs
 
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
         self.encoder_cache_manager.start_step(self.max_num_encoder_input_tokens, self.max_num_scheduled_tokens)
@@ -49,6 +51,11 @@ class ChargingScheduler(Scheduler):
         **kwargs: Any,
     ) -> tuple[list[int], int, int, list[int], list[int]]:
         budget = self.encoder_cache_manager
+        last = request.mm_features[-1].mm_position
+        if self._searches_as_vllm and last.offset + last.length <= num_computed_tokens:
+            # vLLM would search behind the last picture and find none: for every running request, in every step.
+            budget.spend(num_new_tokens)
+            return [], num_new_tokens, encoder_compute_budget, [], []
         if budget.is_full(request, num_computed_tokens):
             # Nor would the requests behind it get any: vLLM takes in none beyond this number.
             self.max_num_active_reqs = 0

@@ -141,6 +141,7 @@ def test_visual_tokens_are_counted_once(http, alone, together, bodies):
     saved = sum(said.prompt for said in alone[:half]) - sum(said.prompt for said in alone[half:])
     assert saved > 0
     original = VISUAL_TOKENS * pictures
+    assert eventually(lambda: metric(http, "sppruner_requests_total") == len(bodies))  # counted behind their last byte
     assert metric(http, "sppruner_visual_tokens_original_total") == original
     assert metric(http, "sppruner_visual_tokens_retained_total") == original - saved
     assert metric(http, "sppruner_kv_tokens_saved_total") == saved

@@ -93,7 +93,7 @@ def test_the_metrics_tell_it(client, endpoint):
     with httpx.Client(base_url=endpoint.url, timeout=60) as http:
         before = metric(http, "sppruner_visual_tokens_retained_total")
         ask(client, QUESTIONS[0][0])
-        assert metric(http, "sppruner_visual_tokens_retained_total") == before + 57
+        assert eventually(lambda: metric(http, "sppruner_visual_tokens_retained_total") == before + 57)
 
 
 @of_an_image

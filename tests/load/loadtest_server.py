@@ -21,7 +21,7 @@ class ChatServer(ThreadingHTTPServer):
 
     fault: "refuse" answers 503, "cut" closes the connection in the middle, None does neither.
     together: no answer begins before so many requests are under way.
-    idle: seconds after which a connection that is not used is closed.
+    hangs_up: a connection is closed after its first answer, without a word; `hung_up` tells when that is done.
     """
 
     daemon_threads = True
@@ -33,11 +33,12 @@ class ChatServer(ThreadingHTTPServer):
         pause: float = 0.0,
         fault: str | None = None,
         together: int = 1,
-        idle: float | None = None,
+        hangs_up: bool = False,
         port: int = 0,
     ) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
-        self.tokens, self.pause, self.fault, self.idle = tokens, pause, fault, idle
+        self.tokens, self.pause, self.fault, self.hangs_up = tokens, pause, fault, hangs_up
+        self.hung_up = threading.Event()
         self.bodies: list[dict] = []
         self.callers: list[tuple] = []
         self.paths: list[str] = []
@@ -48,6 +49,10 @@ class ChatServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
+
+    def shutdown_request(self, request) -> None:
+        super().shutdown_request(request)
+        self.hung_up.set()
 
     def handle_error(self, request, client_address) -> None:
         """Clients that leave are part of the tests."""
@@ -71,10 +76,6 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: ChatServer
 
-    def setup(self) -> None:
-        self.timeout = self.server.idle
-        super().setup()
-
     def log_message(self, *args) -> None:
         pass
 
@@ -95,6 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._whole(503, json.dumps({"error": {"message": "no room", "code": "overloaded"}}))
         else:
             self._stream(body)
+        if server.hangs_up:
+            self.close_connection = True
 
     def _stream(self, body: dict) -> None:
         self.send_response(200)

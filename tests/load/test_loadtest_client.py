@@ -23,14 +23,15 @@ def test_an_answer_is_read_to_the_end_and_the_connection_used_again():
 def test_times_follow_the_stream():
     with chat_server(tokens=3, pause=0.05) as server, closing(ChatClient(server.url)) as client:
         sent_at, answer = client.ask(BODY)
-    assert 0.05 <= answer.ttft_s < answer.end_s <= time.perf_counter() - sent_at
+    # A client that was kept from the processor finds all tokens at once, and rightly gives them one time.
+    assert 0.05 <= answer.ttft_s <= answer.end_s <= time.perf_counter() - sent_at
     assert len(answer.gaps_s) == 2
 
 
 def test_a_connection_that_the_server_gave_up_is_opened_again():
-    with chat_server(idle=0.1) as server, closing(ChatClient(server.url)) as client:
+    with chat_server(hangs_up=True) as server, closing(ChatClient(server.url)) as client:
         assert client.ask(BODY)[1].error is None
-        time.sleep(1)
+        assert server.hung_up.wait(120)
         assert client.ask(BODY)[1].error is None
     assert len(set(server.callers)) == 2
 

@@ -244,6 +244,23 @@ def test_a_users_own_scheduler_keeps_what_it_does_and_charges_whole_pictures(tin
     assert asked.scheduler.steps == 2
 
 
+@pytest.mark.parametrize("searches", [False, True])
+def test_only_a_scheduler_that_searches_its_own_way_is_asked_for_pictures_that_are_behind(
+    tiny_model: Path, searches: bool
+) -> None:
+    searched = []
+
+    class Searching(Scheduler):
+        def _try_schedule_encoder_inputs(self, request: Any, first: int, *args: Any, **kwargs: Any) -> Any:
+            searched.append(first)
+            return super()._try_schedule_encoder_inputs(request, first, *args, **kwargs)
+
+    asked = steps(tiny_model, scheduler_cls=Searching if searches else TheirScheduler)
+    asked.ask(Picture(200, 20), before=4, after=20, tokens=3)
+    assert [(len(step.pictures), step.tokens) for step in asked.run()] == [(1, 44), (0, 1), (0, 1)]
+    assert searched == ([0, 44, 45] if searches else [])
+
+
 def test_what_already_charges_and_what_is_no_scheduler_of_vllms_are_left_alone() -> None:
     class Foreign:
         pass

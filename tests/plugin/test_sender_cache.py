@@ -44,7 +44,7 @@ class Renderer:
 
     def _process_multimodal(self, *_, skip_mm_cache: bool = False):
         self.started.set()
-        self.go_on.wait(10)
+        self.go_on.wait(120)
         if not skip_mm_cache:
             for key in (KNOWN, NEW, NEW):
                 self.mm_processor_cache.get_and_update_item(None, key)
@@ -129,7 +129,7 @@ def test_a_withdrawal_waits_for_a_rendering_whose_client_left(renderer):
     async def serve():
         with recording() as record:
             rendering = asyncio.ensure_future(renderer.render([1, 2]))
-            await asyncio.to_thread(renderer.started.wait, 10)
+            await asyncio.to_thread(renderer.started.wait, 120)
             rendering.cancel()
             record.withdraw()
         renderer.go_on.set()

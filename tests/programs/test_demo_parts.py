@@ -57,7 +57,7 @@ def alive(pid: int) -> bool:
 
 
 def gone(pid: int) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 90
     while alive(pid) and time.monotonic() < deadline:
         os.sched_yield()
     return not alive(pid)
@@ -112,7 +112,7 @@ def test_a_signal_ends_the_server_and_its_children(tmp_path, number):
         assert demo.stdout is not None
         assert demo.stdout.readline() == b"ready\n"
         demo.send_signal(number)
-        demo.wait(30)
+        demo.wait(120)
     assert gone(int(pid_file.read_text()))
 
 

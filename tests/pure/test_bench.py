@@ -13,7 +13,7 @@ from sppruner_vllm.evaluation.bench.models import TINY
 from sppruner_vllm.evaluation.bench.plots import write_plots
 from sppruner_vllm.evaluation.bench.protocol import Done, Question, Reply, Task
 from sppruner_vllm.evaluation.bench.report import report
-from sppruner_vllm.evaluation.bench.rounds import LOAD, NEW, SECOND, TEXT, Record, Size, load, save, text_lengths
+from sppruner_vllm.evaluation.bench.rounds import LOAD, NEW, SECOND, TEXT, Record, Size, lead, load, save, text_lengths
 from sppruner_vllm.evaluation.bench.summary import Results, Spread
 
 QUARTER = Arm("keep 0.25", PLAIN, {"keep_ratio": 0.25}, under_load=True)
@@ -110,7 +110,8 @@ def test_kv_is_what_is_retained_and_the_text(results: Results) -> None:
 
 def test_report_and_plots_show_every_arm(results: Results, tmp_path: Path) -> None:
     text = report({TINY: results}, ["On paper."], {"cut": ["encoder_cut"]})
-    for row in (REFERENCE.name, QUARTER.name, "Not run: cut, for want of encoder_cut."):
+    computed = f"| {REFERENCE.name} | 160, 160 |"
+    for row in (REFERENCE.name, QUARTER.name, computed, "Not run: cut, for want of encoder_cut."):
         assert row in text
     assert {file.name for file in write_plots({TINY: results}, tmp_path)} == {"bench-first-token.png", "bench-load.png"}
 
@@ -118,8 +119,13 @@ def test_report_and_plots_show_every_arm(results: Results, tmp_path: Path) -> No
 def test_records_and_tasks_come_back_as_they_were(tmp_path: Path) -> None:
     save(records(), tmp_path / "records.jsonl")
     assert load(tmp_path / "records.jsonl") == records()
-    task = Task((Question(((1, 336), (2, 28)), "what", "then"),), users=3, fields={"keep_ratio": 0.5})
+    task = Task((Question(((1, 336), (2, 28)), "what", "then", lead=3),), users=3, fields={"keep_ratio": 0.5})
     assert Task.from_json(task.to_json()) == task
+
+
+def test_rounds_move_a_prompt_through_a_whole_block() -> None:
+    assert [lead(number, 4) for number in (-1, 0, 1, 2, 3)] == [0, 0, 8, 16, 24]
+    assert [lead(number, 3) for number in range(3)] == [0, 10, 21]
 
 
 def test_text_stands_for_the_prompt_of_each_arm() -> None:

@@ -17,7 +17,7 @@ from balancer import AFFINITY_HEADER, ENVOY, SHIPPED, Balancer
 from replicas import EXIT_SECONDS, Replica, bring_up
 from users import IMAGES, Traffic, load, picture
 
-from serving import chat_body, eventually, sse_data
+from serving import chat_body, eventually, narrow_client, sse_data, unread
 
 CHAT = "/v1/chat/completions"
 BEFORE, AFTER = 40, 80
@@ -92,22 +92,17 @@ def test_a_400_comes_back_unchanged(client, pair, field):
     assert through.json()["error"]["param"] in field
 
 
-def test_a_stream_comes_while_it_is_made_and_leaving_it_ends_it(client, pair):
-    def running() -> float:
-        return sum(replica.metric("vllm:num_requests_running") for replica in pair)
+def test_a_stream_comes_while_it_is_made_and_leaving_it_ends_it(balancer, pair):
+    def total(name: str, **labels: str) -> float:
+        return sum(replica.metric(name, **labels) for replica in pair)
 
-    body = chat_body(picture(1)[0], stream=True, max_tokens=3500, ignore_eos=True)
-
-    def seen_running() -> bool:
-        """Whether the stream shows as running; asked anew where the machine let it run out before the question came."""
-        with client.stream("POST", CHAT, json=body) as answer:
-            assert answer.headers["content-type"].startswith("text/event-stream")
-            lines = answer.iter_lines()
-            assert sum(1 for _, line in zip(range(20), lines, strict=False) if line.startswith("data: ")) > 5
-            return running() == 1
-
-    assert eventually(seen_running)
-    assert eventually(lambda: running() == 0)
+    assert eventually(lambda: total("sppruner_requests_in_flight") == 0)
+    left = total("sppruner_requests_total", outcome="client_disconnect")
+    with narrow_client(balancer.url) as reader, unread(reader):  # its first piece has come
+        assert total("sppruner_requests_in_flight") == 1
+        assert total("sppruner_requests_total", outcome="client_disconnect") == left
+    assert eventually(lambda: total("sppruner_requests_total", outcome="client_disconnect") == left + 1)
+    assert eventually(lambda: total("vllm:num_requests_running") == 0)
 
 
 def test_a_stream_ends_with_its_usage(client):

@@ -26,6 +26,9 @@ BLOCK: Final = 32
 """Tokens of a block of the KV cache."""
 
 _ANSWER = "it is red"
+_SYSTEM = "You are a helpful assistant."
+"""What the models' chat template says where a chat has no such message."""
+
 _WORDS = "what is in this picture and where are the red blue green shapes"
 
 
@@ -193,6 +196,8 @@ def _messages(question: Question) -> list[Any]:
         noise = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
         parts.append({"type": "image_pil", "image_pil": Image.fromarray(noise)})
     chat: list[Any] = [{"role": "user", "content": [*parts, {"type": "text", "text": question.text}]}]
+    if question.lead:
+        chat.insert(0, {"role": "system", "content": _SYSTEM + " red" * question.lead})
     if question.then:
         chat += [{"role": "assistant", "content": _ANSWER}, {"role": "user", "content": question.then}]
     return chat

@@ -13,11 +13,13 @@ class Question:
 
     pictures: seed and side in pixels of each square picture of noise. text: what is asked about them.
     then: what is asked next in the same chat, after an answer; empty asks once.
+    lead: words before the pictures, beyond the usual ones; each is a token.
     """
 
     pictures: tuple[tuple[int, int], ...]
     text: str
     then: str = ""
+    lead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Task:
     def from_json(cls, line: str) -> Task:
         given = json.loads(line)
         chats = [
-            Question(tuple((seed, side) for seed, side in chat["pictures"]), chat["text"], chat["then"])
+            Question(tuple((seed, side) for seed, side in chat["pictures"]), chat["text"], chat["then"], chat["lead"])
             for chat in given["questions"]
         ]
         return cls(**{**given, "questions": tuple(chats)})

@@ -12,6 +12,7 @@ from .rounds import NEW, SECOND, SEVERAL, THIRD, TURN
 from .summary import Results, Spread, Timing
 
 _ASKED = (SECOND, THIRD, TURN, SEVERAL)
+_LATER = (SECOND, THIRD, TURN)
 
 
 def report(results: Mapping[BenchModel, Results], facts: Sequence[str], left_out: Mapping[str, Sequence[str]]) -> str:
@@ -25,6 +26,7 @@ def report(results: Mapping[BenchModel, Results], facts: Sequence[str], left_out
     for model, found in results.items():
         parts += [f"## {model.title}", _shares(model, found)]
         parts += ["### First token, one user", _timings(found), "### Where a new picture's seconds go", _parts(found)]
+        parts += ["### Prompt tokens that a later question computes, round by round", _computed(found)]
         if (rows := _crowd(found)) is not None:
             parts += [f"### Most requests at once in {model.blocks - 1} blocks of KV cache", rows]
         if users := found.users:
@@ -69,6 +71,13 @@ def _parts(found: Results) -> str:
 
     titles = ["ms, median", "processing", "encoder", "selection", "language model", "a decode step"]
     return markdown_table(titles, map(row, found.arms))
+
+
+def _computed(found: Results) -> str:
+    def row(arm: Arm) -> list[str]:
+        return [arm.name, *(", ".join(map(str, found.computed(name, arm))) for name in _LATER)]
+
+    return markdown_table(["arm", *_LATER], map(row, found.arms))
 
 
 def _crowd(found: Results) -> str | None:

@@ -16,6 +16,7 @@ from typing import Final
 from sppruner_vllm.planning.plan import retained_tokens
 
 from .arms import Arm
+from .engine import BLOCK
 from .process import EngineProcess
 from .protocol import Done, Question, Task
 
@@ -92,7 +93,7 @@ def measure(
     """
     seeds = count(1) if seeds is None else seeds
     for number in range(-1, size.rounds):
-        chats = _chats(arms, size, seeds)
+        chats = _chats(arms, size, seeds, lead(number, size.rounds))
         for name in chats if number >= 0 else (NEW,):
             for arm in _in_turn(arms, number):
                 advance(f"{arm.name}, {name}")
@@ -127,6 +128,15 @@ def text_lengths(arms: Sequence[Arm], visual: int, text: int) -> list[int]:
     return sorted({retained_tokens(visual, arm.keep_ratio) + text for arm in arms}, reverse=True)
 
 
+def lead(number: int, rounds: int) -> int:
+    """Words before the pictures of a round, by which its prompts lie otherwise in the blocks of the KV cache.
+
+    A later question computes what lies behind the last full block of what is cached. Over the rounds that block ends
+    everywhere, for stock and for reduced prompts alike; at one length alone chance would decide.
+    """
+    return max(0, number) * BLOCK // rounds
+
+
 def _in_turn(arms: Sequence[Arm], number: int) -> list[Arm]:
     return list(arms) if number % 2 == 0 else list(arms)[::-1]
 
@@ -136,16 +146,20 @@ def _load(arm: Arm, size: Size, users: int, requests: int, seeds: Iterator[int])
     return Task(questions, users=users, tokens=size.tokens, fields=dict(arm.fields))
 
 
-def _chats(arms: Sequence[Arm], size: Size, seeds: Iterator[int]) -> dict[str, dict[str, Question]]:
+def _chats(arms: Sequence[Arm], size: Size, seeds: Iterator[int], lead: int) -> dict[str, dict[str, Question]]:
     """By measure and arm: a question about a new picture, the chat's second turn, two later questions about the picture
-    in chats of their own, and a question about several pictures."""
+    in chats of their own, and a question about several pictures.
+
+    Args:
+        lead: words before the picture of all but the last.
+    """
     pictures = {arm.name: ((next(seeds), size.side),) for arm in arms}
     several = {arm.name: tuple((next(seeds), size.small) for _ in range(4)) for arm in arms}
     return {
-        NEW: {name: Question(picture, FIRST) for name, picture in pictures.items()},
-        TURN: {name: Question(picture, FIRST, LATER[0]) for name, picture in pictures.items()},
-        SECOND: {name: Question(picture, LATER[0]) for name, picture in pictures.items()},
-        THIRD: {name: Question(picture, LATER[1]) for name, picture in pictures.items()},
+        NEW: {name: Question(picture, FIRST, lead=lead) for name, picture in pictures.items()},
+        TURN: {name: Question(picture, FIRST, LATER[0], lead) for name, picture in pictures.items()},
+        SECOND: {name: Question(picture, LATER[0], lead=lead) for name, picture in pictures.items()},
+        THIRD: {name: Question(picture, LATER[1], lead=lead) for name, picture in pictures.items()},
         SEVERAL: {name: Question(four, FIRST) for name, four in several.items()},
     }
 

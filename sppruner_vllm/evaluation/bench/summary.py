@@ -174,6 +174,10 @@ class Results:
             reached=_beside(gains, ideals)[1],
         )
 
+    def computed(self, measure: str, arm: Arm) -> list[int]:
+        """Prompt tokens of each round that the prefix cache did not have."""
+        return [done.replies[0].prompt - done.replies[0].cached for done in self.of(measure, arm).values()]
+
     def parts(self, arm: Arm) -> Parts:
         """Of a new picture."""
         done = self.of(NEW, arm).values()

@@ -1,0 +1,65 @@
+"""Every error code of the server, with its status and what it means: one table, from which the docs are made.
+
+`python -m sppruner_server.error_doc` writes it into docs/use/api.md. A code that is not here cannot be answered with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One row of the table.
+
+    status: the HTTP status that always goes with the code.
+    meaning: for the docs, in Markdown; names `param` where there is one.
+    """
+
+    status: int
+    meaning: str
+
+
+CODES: Final[dict[str, Code]] = {
+    # The reduction fields.
+    "invalid_keep_ratio": Code(400, "`keep_ratio`"),
+    "invalid_keep_tokens": Code(400, "`keep_tokens`"),
+    "invalid_focus_query": Code(400, "`focus_query`"),
+    "invalid_focus_scope": Code(400, "`focus_scope`"),
+    "invalid_reduction_method": Code(400, "`reduction_method`"),
+    "unsupported_parameter": Code(400, "`param` cannot be given here, or not beside another field"),
+    "unknown_parameter": Code(400, "`param` is close to one of our fields, or one of them in a place where it is lost"),
+    "too_many_unreduced_tokens": Code(
+        400,
+        "`keep_ratio`, whichever field asked for the reduction: before it, a picture or the prompt has more tokens "
+        "than there may be. The message says how many of each",
+    ),
+    # Pictures and other media.
+    "invalid_image": Code(400, "the picture cannot be read: not an image, damaged, bad base64, no `source`"),
+    "image_too_large": Code(400, "a picture, or all of a request, has more pixels than the server decodes"),
+    "image_fetch_failed": Code(400, "the picture's URL did not give a picture"),
+    "image_url_forbidden": Code(400, "the server does not fetch from this URL"),
+    "image_cut_off": Code(400, "`truncate_prompt_tokens` leaves no place for an image"),
+    "invalid_media": Code(400, "audio, video or another part that cannot be read"),
+    # Any request.
+    "invalid_json": Code(400, "the body is not JSON in UTF-8, or nests too deeply"),
+    "invalid_value": Code(400, "`param` has a value that is refused"),
+    "missing_required_parameter": Code(400, "`param` must be given"),
+    "context_length_exceeded": Code(400, "the prompt, or prompt and answer, do not fit the model's context"),
+    "invalid_api_key": Code(401, "no key, or one that is not known; `WWW-Authenticate` says how to send it"),
+    "permission_denied": Code(403, "the key does not allow this"),
+    "model_not_found": Code(404, "`model`: not served here"),
+    "not_found": Code(404, "there is no such response, or nothing else of this name"),
+    "unknown_url": Code(404, "there is no such route"),
+    "method_not_allowed": Code(405, "the route is there for other methods; `Allow` names them"),
+    "request_timeout": Code(408, "head or body of the request came too slowly"),
+    "request_too_large": Code(413, "the body has more bytes than the server takes"),
+    "unsupported_media_type": Code(415, "`Content-Type` is not JSON, or the body is compressed"),
+    "rate_limit_exceeded": Code(429, "too many requests of this key; `Retry-After` says when to come again"),
+    "internal_error": Code(500, "a fault of the server; its log has the same request id"),
+    "engine_dead": Code(500, "the engine is gone; the server is about to stop"),
+    "server_overloaded": Code(503, "no room for another request; `Retry-After` says when to come again"),
+    "shutting_down": Code(503, "the server stops; any other replica may answer"),
+    "gateway_timeout": Code(504, "the request took longer than it may"),
+}
