@@ -11,6 +11,8 @@ OUT ?=
 TESTS ?=
 TOOL ?=
 TARGET ?= cpu
+HOURS ?=
+REQUESTS ?=
 VLLM ?= $(shell sed -n 's/^VERSION: Final = "\(.*\)"/\1/p' deploy/vllm_next_env.py)
 BASE_IMAGE ?=
 
@@ -27,7 +29,7 @@ export HF_HUB_OFFLINE ?= $(if $(MODEL),,1)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo quick test parity test-v2 test-vllm lint style types imports format eval ablation train-demo bench bench-smoke bench-overhead bench-selection bench-gpu loadtest loadtest-agree capacity image image-test release clean
+.PHONY: help setup serve demo quick test parity test-v2 test-vllm test-stops conformance fuzz lint style types imports format eval ablation train-demo bench bench-smoke bench-overhead bench-selection bench-gpu loadtest loadtest-stock loadtest-agree soak capacity image image-test release clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -60,6 +62,15 @@ parity: setup ## Run the list of what every model family owes, for each family a
 
 test-v2: setup ## Ask vLLM's model runner V2 what V1 is asked, on a CPU (a download of 0.3 GB the first time)
 	$(VENV)/python -m pytest tests/runner_v2 --every-scenario
+
+test-stops: setup ## End servers in every way there is: signals to all processes, each kind of process killed; four minutes
+	SPPRUNER_TEST_EVERY_STOP=1 $(VENV)/python -m pytest tests/reliability/test_stopping.py $(ARGS)
+
+conformance: setup ## Try other people's clients, schemathesis, guidellm and vLLM's bench on the server; ARGS: pytest options
+	$(VENV)/python -m pytest tests/conformance --everyone $(ARGS)
+
+fuzz: setup ## Send the server 10,000 spoilt requests, some 5 minutes; URL: a server that runs; ARGS: --seed and others
+	PYTHONPATH=tests $(VENV)/python tests/conformance/fuzz.py $(if $(URL),--url $(URL)) $(ARGS)
 
 lint: style types imports ## Check style, types and import directions (as the pre-commit hooks do)
 
@@ -104,6 +115,14 @@ bench-gpu: setup ## Time prefill in Qwen2.5-VL's shapes on this machine's GPU, w
 
 loadtest: setup ## Sweep keep ratios by concurrency on a server it starts, or URL; MODEL; OUT: folder; ARGS
 	@$(VENV)/python -m loadtest.sweep $(if $(URL),--url $(URL)) $(if $(MODEL),--model $(MODEL)) \
+		$(if $(OUT),--out $(OUT)) $(ARGS)
+
+soak: setup ## Load a server for HOURS (1) and REQUESTS with pictures (5000), and see whether its memory grows; URL and ARGS
+	@$(VENV)/python -m loadtest.soak --hours $(or $(HOURS),1) --requests $(or $(REQUESTS),5000) $(if $(URL),--url $(URL)) \
+		$(if $(MODEL),--model $(MODEL)) $(if $(OUT),--out $(OUT)) $(ARGS)
+
+loadtest-stock: setup ## Put this server beside stock vLLM, users waiting and not, some 30 minutes; URL and --stock-url, MODEL, OUT, ARGS
+	@$(VENV)/python -m loadtest.against $(if $(URL),--url $(URL)) $(if $(MODEL),--model $(MODEL)) \
 		$(if $(OUT),--out $(OUT)) $(ARGS)
 
 loadtest-agree: setup ## Compare the load test's figures with `vllm bench serve` on one server; URL, MODEL, OUT, ARGS

@@ -24,6 +24,12 @@ _BLOCK: Final = 65536
 _BROKEN: Final = (OSError, HTTPException, ValueError)
 
 
+def authorization() -> dict[str, str]:
+    """The header with the key of OPENAI_API_KEY; none without one."""
+    key = os.environ.get("OPENAI_API_KEY")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
 class ChatClient:
     """Of one server. Under gevent several requests may be under way at once, each on a connection of its own."""
 
@@ -35,12 +41,7 @@ class ChatClient:
         self._path = url.path.rstrip("/") + PATH
         self._timeout = timeout_s
         self._idle: list[HTTPConnection] = []
-        key = os.environ.get("OPENAI_API_KEY")
-        self._headers = {
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream",
-            **({"Authorization": f"Bearer {key}"} if key else {}),
-        }
+        self._headers = {"Content-Type": "application/json", "Accept": "text/event-stream", **authorization()}
 
     def ask(self, body: Mapping[str, Any]) -> tuple[float, StreamedAnswer]:
         """Send a request and read its answer to the end.

@@ -26,7 +26,7 @@ from locust.runners import STATE_CLEANUP, STATE_STOPPED, STATE_STOPPING, LocalRu
 sys.path.insert(0, str(Path(__file__).parents[1]))  # Locust loads this file by its path, outside its package
 
 from loadtest.arrivals import poisson_times, run_open_loop
-from loadtest.client import ChatClient
+from loadtest.client import ChatClient, authorization
 from loadtest.mix import show_ratio
 from loadtest.options import BadOption, Job, add_arguments, make_job
 from loadtest.recorder import Recorder
@@ -137,7 +137,7 @@ class Run:
         )
 
     def _poll(self, url: str) -> None:
-        with httpx.Client(timeout=10) as http:
+        with httpx.Client(timeout=10, headers=authorization()) as http:
             while True:
                 try:
                     page = http.get(url)
@@ -184,7 +184,7 @@ class OpenLoop(User):
             if session is not None:
                 sessions.spawn(_run.play, client, session, late_s)
 
-        times = poisson_times(job.rate or 1.0, job.seed, job.seconds, job.sessions)
+        times = poisson_times(job.rate or 1.0, job.arrival_seed, job.seconds, job.sessions)
         try:
             _run.recorder.pace = run_open_loop(times, start, time.perf_counter, gevent.sleep, lambda: not _run.ending())
             sessions.join()
@@ -255,6 +255,6 @@ def _quit(environment: Environment, **_: Any) -> None:
 
 
 def _first_model(host: str) -> str:
-    answer = httpx.get(f"{host.rstrip('/')}/v1/models", timeout=30)
+    answer = httpx.get(f"{host.rstrip('/')}/v1/models", headers=authorization(), timeout=30)
     answer.raise_for_status()
     return str(answer.json()["data"][0]["id"])

@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--extra-body", default="{}", help="JSON object of further fields for every request")
     add("--think-time", type=float, default=0.0, help="seconds a user waits between sessions (default: 0)")
     add("--seed", type=int, default=1, help="draws images, questions, ratios and arrivals (default: 1)")
+    add("--arrival-seed", type=int, help="draws the arrivals of the open loop alone (default: --seed)")
     add("--warmup", type=int, default=1, help="sessions before the run, not counted (default: 1)")
     add("--poll", type=float, default=0.5, help="seconds between readings of /metrics; 0 reads none (default: 0.5)")
     add("--model", default="", help="served name (default: the first that the server lists)")
@@ -67,7 +68,7 @@ class Job:
     seconds: float | None
     sessions: int | None
     think_s: float
-    seed: int
+    arrival_seed: int
     warmup: int
     poll_s: float
     model: str
@@ -99,7 +100,7 @@ def make_job(options: argparse.Namespace) -> Job:
         seconds=float(options.run_time) if options.run_time else None if sessions else DEFAULT_SECONDS,
         sessions=sessions,
         think_s=options.think_time,
-        seed=options.seed,
+        arrival_seed=options.seed if options.arrival_seed is None else options.arrival_seed,
         warmup=options.warmup,
         poll_s=options.poll,
         model=options.model,

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,12 +34,16 @@ class NoServer(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server that answers. `root` is the checkpoint it serves, as it names it: a folder or a hub name."""
+    """A server that answers. `root` is the checkpoint it serves, as it names it: a folder or a hub name.
+
+    pid: of the process that started it; None for one that ran already.
+    """
 
     url: str
     model: str
     root: str
     version: str
+    pid: int | None = None
 
 
 @contextmanager
@@ -73,7 +77,7 @@ def serving(
         try:
             own = f"http://{HOST}:{port}"
             _wait(own, process, log, on_wait)
-            yield target(own)
+            yield replace(target(own), pid=process.pid)
         finally:
             _stop(process)
 

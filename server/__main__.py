@@ -19,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Serve until told to stop; exits with a message when the set-up is one we refuse."""
     # Until vLLM installs its own handlers, a SIGTERM must still unwind, so that the metrics folder goes.
     signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+        signal.signal(signal.SIGHUP, _stop)
     try:
         select_plugins()
         with metrics_folder():

@@ -1,4 +1,4 @@
-"""Completes the answers of vLLM's routes: headers, usage, and errors that a stream reports after its 200.
+"""Completes the answers of vLLM's routes: headers and usage.
 
 The response objects of vLLM are changed in place, so that their status, background tasks and headers stay.
 """
@@ -14,7 +14,6 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from sppruner_vllm.compat import is_client_gone
 
 from .headers import headers_of
-from .outcomes import outcome_of_event
 from .record import RequestRecord
 from .usage import (
     Annotate,
@@ -74,12 +73,11 @@ def _complete_body(response: JSONResponse, record: RequestRecord, annotate: Anno
 async def _watched(
     body: AsyncIterable[str | bytes | memoryview], record: RequestRecord, annotate: Annotate
 ) -> AsyncIterator[str | bytes | memoryview]:
-    """The stream itself, its usage completed and its error events noted."""
+    """The stream itself, its usage completed."""
     try:
         async for chunk in body:
             if isinstance(chunk, memoryview):
                 chunk = bytes(chunk)
-            record.outcome = outcome_of_event(chunk) or record.outcome
             yield chunk if record.visual_tokens is None else annotate_sse(chunk, record.visual_tokens, annotate)
     finally:
         # Closed here and not by the garbage collector: a client that leaves must free its engine slot at once.

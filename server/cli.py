@@ -5,17 +5,25 @@ Our flags only set SPPRUNER_* variables, because the environment is what reaches
 
 from __future__ import annotations
 
+import gc
 import os
 from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Sequence
+from dataclasses import replace
+from importlib import import_module
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from sppruner_vllm.compat import serve_parser, set_up_command
+from sppruner_vllm.fetching import Forbidden, host_of
 from sppruner_vllm.recipes import request_methods
 from sppruner_vllm.reduction import BrokenMethod
 from sppruner_vllm.settings import Settings, settings
+
+from .environment import DRAIN_SECONDS, FRONT_SECONDS
+from .key_ring import KeyRing
+from .keys import BadKeys
 
 FLAGS: Final = {
     "keep_ratio": "--keep-ratio",
@@ -24,19 +32,42 @@ FLAGS: Final = {
     "min_tokens": "--min-tokens",
     "max_unreduced_tokens": "--max-unreduced-tokens",
     "max_unreduced_image_tokens": "--max-unreduced-image-tokens",
+    "max_image_pixels": "--max-image-pixels",
+    "max_image_side": "--max-image-side",
+    "max_image_aspect": "--max-image-aspect",
+    "max_image_frames": "--max-image-frames",
+    "shrink_large_images": "--shrink-large-images",
     "max_query_tokens": "--max-query-tokens",
     "focus_scope": "--focus-scope",
     "shared_keep_ratio": "--shared-keep-ratio",
     "throughput_guard": "--throughput-guard",
+    "url_fetching": "--url-fetching",
+    "fetch_networks": "--fetch-networks",
+    "fetch_hosts_file": "--fetch-hosts-file",
+    "fetch_mib": "--fetch-mib",
     "method": "--reduction-method",
     "saliency_attention": "--saliency-attention",
     "rows_cache_mib": "--rows-cache-mib",
     "pixels_cache_mib": "--pixels-cache-mib",
     "encoder_cut": "--encoder-cut",
     "encoder_cut_block": "--encoder-cut-block",
+    "skip_repeats": "--skip-repeats",
     "allow_method": "--allow-reduction-method",
+    "api_keys_file": "--api-keys-file",
+    "open_metrics": "--open-metrics",
+    "open_routes": "--open-routes",
+    "max_body_mib": "--max-body-mib",
+    "max_bodies_mib": "--max-bodies-mib",
+    "max_requests": "--max-requests",
+    "header_timeout": "--header-timeout",
+    "body_timeout": "--body-timeout",
+    "write_timeout": "--write-timeout",
+    "json_logs": "--json-logs",
 }
 """Settings field to flag."""
+
+STOP_SECONDS: Final = 30
+"""Default of --shutdown-timeout: what requests in flight may take after a SIGTERM. vLLM's own is 0."""
 
 TRACES_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
@@ -55,7 +86,7 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
     parser = serve_parser()
     add_flags(parser)
     # The usual usage details are what `visual_tokens` stands beside; --no-enable-prompt-tokens-details turns them off.
-    parser.set_defaults(enable_prompt_tokens_details=True)
+    parser.set_defaults(enable_prompt_tokens_details=True, shutdown_timeout=STOP_SECONDS)
     args: Namespace = parser.parse_args(None if argv is None else list(argv))
     if problem := _export(args) or _unsupported(args):
         parser.error(problem)
@@ -85,6 +116,10 @@ def _export(args: Namespace) -> str | None:
     except ValidationError as exc:
         return "; ".join(_explain(error) for error in exc.errors())
     try:
+        KeyRing(chosen)
+    except BadKeys as problem:
+        return f"--api-keys-file: {problem}"
+    try:
         known = request_methods()
     except BrokenMethod as problem:
         return str(problem)
@@ -107,6 +142,16 @@ def _unsupported(args: Namespace) -> str | None:
         return "VLLM_USE_RUST_FRONTEND bypasses the Python API server and with it keep_ratio; unset it"
     if args.grpc:
         return "--grpc replaces the HTTP server and with it keep_ratio; leave it out"
+    return _unheard_of(args.allowed_media_domains or ())
+
+
+def _unheard_of(domains: Sequence[str]) -> str | None:
+    """The problem with the hosts that may be fetched from, if there is one."""
+    for domain in domains:
+        try:
+            host_of(domain)
+        except Forbidden:
+            return f"--allowed-media-domains: {domain!r} is no host; it takes names and addresses, without port or path"
     return None
 
 
@@ -119,12 +164,33 @@ def serve(args: Namespace) -> None:
     from vllm.entrypoints.cli.serve import ServeSubcommand
     from vllm.logger import configure_logging_from_args
 
+    from .hooks import install_api_servers
+
     set_up_command()
+    if settings().json_logs:
+        log_in_json(args)
     configure_logging_from_args(args)
     if args.otlp_traces_endpoint:
         # Workers learn it from their environment. vLLM sets it in API servers, which start no worker when there are
         # several of them (vLLM 0.32, tracing/otel.py, init_otel_tracer).
         os.environ.setdefault(TRACES_ENDPOINT, args.otlp_traces_endpoint)
+    os.environ[DRAIN_SECONDS] = str(args.shutdown_timeout)
+    args.shutdown_timeout += FRONT_SECONDS
+    # vLLM only logs that a plugin cannot be imported, and would serve without ours: no keys, no limits, no reduction.
+    import_module(f"{__package__}.plugin")
+    install_api_servers()
     command = ServeSubcommand()
     command.validate(args)
-    command.cmd(args)
+    try:
+        command.cmd(args)
+    finally:
+        # Python looks through all objects for garbage as it ends, which takes as long as all the rest of the end does.
+        gc.freeze()
+
+
+def log_in_json(args: Namespace) -> None:
+    """Let vLLM log in JSON too, and leave the lines about requests to our own middleware."""
+    from vllm.config.logging import LoggingConfig
+
+    args.logging_config = replace(getattr(args, "logging_config", None) or LoggingConfig(), formatter="json")
+    args.disable_uvicorn_access_log = True

@@ -1,104 +1,95 @@
-"""Draining: after a SIGTERM the server finishes what it has and refuses what is new, so that a balancer loses nothing.
+"""Draining: a server that stops finishes what it has and refuses what is new, so that a balancer loses nothing.
 
-vLLM 0.32 and 0.33 shut their renderer and engine down first and keep listening: /health stays 200, and every request
-from then on, or not yet with the engine, ends in a 500 (entrypoints/launchers/launcher.py, handle_shutdown). Here that
-step waits until no request is left, for at most --shutdown-timeout; meanwhile new ones get a 503 that any replica may
-answer.
+What is in flight is counted here, by middleware/drain.py. When to stop and how long to wait is ending.py's.
 """
 
 from __future__ import annotations
 
-import threading
+import asyncio
+import math
 import time
-from collections.abc import Callable
 from typing import Final
 
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message, Receive
 
-from .errors import ErrorBody, ErrorObject
+from .refusal import Refusal
 
-ALWAYS_OPEN: Final = frozenset({"/metrics"})
-"""How a drain goes is worth watching. /health is not among them: 503 there takes the replica out of rotation."""
+SHUTTING_DOWN: Final = Refusal(
+    503,
+    "shutting_down",
+    "the server is stopping; send the request again",
+    headers={
+        "retry-after": "1",
+        "connection": "close",
+        # Envoy takes this as a failed health check: it need not wait for its next one.
+        "x-envoy-immediate-health-check-fail": "true",
+    },
+)
 
-REFUSAL: Final = ErrorBody(
-    error=ErrorObject(
-        message="the server is stopping; send the request again", type="server_error", code="shutting_down"
-    )
-).model_dump()
-
-HEADERS: Final = {
-    "retry-after": "1",
-    "connection": "close",
-    # Envoy takes this as a failed health check: it need not wait for its next one.
-    "x-envoy-immediate-health-check-fail": "true",
-}
+BODY_SECONDS: Final = 3.0
+"""For a body that is on its way in when the server begins to stop: nobody who trickles one in holds up the end."""
 
 
-Shutdown = Callable[..., None]
+class TooLate(Exception):
+    """The rest of a body that the server does not wait for."""
 
 
 class InFlight:
-    """The requests in flight of this process, and whether new ones may come in."""
+    """The requests in flight of this process, and what new ones are refused with, if they are. Of the event loop."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self.refusal: Refusal | None = None
+        self._deadline = math.inf
+        self._coming: set[asyncio.Timeout] = set()
         self._in_flight = 0
-        self._closed = False
+        self._empty = asyncio.Event()
+        self._empty.set()
 
-    def enter(self) -> bool:
-        """Whether a new request may come in; one that did must `leave`."""
-        with self._changed:
-            if self._closed:
-                return False
+    def enter(self) -> Refusal | None:
+        """None for a new request that may come in; it must `leave`. Else what it is refused with."""
+        if self.refusal is None:
             self._in_flight += 1
-            return True
+            self._empty.clear()
+        return self.refusal
 
     def leave(self) -> None:
-        with self._changed:
-            self._in_flight -= 1
-            self._changed.notify_all()
+        self._in_flight -= 1
+        if self._in_flight == 0:
+            self._empty.set()
 
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
+    def close(self, refusal: Refusal, seconds: float = BODY_SECONDS) -> None:
+        """Let no new request in, and no body that is not whole after so many seconds; the last reason given counts."""
+        self.refusal = refusal
+        self._deadline = min(self._deadline, time.monotonic() + seconds)
+        for limit in self._coming:
+            if not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time() + self._left())
 
-    def wait_until_empty(self, seconds: float) -> bool:
-        """Whether no request is in flight any more, within so many seconds."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._in_flight == 0, seconds)
+    async def piece(self, receive: Receive) -> Message:
+        """The next message of a request whose body is not whole yet.
 
+        Raises:
+            TooLate: it did not come in time.
+        """
+        limit = asyncio.timeout(None if self._deadline == math.inf else self._left())
+        try:
+            async with limit:
+                self._coming.add(limit)
+                return await receive()
+        except TimeoutError:
+            if limit.expired():
+                raise TooLate from None
+            raise
+        finally:
+            self._coming.discard(limit)
 
-class DrainMiddleware:
-    """Counts requests in and out; pure ASGI, since a stream is in flight until its last byte."""
+    def _left(self) -> float:
+        return max(0.0, self._deadline - time.monotonic())
 
-    def __init__(self, app: ASGIApp, requests: InFlight) -> None:
-        self._app = app
-        self._requests = requests
+    @property
+    def count(self) -> int:
+        return self._in_flight
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in ALWAYS_OPEN:
-            await self._app(scope, receive, send)
-        elif self._requests.enter():
-            try:
-                await self._app(scope, receive, send)
-            finally:
-                self._requests.leave()
-        else:
-            await JSONResponse(REFUSAL, 503, HEADERS)(scope, receive, send)
-
-
-def drained(shutdown: Shutdown, requests: InFlight) -> Shutdown:
-    """vLLM's `AsyncLLM.shutdown`, bound, after the requests in flight."""
-
-    def shutdown_drained(timeout: float | None = None) -> None:
-        requests.close()
-        # vLLM calls this from a thread of its own after a signal, and from the event loop's thread when all is over or
-        # the engine died: there nobody could finish anything while we wait.
-        if timeout and threading.current_thread() is not threading.main_thread():
-            begin = time.monotonic()
-            requests.wait_until_empty(timeout)
-            timeout = max(0.0, timeout - (time.monotonic() - begin))
-        shutdown(timeout=timeout)
-
-    return shutdown_drained
+    async def until_empty(self) -> None:
+        """Returns when no request is in flight any more."""
+        await self._empty.wait()

@@ -6,6 +6,7 @@ Imports nothing of vLLM: vLLM and prometheus_client read these variables when th
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,12 @@ from sppruner_vllm.errors import UnsupportedSetup
 
 PLUGINS: Final = "VLLM_PLUGINS"
 METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+DRAIN_SECONDS: Final = "SPPRUNER_DRAIN_SECONDS"
+"""What --shutdown-timeout said. vLLM is told FRONT_SECONDS more: a front must not kill processes that still answer."""
+FRONT_SECONDS: Final = 10
+"""By which a front waits longer for its API processes than they wait for their requests."""
+NOW: Final = signal.SIGUSR2
+"""From a front to its API processes: a second signal has come."""
 NO_CREATED_SERIES: Final = "PROMETHEUS_DISABLE_CREATED_SERIES"
 
 _OURS: Final = {"vllm.general_plugins": "sppruner", "vllm.endpoint_plugins": "sppruner_api"}

@@ -1,25 +1,21 @@
-"""How a refused request is answered: OpenAI's error object, with a string code from a closed vocabulary.
+"""Which exceptions of a rendering are about a picture, and in which words the client hears of them.
 
-The codes of our own are those of `sppruner_vllm.metrics.families.RejectedReason`. All are HTTP 400.
+Their codes are counted: they are of `sppruner_vllm.metrics.families.RejectedReason`.
 """
 
 from __future__ import annotations
 
+import re
 import traceback
 from typing import Final, Literal
 
 import aiohttp
-from fastapi import Request
-from fastapi.responses import JSONResponse
 from PIL import Image
 from pydantic import BaseModel
 from vllm.exceptions import VLLMClientError
 
 from sppruner_vllm.errors import InvalidField
 
-from .record import current_record
-
-INVALID_REQUEST: Final = "invalid_request_error"
 IMAGE_URL: Final = "image_url"
 
 _LOADER: Final = "vllm.multimodal.media.image"
@@ -28,39 +24,26 @@ _BEYOND_A_LIMIT: Final = ("Image dimensions ", "Request decoded media exceeds ")
 """Of vLLM's errors about VLLM_MAX_IMAGE_PIXELS, and about VLLM_MAX_MEDIA_REQUEST_DECODE_BYTES for all of a request."""
 
 
+_NOTHING_SENT: Final = re.compile(r"multi_modal_data\['(\w+)'\](?:\[\d+\])? is empty")
+"""Of vLLM's error about a URL that is empty or null (renderers/base.py)."""
+
+_FIELDS: Final = {"image": IMAGE_URL, "video": "video_url", "audio": "audio_url"}
+_EMPTY: Final = {IMAGE_URL: "invalid_image"}
+
+
 class ErrorObject(BaseModel):
-    """`error` of a refusal. vLLM's own refusals share the shape, with the HTTP status as an integer code."""
+    """`error` of a refusal."""
 
     message: str
     type: str
     param: str | None = None
-    code: str | int | None = None
+    code: str | None = None
 
 
 class ErrorBody(BaseModel):
     """Body of a refusal."""
 
     error: ErrorObject
-
-
-def refusal(exc: InvalidField) -> JSONResponse:
-    """The 400 that names the field to correct."""
-    note_refusal(exc)
-    error = ErrorObject(message=str(exc), type=INVALID_REQUEST, param=exc.field, code=exc.code)
-    return JSONResponse(ErrorBody(error=error).model_dump(), status_code=400)
-
-
-def note_refusal(exc: InvalidField) -> None:
-    """Let the current request be counted under the code of its refusal."""
-    if (record := current_record()) is not None:
-        record.refused_as = exc.code
-
-
-async def refuse(_: Request, exc: Exception) -> JSONResponse:
-    """Exception handler of the app for InvalidField, whichever route raised it."""
-    if not isinstance(exc, InvalidField):
-        raise exc
-    return refusal(exc)
 
 
 def bounds_refusal(exc: Exception) -> InvalidField | None:
@@ -77,6 +60,9 @@ def image_refusal(exc: Exception) -> InvalidField | None:
     """
     message = str(exc)
     match exc:
+        case ValueError() | VLLMClientError() if (nothing := _NOTHING_SENT.match(message)) is not None:
+            field = _FIELDS.get(nothing[1], nothing[1])
+            return InvalidField(field, f"{field} has no url", code=_EMPTY.get(field, "invalid_media"))
         case VLLMClientError() | InvalidField():
             return None
         case Image.DecompressionBombError():

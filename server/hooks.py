@@ -7,12 +7,82 @@ in every process stands in sppruner_vllm/compat.py.
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
-from .drain import InFlight, drained
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.middleware import Middleware
+
+from .acceptance import accepting, telling, withdrawing
+from .attempt import noting
+from .body_check import BodyCheck
+from .connection import bounded
 from .engine_watch import watched
+from .guard import Guard
+from .open_routes import divide, opened
+from .outcomes import RecordedRoute
 from .renderer import gated_chat, gated_completion
+from .resend import resending
 from .sender_cache import SenderWatch
+
+REPLACED: Final = ("AuthenticationMiddleware", "CORSMiddleware", "XRequestIdMiddleware")
+"""Middlewares that vLLM adds and ours stand in for, by the name of their class."""
+
+logger = logging.getLogger("vllm.sppruner")
+
+
+def install_door(app: FastAPI, door: Sequence[Middleware]) -> None:
+    """Put our middlewares around vLLM's, and take out those of vLLM's that they stand in for.
+
+    vLLM (0.32 and 0.33, serve/middleware/register.py) asks for a key on four prefixes alone, knows no key but its own,
+    and adds its middlewares after an endpoint plugin has attached its own, so that they stand outside.
+    Until: an endpoint plugin may say where its middlewares stand.
+
+    Args:
+        app: built, and not serving yet.
+        door: outermost first.
+    """
+    inner = [kept for kept in app.user_middleware if getattr(kept.cls, "__name__", "") not in REPLACED]
+    app.user_middleware[:] = [*door, *inner]
+    # vLLM's last step has had it built already (serve/sagemaker/api_router.py); Starlette builds it anew when asked.
+    app.middleware_stack = None
+
+
+def close_routes(app: FastAPI, further: str) -> None:
+    """Take away the routes that a server on the internet should not have, save those the operator opens.
+
+    vLLM (0.32 and 0.33, entrypoints/launchers/api_server/routers.py) attaches most of them always.
+    Until: vLLM can leave them out.
+
+    Args:
+        app: with all its routes. further: path templates with commas between them.
+    """
+    stay, closed = divide(app.router.routes, opened(further))
+    if closed:
+        logger.info("not served, open with --open-routes: %s", ", ".join(closed))
+    app.router.routes[:] = stay
+    app.openapi_schema = None
+
+
+def bound_connections(server: Any) -> None:
+    """Let every connection of a server have the bounds of connection.py.
+
+    vLLM (0.32 and 0.33, entrypoints/launchers/launcher.py, `serve_http`) chooses uvicorn's class of a connection, and
+    uvicorn, which reads it from its configuration for each one, has no time limit for a head.
+    Until: vLLM lets uvicorn's options through from its command line, or uvicorn has such a limit.
+
+    Args:
+        server: uvicorn's Server, before its first connection.
+    """
+    server.config.http_protocol_class = bounded(server.config.http_protocol_class)
+
+
+def install_document(app: Any, openapi: Callable[[], dict[str, Any]]) -> None:
+    """Let /openapi.json answer with another document than FastAPI's: its own way to change it is this method."""
+    app.openapi = openapi
 
 
 def install_gate(renderer: Any) -> None:
@@ -36,8 +106,8 @@ def install_withdrawal(renderer: Any) -> None:
     """Let the record of a request withdraw what its rendering entered into the sender cache.
 
     vLLM (0.32 and 0.33, v1/engine/async_llm.py, `output_handler`) forgets an entry only once the engine has missed it,
-    which costs a request that was good (sender_cache.py).
-    Until: vLLM forgets what a refused request has entered.
+    which costs a request that was good, and does so while another request is rendered (sender_cache.py).
+    Until: vLLM forgets what a refused request has entered, between renderings.
 
     Args:
         renderer: vLLM's BaseRenderer; one without a sender cache needs nothing.
@@ -46,7 +116,63 @@ def install_withdrawal(renderer: Any) -> None:
         return
     watch = SenderWatch(renderer)
     cache.get_and_update_item = watch.enter
+    cache.invalidate = watch.drop
     renderer._process_multimodal_async = watch.process
+
+
+def install_guard(app: FastAPI) -> None:
+    """Put the guard round the app, and with the reading of bodies round vLLM's routes; ours have them.
+
+    vLLM (0.32 and 0.33, entrypoints/serve/exception_handling) answers errors in several shapes, and lets exceptions of
+    other classes than four go up to where the connection is closed (guard.py).
+    Until: vLLM's errors have one shape, and their codes are strings.
+
+    Args:
+        app: with all its routes, middlewares and exception handlers, and not serving yet.
+    """
+    app.user_middleware.insert(0, Middleware(Guard))
+    # Built before this, by the library of vLLM's SageMaker routes. The next request builds it.
+    app.middleware_stack = None
+    for route in app.routes:
+        if isinstance(route, APIRoute) and not isinstance(route, RecordedRoute):
+            route.app = Guard(BodyCheck(route.app))
+
+
+def install_messages(messages: Any) -> None:
+    """Note what the handlers of Anthropic's API raise.
+
+    vLLM (0.32 and 0.33, entrypoints/anthropic/api_router.py) makes an answer of any exception and forgets its class.
+    Until: its exceptions reach the handlers of the app, as those of its other APIs do.
+
+    Args:
+        messages: vLLM's AnthropicServingMessages; None where the model has no such API.
+    """
+    if messages is not None:
+        messages.create_messages = noting(messages.create_messages)
+        messages.count_tokens = noting(messages.count_tokens)
+
+
+def install_acceptance(engine_client: Any) -> None:
+    """Tell the client's fault from the server's where a request passes to the engine.
+
+    vLLM (0.32 and 0.33, v1/engine/async_llm.py, AsyncLLM) calls a failure of its engine what it cannot encode, and
+    leaves it among the requests that run (acceptance.py).
+    Until: it validates a request before the stream begins, and names what was wrong.
+    """
+    core = engine_client.engine_core
+    core.add_request_async = withdrawing(core.add_request_async, engine_client.abort)
+    engine_client.add_request = accepting(engine_client.add_request)
+    dead_ends = engine_client.vllm_config.kv_transfer_config is None
+    engine_client.generate = telling(engine_client.generate, dead_ends=dead_ends)
+
+
+def install_resend(engine_client: Any) -> None:
+    """Let the engine client's `generate` send a prompt again whose pictures the engine does not have (resend.py).
+
+    To be installed before the watch, which is to see what the client gets.
+    Until: vLLM renders such a request again itself.
+    """
+    engine_client.generate = resending(engine_client.generate)
 
 
 def install_watch(engine_client: Any) -> None:
@@ -58,11 +184,87 @@ def install_watch(engine_client: Any) -> None:
     engine_client.generate = watched(engine_client.generate)
 
 
-def install_drain(engine_client: Any, requests: InFlight) -> None:
-    """Let the engine client's `shutdown` wait for the requests in flight.
+def install_ending(engine_client: Any, shutting_down: Callable[[Callable[..., None]], Callable[..., None]]) -> None:
+    """Let the engine client's `shutdown` be short, and tell the process's status of the engine's death (ending.py).
 
-    vLLM (0.32 and 0.33, entrypoints/launchers/launcher.py, `handle_shutdown`) stops renderer and engine first and
-    listens on (drain.py).
-    Until: vLLM refuses new requests while it drains.
+    vLLM (0.32 and 0.33, entrypoints/launchers/api_server/entry.py) gives an engine without work as long as one with
+    requests, and exits with 0 whatever became of it.
+    Until: vLLM's status tells of it.
     """
-    engine_client.shutdown = drained(engine_client.shutdown, requests)
+    engine_client.shutdown = shutting_down(engine_client.shutdown)
+
+
+def refuse_generation(engine_client: Any, failure: Callable[[], Exception]) -> None:
+    """Let whatever asks the engine from now on fail.
+
+    vLLM (0.32 and 0.33) has no such state of a client; the engine of a server that stops would take the request, and
+    end it with a 200 that is cut short.
+    Until: an engine that stops refuses requests with an error.
+    """
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise failure()
+
+    engine_client.generate = refused
+
+
+def part_soon(server: Any) -> None:
+    """Let uvicorn's server, once it ends, wait for clients that do not read no longer than a second.
+
+    vLLM (0.32 and 0.33, entrypoints/launchers/launcher.py) sets no limit. By then nothing is in flight that a client
+    would wait for (ending.py).
+    Until: vLLM lets uvicorn's options through from its command line.
+    """
+    server.config.timeout_graceful_shutdown = 1
+
+
+def stop_serving(server: Any) -> None:
+    """Let uvicorn's server end.
+
+    vLLM (0.32 and 0.33, entrypoints/launchers/launcher.py) ends it in the same way when its engine has died.
+    Until: an endpoint plugin may ask for the end.
+    """
+    server.should_exit = True
+
+
+def notice_engine_loss(engine_client: Any) -> asyncio.Task[None] | None:
+    """Let one of several API processes notice that an engine is gone: the connection from it breaks.
+
+    vLLM (0.32 and 0.33, v1/engine/core_client.py, `start_engine_core_monitor`) watches engines only in the process that
+    started them. In the others requests would wait until their front kills them.
+    Until: vLLM watches in each.
+
+    Returns:
+        The task that waits for it; None where vLLM watches itself.
+    """
+    import zmq
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    core = engine_client.engine_core
+    if core.resources.engine_manager is not None:
+        return None
+    monitor = core.input_socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+
+    async def watch() -> None:
+        try:
+            await monitor.recv_multipart()
+        finally:
+            monitor.close(linger=0)  # or the end of its context would wait for it
+        core.resources.engine_dead = True
+        core.outputs_queue.put_nowait(EngineDeadError())
+
+    return asyncio.create_task(watch())
+
+
+def install_api_servers() -> None:
+    """Let a front of several API processes wait for them, and pass a second signal on (api_servers.py).
+
+    vLLM (0.32 and 0.33, entrypoints/cli/serve.py, `run_multi_api_server`) gives them five seconds when one of them, or
+    the engine, has died, and takes no notice of a second signal.
+    Until: vLLM does, or lets its command be given another manager.
+    """
+    from vllm.entrypoints.cli import serve
+
+    from .api_servers import ApiServers
+
+    serve.APIServerProcessManager = ApiServers

@@ -7,32 +7,55 @@ the final one, and requests to other routes are not touched.
 from __future__ import annotations
 
 import json
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from fastapi.routing import APIRoute
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from sppruner_vllm.metrics.events import count_rejection, count_request, count_visual_tokens, in_flight
 from sppruner_vllm.metrics.families import Outcome
 
+from .body_check import BodyCheck, ReadRequest
+from .error_codes import CODES
+from .guard import Guard
 from .record import RequestRecord, recording
 from .tracing import note_outcome, request_span
 
 _REFUSED: Final[tuple[Outcome, ...]] = ("client_error", "server_error")
-_ERROR_EVENTS: Final = ('data: {"error"', "event: error", "event: response.failed")
+_ERROR_EVENTS: Final = (b'data: {"error"', b"event: error", b"event: response.failed")
 
 
 class RecordedRoute(APIRoute):
     """A route that keeps a RequestRecord while it serves, and settles it by the answer."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.app = Guard(BodyCheck(self.app))
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's own, with the body as it was read before."""
+        read_and_answer = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            return await read_and_answer(ReadRequest(request.scope, request.receive))
+
+        return handler
+
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in self.methods:
+            await super().handle(scope, receive, send)  # which refuses it
+            return
         status, complete = 0, False
 
         async def observe(message: Message) -> None:
             nonlocal status, complete
             if message["type"] == "http.response.start":
                 status = message["status"]
+            elif message["type"] == "http.response.body":
+                record.outcome = outcome_of_event(message.get("body", b"")) or record.outcome
             if status >= 400 or record.outcome in _REFUSED:
                 record.withdraw()  # first: the client may send the image again as soon as it has the answer
             await send(message)
@@ -78,14 +101,14 @@ def outcome_of(status: int, complete: bool) -> Outcome:
     return "client_error" if status >= 400 else "success"
 
 
-def outcome_of_event(event: str | bytes) -> Outcome | None:
+def outcome_of_event(event: bytes) -> Outcome | None:
     """The outcome that an error event inside a stream stands for; None for any other event."""
-    text = event if isinstance(event, str) else event.decode(errors="replace")
-    if not text.startswith(_ERROR_EVENTS):
+    if not event.startswith(_ERROR_EVENTS):
         return None
-    _, _, data = text.partition("data:")
+    _, _, data = bytes(event).partition(b"data:")
     try:
-        code = json.loads(data)["error"]["code"]
+        code = json.JSONDecoder().raw_decode(data.decode().strip())[0]["error"]["code"]
+        status = CODES[code].status
     except (ValueError, KeyError, TypeError):
         return "server_error"
-    return "client_error" if isinstance(code, int) and 400 <= code < 500 else "server_error"
+    return "client_error" if status < 500 else "server_error"

@@ -5,25 +5,50 @@ vLLM loads it in every API server process, the ones it spawns itself included, w
 
 from __future__ import annotations
 
+import logging
 from argparse import Namespace
 from typing import Any, Final
 
 import vllm
 from fastapi import FastAPI
 from starlette.datastructures import State
+from vllm import envs
 
 from sppruner_vllm import __version__
-from sppruner_vllm.errors import InvalidField
+from sppruner_vllm.api.fetching_connector import fetch_with_care
 from sppruner_vllm.metrics import events
 from sppruner_vllm.parts import published
 from sppruner_vllm.settings import settings
 
-from .drain import DrainMiddleware, InFlight
-from .errors import refuse
-from .hooks import install_drain, install_gate, install_watch, install_withdrawal
+from .drain import InFlight
+from .ending import Ending, drain_seconds
+from .handlers import answer_exceptions
+from .health import router as health_router
+from .hooks import (
+    close_routes,
+    install_acceptance,
+    install_document,
+    install_door,
+    install_ending,
+    install_gate,
+    install_guard,
+    install_messages,
+    install_resend,
+    install_watch,
+    install_withdrawal,
+)
+from .key_ring import KeyRing
+from .middleware.capacity import most_requests
+from .middleware.order import middlewares
+from .models import router as models
+from .openapi.document import describing
+from .openapi.facts import facts_of
 from .routes import router
+from .strict import router as strict_router
 
 NAME: Final = "sppruner_api"
+
+logger = logging.getLogger("vllm.sppruner")
 
 
 class EndpointPlugin:
@@ -33,17 +58,60 @@ class EndpointPlugin:
     required_tasks = ("generate",)
 
     def attach_router(self, app: FastAPI) -> None:
-        """Add our routes and the answer to refused fields; vLLM drops its routes of the same path."""
+        """Add our routes; vLLM drops its own of the same path."""
+        self._app = app
         app.include_router(router)
+        app.include_router(health_router)
+        app.include_router(strict_router)
+        app.include_router(models)
+        install_document(app, describing(app, lambda: facts_of(app.state)))
         app.state.sppruner_in_flight = InFlight()
-        app.add_middleware(DrainMiddleware, requests=app.state.sppruner_in_flight)
-        app.add_exception_handler(InvalidField, refuse)
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
-        """Put the gate before the one renderer that all endpoints share, and watch the engine behind it."""
+        """Put the gate before the one renderer that all endpoints share, and watch the engine behind it.
+
+        By now vLLM has added its middlewares and exception handlers, round and in place of which ours go.
+        """
+        answer_exceptions(self._app)
+        install_guard(self._app)
+        fetch_with_care()
         events.start(__version__, vllm.__version__, settings())
         events.show_parts(published(engine_client.model_config.model))
         install_gate(state.online_renderer)
         install_withdrawal(state.online_renderer.renderer)
+        install_messages(state.anthropic_serving_messages)
+        install_resend(engine_client)
         install_watch(engine_client)
-        install_drain(engine_client, state.sppruner_in_flight)
+        seconds = drain_seconds(engine_client.vllm_config.shutdown_timeout)
+        ending = Ending(engine_client, state, state.sppruner_in_flight, seconds)
+        self._app.state.sppruner_ending = ending
+        install_ending(engine_client, ending.shutting_down)
+        install_acceptance(engine_client)
+        self._close(engine_client.vllm_config, state, args)
+
+    def _close(self, config: Any, state: State, args: Namespace) -> None:
+        """Let nobody in but through the door; vLLM has built the whole app by now.
+
+        Raises:
+            BadKeys: a key cannot be used.
+        """
+        chosen, processes = settings(), config.parallel_config._api_process_count
+        ring = KeyRing(chosen, [key for key in (args.api_key or [envs.VLLM_API_KEY]) if key])
+        self._app.state.sppruner_asks_for_keys = bool(ring)
+        if not ring:
+            logger.warning("no API key is set: whoever reaches this server may use it")
+        batch = config.scheduler_config.max_num_seqs * engines(config.parallel_config)
+        most = most_requests(chosen.max_requests, batch, processes)
+        cors = {
+            "allow_origins": args.allowed_origins,
+            "allow_credentials": args.allow_credentials,
+            "allow_methods": args.allowed_methods,
+            "allow_headers": args.allowed_headers,
+        }
+        install_door(self._app, middlewares(chosen, ring, state.sppruner_in_flight, most, processes, cors))
+        close_routes(self._app, chosen.open_routes)
+
+
+def engines(parallel: Any) -> int:
+    """Engines among which the API processes share their requests out, of vLLM's ParallelConfig."""
+    return int(parallel.data_parallel_size_local if parallel.local_engines_only else parallel.data_parallel_size)

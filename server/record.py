@@ -53,6 +53,7 @@ class RequestRecord:
             keep_ratio=ratios.pop() if len(ratios) == 1 else round(retained / original, 6),
             skipped_reason=None if None in reasons else reasons[0],
             scopes=tuple(scope for account in self.accounts for scope in account.scopes),
+            shrunk=sum(account.shrunk for account in self.accounts),
         )
 
     def withdraw(self) -> None:

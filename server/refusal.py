@@ -18,6 +18,8 @@ from .error_codes import CODES
 MESSAGES_API: Final = "/v1/messages"
 """Anthropic's; every other path speaks OpenAI's."""
 
+RESPONSES_API: Final = "/v1/responses"
+
 REQUEST_ID: Final = "request_id"
 """Key of scope["state"] under which the request id travels, a string."""
 
@@ -44,6 +46,13 @@ ANTHROPIC_TYPES: Final = {
 """The same in Anthropic's own closed list."""
 
 INVALID_REQUEST: Final = "invalid_request_error"
+
+DEFAULT_HEADERS: Final[dict[int, dict[str, str]]] = {
+    401: {"www-authenticate": "Bearer"},
+    429: {"retry-after": "1"},
+    503: {"retry-after": "1"},
+}
+"""What goes with a status unless the refusal says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +98,39 @@ def body_of(refusal: Refusal, scope: Scope) -> dict[str, Any]:
 
 async def answer(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
     """Send a refusal as the whole response; an ASGI application but for its first argument."""
-    body = json.dumps(body_of(refusal, scope), ensure_ascii=False, separators=(",", ":")).encode()
-    headers = {"content-type": "application/json", "content-length": str(len(body)), **refusal.headers}
+    body = dumped(body_of(refusal, scope))
+    headers = {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        **DEFAULT_HEADERS.get(refusal.status, {}),
+        **refusal.headers,
+    }
     encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": refusal.status, "headers": encoded})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+def event_of(refusal: Refusal, scope: Scope, number: int = 0) -> bytes:
+    """The event that ends a stream in the API that a request is for, after its 200.
+
+    Args:
+        number: of the event in its stream, from 0, which the Responses API writes down.
+    """
+    document = body_of(refusal, scope)
+    path = scope["path"]
+    if is_anthropic(path):
+        return b"event: error\ndata: " + dumped(document) + b"\n\n"
+    if path.startswith(RESPONSES_API):
+        # The documented event has its fields at the top. OpenAI's clients raise what they find in `error`.
+        flat = {name: document["error"][name] for name in ("code", "message", "param")}
+        document = {"type": "error", **flat, "sequence_number": number, **document}
+        return b"event: error\ndata: " + dumped(document) + b"\n\n"
+    return b"data: " + dumped(document) + b"\n\n"
+
+
+def dumped(document: object) -> bytes:
+    """JSON as it is sent."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def is_anthropic(path: str) -> bool:

@@ -7,8 +7,8 @@ covers them all; hooks.py puts it there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from functools import wraps
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial, wraps
 from typing import Any
 
 from vllm.entrypoints.generate.base.protocol import validate_request_mm_kwargs
@@ -19,7 +19,9 @@ from sppruner_vllm.planning.accounting import visual_tokens_of
 
 from .errors import bounds_refusal, image_refusal, truncation_refusal
 from .fields import foreign_kwargs, reduction_fields
+from .keys import bounds_in_force, limits_in_force
 from .record import RequestRecord, current_record
+from .resend import AGAIN, lacks_pictures
 from .tracing import RENDER, note_visual_tokens, stage
 
 Preprocess = Callable[..., Awaitable[Any]]
@@ -37,7 +39,7 @@ def gated_chat(preprocess: Preprocess, trusted: bool) -> Preprocess:
     async def gated(request: Any, *args: Any, **kwargs: Any) -> Any:
         fields, foreign = _admit(request, trusted)
         # With nothing to say the request goes on as it came: the processor falls back on the operator's defaults.
-        request.mm_processor_kwargs = Admitted({**foreign, **fields}, fields.request) or None
+        request.mm_processor_kwargs = Admitted({**foreign, **fields, **bounds_in_force()}, fields.request) or None
         record = current_record() or RequestRecord()
         if record.dry:
             kwargs["skip_mm_cache"] = True
@@ -52,6 +54,7 @@ def gated_chat(preprocess: Preprocess, trusted: bool) -> Preprocess:
                 if refused := bounds_refusal(exc) or image_refusal(exc) or truncation_refusal(exc, limit):
                     raise refused from exc
                 raise
+            _let_render_again(engine_inputs, lambda: preprocess(request, *args, **{**kwargs, "skip_mm_cache": True}))
             if (tokens := visual_tokens_of(engine_inputs[0])) is not None:
                 note_visual_tokens(span, tokens)
         # Turns that a tool adds to a response render the same images again: the first rendering is the client's.
@@ -61,6 +64,26 @@ def gated_chat(preprocess: Preprocess, trusted: bool) -> Preprocess:
         return conversation, engine_inputs
 
     return gated
+
+
+def _let_render_again(engine_inputs: Sequence[Any], render: Callable[[], Awaitable[Any]]) -> None:
+    """Leave a way to render an input whose pictures the engine is taken to have (resend.py).
+
+    Args: render: the same request past the sender cache, so that all its pictures are in what comes out.
+    """
+
+    async def again(place: int) -> Any:
+        try:
+            _, rendered = await render()
+        except Exception as exc:
+            if refused := bounds_refusal(exc) or image_refusal(exc):
+                raise refused from exc
+            raise
+        return rendered[place]
+
+    for place, engine_input in enumerate(engine_inputs):
+        if lacks_pictures(engine_input):
+            engine_input[AGAIN] = partial(again, place)
 
 
 def gated_completion(preprocess: Preprocess, trusted: bool) -> Preprocess:
@@ -85,7 +108,7 @@ def _admit(request: Any, trusted: bool) -> tuple[Admitted, dict[str, object]]:
     """
     record = current_record()
     known = None if record is None else record.fields
-    fields = admit(reduction_fields(request) if known is None else known)
+    fields = admit(reduction_fields(request) if known is None else known, limits_in_force())
     foreign = foreign_kwargs(request)
     validate_request_mm_kwargs(
         mm_processor_kwargs=foreign,

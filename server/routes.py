@@ -9,20 +9,21 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from vllm.entrypoints.anthropic import api_router as messages_api
-from vllm.entrypoints.anthropic.protocol import AnthropicError, AnthropicErrorResponse
+from vllm.entrypoints.anthropic.protocol import AnthropicErrorResponse
 from vllm.entrypoints.openai.chat_completion import api_router as chat_api
 from vllm.entrypoints.openai.responses import api_router as responses_api
 
 from sppruner_vllm.admission import admit
-from sppruner_vllm.errors import InvalidField
 
 from .answers import CHAT, NO_USAGE, RESPONSES, Usage, complete
-from .errors import INVALID_REQUEST, ErrorBody, note_refusal
+from .errors import ErrorBody
 from .fields import reduction_fields
+from .keys import limits_in_force
+from .message_images import check_images
 from .outcomes import RecordedRoute
 from .record import RequestRecord, current_record
 from .request import BatchRequest, ChatRequest, CountTokensRequest, MessagesRequest, ResponseRequest
@@ -67,25 +68,15 @@ async def responses(request: ResponseRequest, raw_request: Request) -> Response 
 @_replaces(messages_api.router, "/v1/messages", AnthropicErrorResponse)
 async def messages(request: MessagesRequest, raw_request: Request) -> Response | None:
     """Anthropic's messages, with reduction fields; the account is in the headers alone."""
-    try:
-        return await _serve(messages_api.create_messages, request, raw_request, NO_USAGE)
-    except InvalidField as exc:
-        return _anthropic_refusal(exc)
+    check_images(request)
+    return await _serve(messages_api.create_messages, request, raw_request, NO_USAGE)
 
 
 @_replaces(messages_api.router, "/v1/messages/count_tokens", AnthropicErrorResponse)
 async def count_tokens(request: CountTokensRequest, raw_request: Request) -> Response | None:
     """Anthropic's token count, of the reduced prompt."""
-    try:
-        return await _serve(messages_api.count_tokens, request, raw_request, NO_USAGE, dry=True)
-    except InvalidField as exc:
-        return _anthropic_refusal(exc)
-
-
-def _anthropic_refusal(exc: InvalidField) -> JSONResponse:
-    note_refusal(exc)
-    body = AnthropicErrorResponse(error=AnthropicError(type=INVALID_REQUEST, message=str(exc)))
-    return JSONResponse(body.model_dump(), status_code=400)
+    check_images(request)
+    return await _serve(messages_api.count_tokens, request, raw_request, NO_USAGE, dry=True)
 
 
 async def _serve(
@@ -99,5 +90,5 @@ async def _serve(
     record = current_record() or RequestRecord()
     record.dry = dry
     with stage(VALIDATE):
-        record.fields = admit(reduction_fields(request))
+        record.fields = admit(reduction_fields(request), limits_in_force())
     return complete(await handler(request, raw_request), record, usage)

@@ -25,6 +25,7 @@ class SenderWatch:
         """
         self._cache = renderer.mm_processor_cache
         self._enter = self._cache.get_and_update_item
+        self._drop = self._cache.invalidate
         self._executor = renderer._mm_executor
         self._process = renderer._process_multimodal
         self._noted: list[str] = []  # what the rendering in progress has entered
@@ -36,6 +37,13 @@ class SenderWatch:
         if new:
             self._noted.append(key)
         return entry
+
+    def drop(self, key: str) -> None:
+        """In place of the cache's `invalidate`, which vLLM calls from its event loop: a rendering that has found an
+        item must not lose it before it has taken it.
+        """
+        with suppress(RuntimeError):  # the executor is shut down, and with it the cache
+            self._executor.submit(self._drop, key)
 
     async def process(self, *args: Any, **kwargs: Any) -> Any:
         """In place of the renderer's `_process_multimodal_async`; called in the task of the request."""
@@ -50,7 +58,7 @@ class SenderWatch:
 
         def forget() -> None:
             for key in entered:
-                self._cache.invalidate(key)
+                self._drop(key)
 
         def withdraw() -> None:
             with suppress(RuntimeError):  # the executor is shut down, and with it the cache

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .recipes import request_methods
-from .request import ReductionRequest, validate_request
-from .settings import settings
+from .request import RATIO_BOUNDS, RatioBounds, ReductionRequest, validate_request
+from .settings import Settings, settings
 
 
 class Admitted(dict[str, object]):
@@ -29,15 +29,19 @@ class Admitted(dict[str, object]):
         self.request = request
 
 
-def admit(kwargs: Mapping[str, object]) -> Admitted:
+def admit(kwargs: Mapping[str, object], limits: Settings | None = None) -> Admitted:
     """The kwargs, their reduction fields checked against the operator's settings; admitted ones as they are.
 
     Args:
         kwargs: any of REQUEST_FIELDS, which a missing or None entry leaves to the operator; others are not looked at.
+        limits: the settings as they are for whoever asks; None for the operator's own.
 
     Raises:
         InvalidField: names the field that must change.
     """
     if isinstance(kwargs, Admitted):
         return kwargs
-    return Admitted(kwargs, validate_request(kwargs, settings(), request_methods()))
+    limits = limits or settings()
+    if isinstance(bounds := kwargs.get(RATIO_BOUNDS), RatioBounds):
+        limits = limits.narrowed(*bounds)
+    return Admitted(kwargs, validate_request(kwargs, limits, request_methods()))

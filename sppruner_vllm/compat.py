@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from packaging.version import Version
 
 from sppruner_vllm.errors import UnsupportedSetup
+from sppruner_vllm.front import seconds_for_engines, stopping_engines
 
 OLDEST: Final = Version("0.32")
 FIRST_UNKNOWN: Final = Version("0.34")
@@ -21,6 +24,8 @@ FIRST_UNKNOWN: Final = Version("0.34")
 QUEUE_CHUNK: Final = "VLLM_MQ_MAX_CHUNK_BYTES_MB"
 
 _SHIM: Final = "_sppruner_shim"
+_DISGUISED: Final = "sppruner_disguised"
+_TYPED_MARKER: Final = "a message holds a special token of this model, which its tokenizer cannot read as text"
 
 
 def check_version(version: str) -> None:
@@ -70,6 +75,19 @@ def serve_parser() -> Any:
     except ModuleNotFoundError:
         from vllm.entrypoints.launchers.cli_args import make_arg_parser
     return make_arg_parser(FlexibleArgumentParser(prog="sppruner-serve"))
+
+
+def media_placeholders() -> Collection[str]:
+    """Text that vLLM takes for the place of a picture or video, though it is no token (`--interleave-mm-strings`).
+
+    Expiry: the module moved in 0.33; drop the older branch with support for 0.32.
+    """
+    try:
+        from vllm.renderers.chat_utils.content_parser import MODALITY_PLACEHOLDERS_MAP
+    except ModuleNotFoundError:
+        from vllm.renderers.chat_utils import MODALITY_PLACEHOLDERS_MAP
+    placeholders: Collection[str] = MODALITY_PLACEHOLDERS_MAP.values()
+    return placeholders
 
 
 def set_up_command() -> None:
@@ -177,10 +195,11 @@ def _ask_in_steps_with_pictures() -> None:
 
     vLLM 0.32 and 0.33 ask for every request in every step and then compute the positions of the whole batch once more
     (v1/worker/gpu_model_runner.py, `_gather_mm_embeddings`): with eight requests a twentieth of a millisecond and more,
-    for each token. Where a step holds no media the answer would be what the runner has.
+    for each token. Where a step holds no media there is nothing to gather.
     Expiry: upstream asking only where there are embeddings, as its runner V2 does.
     """
-    from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+    import torch
+    from vllm.v1.worker.gpu_model_runner import PIN_MEMORY, GPUModelRunner
 
     upstream = GPUModelRunner._gather_mm_embeddings
     if hasattr(upstream, _SHIM):
@@ -188,14 +207,11 @@ def _ask_in_steps_with_pictures() -> None:
 
     @functools.wraps(upstream)
     def gather(self: Any, scheduler_output: Any, shift_computed_tokens: int = 0) -> Any:
-        asks = self.is_multimodal_pruning_enabled
-        if not asks or _holds_media(self, shift_computed_tokens):
+        if not self.is_multimodal_pruning_enabled or _holds_media(self, shift_computed_tokens):
             return upstream(self, scheduler_output, shift_computed_tokens)
-        self.is_multimodal_pruning_enabled = False
-        try:
-            return upstream(self, scheduler_output, shift_computed_tokens)
-        finally:
-            self.is_multimodal_pruning_enabled = asks
+        # What upstream would find request by request: no embeddings, and no token that stands for one.
+        tokens = scheduler_output.total_num_scheduled_tokens
+        return [], torch.zeros(tokens, dtype=torch.bool, device="cpu", pin_memory=PIN_MEMORY)
 
     setattr(gather, _SHIM, True)
     GPUModelRunner._gather_mm_embeddings = gather
@@ -236,6 +252,104 @@ def let_renderers_forget_pixels() -> None:
     from vllm.renderers.base import BaseRenderer
 
     _follow(BaseRenderer, "clear_mm_cache", lambda renderer: _have_forget(renderer.mm_processor, "forget_pixels"))
+
+
+def let_front_announce_stop() -> None:
+    """Have a front say that it stops its engines before it signals them, so that they can leave other signals alone.
+
+    vLLM (0.32 and 0.33, v1/engine/utils.py, CoreEngineProcManager) stops an engine with the very signal that a service
+    manager or a terminal sends to all processes of a server, and an engine obeys whoever sent it (front.py).
+    Expiry: engines that leave signals to their front.
+    """
+    from vllm.v1.engine.utils import CoreEngineProcManager
+
+    upstream = CoreEngineProcManager.shutdown
+    if hasattr(upstream, _SHIM):
+        return
+
+    @functools.wraps(upstream)
+    def announced(self: Any, timeout: float | None = None) -> None:
+        with stopping_engines():
+            upstream(self, seconds_for_engines(timeout))
+
+    setattr(announced, _SHIM, True)
+    CoreEngineProcManager.shutdown = announced
+
+
+def let_ranks_share_unnamed_memory() -> None:
+    """Have the ranks of a CPU server take the name of the memory that they share away once all of them hold it.
+
+    vLLM (0.32 and 0.33, csrc/cpu/shm.cpp) unlinks it when a rank ends in peace, so that it stays in /dev/shm when one
+    is killed; that a name is gone by then is all the same to it. To be called before ranks meet.
+    Expiry: shared memory of upstream's that no killed process leaves behind.
+    """
+    from vllm.distributed.device_communicators.cpu_communicator import _CPUSHMDistributed
+
+    def unlink(shared: Any) -> None:
+        Path(f"/dev/shm/{shared.group_name}_{shared.communicator.rank}").unlink(missing_ok=True)  # noqa: S108
+
+    _follow(_CPUSHMDistributed, "_init_cpu_shm", unlink)
+
+
+def let_typed_markers_be_text() -> None:
+    """Have a renderer keep what clients typed apart from what its chat template made.
+
+    vLLM 0.32 and 0.33 tokenize both in one string, and count a typed marker as a picture's place
+    (renderers/hf.py, `render_messages`; renderers/base.py, `_tokenize_prompt`). To be called before a renderer is made,
+    for it holds on to the methods. A model whose processor is not ours is rendered as ever.
+    Expiry: a template of upstream's that cannot be typed into.
+    """
+    from vllm.exceptions import VLLMValidationError
+    from vllm.renderers.hf import HfRenderer
+
+    upstream, upstream_async, tokenize = (
+        HfRenderer.render_messages,
+        HfRenderer.render_messages_async,
+        HfRenderer._tokenize_prompt,
+    )
+    if hasattr(upstream, _SHIM):
+        return
+
+    def disguised(renderer: Any, messages: Any, params: Any) -> tuple[Any, Any, bool]:
+        markers = getattr(renderer.mm_processor, "typed_markers", None)
+        if markers is None:
+            return messages, params, False
+        messages, given, found = markers.disguise(messages, params.chat_template_kwargs)
+        return messages, replace(params, chat_template_kwargs=given) if found else params, found
+
+    def marked(renderer: Any, conversation: Any, prompt: Any) -> tuple[Any, Any]:
+        if not isinstance(prompt.get("prompt"), str):
+            raise VLLMValidationError(_TYPED_MARKER, parameter="messages")
+        prompt[_DISGUISED] = True
+        return renderer.mm_processor.typed_markers.reveal(conversation), prompt
+
+    @functools.wraps(upstream)
+    def render_messages(self: Any, messages: Any, params: Any) -> Any:
+        messages, params, found = disguised(self, messages, params)
+        rendered = upstream(self, messages, params)
+        return marked(self, *rendered) if found else rendered
+
+    @functools.wraps(upstream_async)
+    async def render_messages_async(self: Any, messages: Any, params: Any) -> Any:
+        messages, params, found = disguised(self, messages, params)
+        rendered = await upstream_async(self, messages, params)
+        return marked(self, *rendered) if found else rendered
+
+    @functools.wraps(tokenize)
+    def tokenize_prompt(self: Any, prompt: Any, params: Any) -> Any:
+        if not prompt.get(_DISGUISED):
+            return tokenize(self, prompt, params)
+        prompt = {key: value for key, value in prompt.items() if key != _DISGUISED}
+        try:
+            prompt["prompt"], ids = self.mm_processor.typed_markers.cut(prompt["prompt"], params.get_encode_kwargs())
+        except ValueError as error:
+            raise VLLMValidationError(_TYPED_MARKER, parameter="messages") from error
+        return tokenize(self, prompt, params) if ids is None else self._build_tokens_prompt(ids, prompt)
+
+    setattr(render_messages, _SHIM, True)
+    HfRenderer.render_messages = render_messages
+    HfRenderer.render_messages_async = render_messages_async
+    HfRenderer._tokenize_prompt = tokenize_prompt
 
 
 def _follow(owner: type[Any], name: str, then: Callable[[Any], None]) -> None:

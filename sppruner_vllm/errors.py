@@ -2,6 +2,7 @@
 
 ReductionError
 ├── InvalidField        a request field the client must correct (HTTP 400)
+│   └── UnusablePicture a picture that cannot be decoded right, or is beyond a limit (HTTP 400)
 ├── RowCountError       the reduction returned another number of rows than planned (HTTP 500)
 └── UnsupportedSetup    a start-up configuration we refuse (the process does not start)
 """
@@ -25,6 +26,13 @@ class InvalidField(ReductionError, ValueError):
         super().__init__(message)
         self.field = field
         self.code = code or f"invalid_{field}"
+
+
+class UnusablePicture(InvalidField):
+    """A picture that this server does not take; its message says why."""
+
+    def __init__(self, message: str, *, field: str = "image_url", code: str = "invalid_image") -> None:
+        super().__init__(field, message, code=code)
 
 
 class RowCountError(ReductionError, RuntimeError):

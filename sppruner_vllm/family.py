@@ -37,18 +37,34 @@ class TapPoints:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What is left out of a vision tower of one image.
+
+    first: (N,) int64 on the host, as `TowerCut.repeats` gives it: tokens that have another before them do not enter.
+        None lets all enter.
+    survive: tokens that go on behind the block of a cut; None for all.
+    """
+
+    first: Tensor | None = None
+    survive: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TowerCut:
-    """A vision tower inside which tokens can be dropped.
+    """A vision tower in which tokens can be dropped.
 
     usual: block, counted from 0, behind which they are where the operator names none. last: the last that may be named.
     encode: rows of a batch of images, (N, D) of each in raster order: every token has its row, as without a cut. It
-        gets the model, the batch as vLLM makes it, the tokens of each image that go on, and the block behind which they
-        do. What `TapPoints` names is still called with all tokens.
+        gets the model, the batch as vLLM makes it, what is left out of each image (all have repeats, or none has), and
+        the block of the cut, None for none. What `TapPoints` names is still called with all tokens.
+    repeats: which tokens of each image of a batch have exactly the pixels of another that could stand for them: for
+        each token the place of that one, both in the tower's order; None for an image without any.
     """
 
     usual: int
     last: int
-    encode: Callable[[Any, Mapping[str, Any], Sequence[int], int], list[Tensor]]
+    encode: Callable[[Any, Mapping[str, Any], Sequence[LeftOut], int | None], list[Tensor]]
+    repeats: Callable[[Any, Mapping[str, Any]], list[Tensor | None]]
 
     def block(self, asked: int | None) -> int | None:
         """The block behind which tokens are dropped; None where the operator asked for one that is not there."""
@@ -92,6 +108,10 @@ class Family(Protocol):
         """The id that stands for an image in a prompt, and for each of its visual tokens once that is expanded."""
 
     @property
+    def media_tokens(self) -> Mapping[str, int]:
+        """The id that stands for an item in a prompt, by modality."""
+
+    @property
     def cell(self) -> int | None:
         """Pixels along a side of a visual token; None where every picture is brought to one size, of which no smaller
         form can be sent."""
@@ -99,6 +119,10 @@ class Family(Protocol):
     @property
     def row_width(self) -> int:
         """Columns of a row that the encoder gives."""
+
+    @property
+    def fixed_kwargs(self) -> Mapping[str, int]:
+        """Processor kwargs that the weights have decided: with another value the encoder cannot take the pixels."""
 
     @property
     def still_row(self) -> int:
@@ -125,7 +149,18 @@ class Family(Protocol):
         """
 
     def embedded_grid(self, item: Any) -> Grid:
-        """Visual tokens of an image that was sent as embeddings, as vLLM's parser holds it."""
+        """Visual tokens of an image that was sent as embeddings, as vLLM's parser holds it.
+
+        Raises:
+            Exception: of any class; no picture has such a grid.
+        """
+
+    def misfit(self, inputs: Mapping[str, Any]) -> str | None:
+        """What is wrong with the shape of pixels, in words for a client; None when the encoder takes them.
+
+        Args:
+            inputs: by name, of a batch of images and videos as the processor makes them.
+        """
 
     def most_positions(self, longest: int) -> int:
         """Positions that a prompt may take before reduction, so that no answer leaves the table of positions.

@@ -1,7 +1,7 @@
 """Every name that `reduction_method` may take, and the stages behind it.
 
-A stage makes the image smaller before the encoder, drops tokens inside the encoder, or selects among its rows. All go
-by one list of names, so that requests, settings and reports need not care.
+A stage makes the image smaller before the encoder, drops tokens at its entry or inside it, or selects among its rows.
+All go by one list of names, so that requests, settings and reports need not care.
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ from typing import Final, Literal, get_args
 
 from .reduction import DEFAULT_METHOD, get_method, method_names
 
-Where = Literal["image", "encoder", "rows"]
-"""Before the encoder, inside it, behind it: the order in which stages run."""
+Where = Literal["image", "entry", "encoder", "rows"]
+"""Before the encoder, at its entry, inside it, behind it: the order in which stages run."""
 
 _ORDER: Final[tuple[Where, ...]] = get_args(Where)
 
 UNLIKE: Final = "unlike"
 """What chooses inside the encoder: those least like another token go on (reduction/survivors.py). No name for requests.
+"""
+
+REPEATS: Final = "repeats"
+"""What chooses at the entry: tokens whose pixels equal another's stay out (reduction/repeats.py). No name for requests.
 """
 
 
@@ -81,8 +85,14 @@ class Recipe:
         """
         if not factor or block is None or self.selects is None:
             return self
-        inside = Stage("encoder", lambda _, budget: math.ceil(factor * budget - 1e-9), UNLIKE, block)
-        return Recipe(tuple(sorted((*self.stages, inside), key=lambda stage: _ORDER.index(stage.where))))
+        return self._with(Stage("encoder", lambda _, budget: math.ceil(factor * budget - 1e-9), UNLIKE, block))
+
+    def without_repeats(self) -> Recipe:
+        """The recipe with a stage at the encoder's entry; itself where it selects nothing."""
+        return self if self.selects is None else self._with(Stage("entry", lambda original, _: original, REPEATS))
+
+    def _with(self, stage: Stage) -> Recipe:
+        return Recipe(tuple(sorted((*self.stages, stage), key=lambda one: _ORDER.index(one.where))))
 
 
 _OF_SEVERAL_STAGES: Final = {

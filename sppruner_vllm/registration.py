@@ -5,8 +5,17 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from .compat import check_version, fit_response_queues, let_renderers_forget_pixels, let_scheduler_charge
+from .compat import (
+    check_version,
+    fit_response_queues,
+    let_front_announce_stop,
+    let_ranks_share_unnamed_memory,
+    let_renderers_forget_pixels,
+    let_scheduler_charge,
+    let_typed_markers_be_text,
+)
 from .families import ARCHITECTURES, PREPARED
+from .front import leave_signals_to_front
 
 
 def register() -> None:
@@ -25,6 +34,24 @@ def register() -> None:
         ModelRegistry.register_model(architecture, f"{module}:{architecture}")
         MODELS_CONFIG_MAP[architecture] = _configuring(architecture, MODELS_CONFIG_MAP.get(architecture))
     fit_response_queues()
+    leave_signals_to_front()
+    let_ranks_share_unnamed_memory()
+    _take_in_media()
+
+
+def _take_in_media() -> None:
+    """Have media loaded by our connector where vLLM would have taken its own; another one that is chosen stays.
+
+    Made no earlier than a request needs it: vLLM keeps connectors by name and calls what stands there.
+    """
+    from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY
+
+    def connector(*args: Any, **kwargs: Any) -> Any:
+        from .api.connector import Connector
+
+        return Connector(*args, **kwargs)
+
+    MEDIA_CONNECTOR_REGISTRY.register("http")(connector)
 
 
 def _configuring(architecture: str, upstream: Any) -> Any:
@@ -51,6 +78,8 @@ def _configuring(architecture: str, upstream: Any) -> Any:
 
             let_scheduler_charge(vllm_config.scheduler_config, ChargingSchedulerConfig)
             let_renderers_forget_pixels()
+            let_front_announce_stop()
+            let_typed_markers_be_text()
 
         @staticmethod
         def verify_and_update_model_config(model_config: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Any, Final, NamedTuple, get_args
 
 from pydantic import BaseModel, Field, WithJsonSchema
 
@@ -54,6 +54,19 @@ class ReductionFields(BaseModel):
 
 REQUEST_FIELDS: Final = tuple(ReductionFields.model_fields)
 
+RATIO_BOUNDS: Final = "ratio_bounds"
+"""Processor kwarg by which the server hands over the bounds of a client; no field of a request."""
+
+
+class RatioBounds(NamedTuple):
+    """Smallest and largest keep ratio that a client may have, inside those of the operator; JSON cannot make one."""
+
+    low: float
+    high: float
+
+
+ANY_RATIO: Final = RatioBounds(0.0, 1.0)
+
 
 @dataclass(frozen=True, slots=True)
 class ReductionRequest:
@@ -63,6 +76,7 @@ class ReductionRequest:
     focus_query: text that replaces the user turn as the query; None leaves the turn in force.
     focus_scope: whom the selections serve; `question` beside a focus_query.
     insists: the budget is the request's own, so that it is kept to whether it pays or not.
+    bounds: smallest and largest ratio that whoever asks may have, within which any budget is held.
     """
 
     keep_ratio: float
@@ -71,6 +85,7 @@ class ReductionRequest:
     method: str
     focus_scope: FocusScope = "question"
     insists: bool = True
+    bounds: RatioBounds = ANY_RATIO
 
     @property
     def keeps_all(self) -> bool:
@@ -119,6 +134,7 @@ def validate_request(fields: Mapping[str, object], limits: Settings, methods: fr
         method=_validate_method(fields.get(REDUCTION_METHOD), limits, methods),
         focus_scope=_validate_focus_scope(fields.get(FOCUS_SCOPE), focus_query, limits),
         insists=ratio is not None or tokens is not None,
+        bounds=RatioBounds(limits.min_keep_ratio, limits.max_keep_ratio),
     )
 
 

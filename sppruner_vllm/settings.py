@@ -6,9 +6,11 @@ Neither vLLM nor torch is loaded: the server and the tests import it freely.
 from __future__ import annotations
 
 from functools import cache
+from ipaddress import ip_network
+from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, FilePath, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sppruner_vllm.reduction import DEFAULT_METHOD
@@ -18,6 +20,8 @@ FEWEST_TOKENS: Final = 2
 
 FocusScope = Literal["question", "image", "auto"]
 """Whom a selection serves: its own question, all questions about the image, or the one that planning/scope.py finds."""
+
+UrlFetching = Literal["listed", "any", "vllm"]
 
 
 class Settings(BaseSettings):
@@ -44,6 +48,9 @@ class Settings(BaseSettings):
     )
     encoder_cut_block: int | None = Field(
         None, ge=0, description="Block of the encoder behind which the others stop; none: as the model family says."
+    )
+    skip_repeats: bool = Field(
+        False, description="Let tokens that equal another one near them, pixel for pixel, skip most of the encoder."
     )
     allow_method: bool = Field(False, description="Let requests choose `reduction_method`.")
     rows_cache_mib: int = Field(
@@ -74,7 +81,82 @@ class Settings(BaseSettings):
     max_unreduced_image_tokens: int | None = Field(
         None, ge=1, description="Most visual tokens of an image before it is reduced; none: as at keep ratio 1."
     )
+    max_image_pixels: int = Field(
+        2**25, ge=1, description="Most pixels of a picture, as its header says; beyond, it is not decoded."
+    )
+    max_image_side: int = Field(2**14, ge=1, description="Most pixels along a side of a picture.")
+    max_image_aspect: int = Field(
+        200, ge=1, description="Most times that a side of a picture may be as long as the other."
+    )
+    max_image_frames: int = Field(
+        1024, ge=1, description="Most frames or pages of a picture, of which the first is shown to the model."
+    )
+    shrink_large_images: bool = Field(
+        False,
+        description="Make a picture beyond the limits of pixels, sides and visual tokens smaller; else refuse it.",
+    )
     max_query_tokens: int = Field(128, ge=1, description="Longest query, in tokens, that steers the selection.")
+    url_fetching: UrlFetching | None = Field(
+        None,
+        description=(
+            "Hosts that pictures are fetched from: `listed`, those of --allowed-media-domains; `any` on the public "
+            "internet; `vllm`, as vLLM does, unchecked; none: `listed` in the server, `vllm` in an `LLM`."
+        ),
+    )
+    fetch_networks: str = Field(
+        "",
+        description="Networks beside the public internet, with commas between, that fetched hosts may be in.",
+    )
+    fetch_hosts_file: FilePath | None = Field(
+        None, description="File like /etc/hosts whose addresses count before those of DNS; none: DNS alone."
+    )
+    fetch_mib: int = Field(32, ge=1, description="Most MiB of a fetched picture.")
+
+    # The server's door; plain vLLM with our endpoint plugin has it too.
+    api_keys: SecretStr | None = Field(
+        None,
+        description="API keys, with commas between them. An environment variable alone: flags show in a process list.",
+    )
+    api_keys_file: Path | None = Field(
+        None, description="TOML file of API keys, looked at again whenever it changes; none: no file."
+    )
+    open_metrics: bool = Field(False, description="Answer /metrics without a key, where keys are asked for.")
+    open_routes: str = Field(
+        "", description="Further paths of vLLM's to serve, with commas between them; `*` for all that it has."
+    )
+    max_body_mib: int = Field(32, ge=1, description="Longest body of a request, in MiB.")
+    max_bodies_mib: int = Field(1024, ge=1, description="Bodies that an API process holds at a time, in MiB.")
+    max_requests: int | None = Field(
+        None,
+        ge=0,
+        description="Most requests in flight, waiting ones included, others get a 503; 0: any number; none: two "
+        "batches of the engine, or one and 64 if that is more.",
+    )
+    header_timeout: float = Field(
+        10.0, ge=0, allow_inf_nan=False, description="Seconds for the head of a request to come; 0: any time."
+    )
+    body_timeout: float = Field(
+        30.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds for the body of a request to come, and one more for every 32 KiB of it; 0: any time.",
+    )
+    write_timeout: float = Field(
+        60.0, ge=0, allow_inf_nan=False, description="Seconds for a client to take what waits for it; 0: any time."
+    )
+    json_logs: bool = Field(False, description="Log in JSON, one line per request among others, never with its body.")
+
+    @field_validator("api_keys_file", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("fetch_networks")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        for network in filter(None, value.split(",")):
+            ip_network(network)
+        return value
 
     @field_validator("encoder_cut")
     @classmethod
@@ -90,6 +172,22 @@ class Settings(BaseSettings):
         if self.shared_keep_ratio is not None and self.shared_keep_ratio > self.max_keep_ratio:
             raise ValueError("settings must satisfy shared_keep_ratio <= max_keep_ratio")
         return self
+
+    def narrowed(self, low: float, high: float) -> Settings:
+        """The settings for one who may have ratios between `low` and `high` alone: its default is held to them.
+
+        Raises:
+            ValueError: no ratio is within these bounds and within the operator's.
+        """
+        low, high = max(low, self.min_keep_ratio), min(high, self.max_keep_ratio)
+        if low > high:
+            raise ValueError(
+                f"no keep ratio is left within the server's own, {self.min_keep_ratio} to {self.max_keep_ratio}"
+            )
+        shared = None if self.shared_keep_ratio is None else min(high, self.shared_keep_ratio)
+        default = min(high, max(low, self.keep_ratio))
+        bounds = {"min_keep_ratio": low, "max_keep_ratio": high, "keep_ratio": default, "shared_keep_ratio": shared}
+        return self.model_copy(update=bounds)
 
 
 @cache

@@ -24,16 +24,16 @@ What stays on the host vLLM keeps also for images that a prefix-cache hit covers
 MOST_TOKENS: Final = 2**16
 """Visual tokens of the largest image whose kept rows can be told apart (worker/positions.py)."""
 
-WorkerStage = Literal["encoder", "rows"]
-"""Where the worker drops tokens: inside the vision encoder, or among the rows that it gives."""
+WorkerStage = Literal["entry", "encoder", "rows"]
+"""Where the worker drops tokens: where they enter the vision encoder, inside it, or among the rows that it gives."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageOrder:
     """One stage in the worker.
 
-    where: its place. method: what chooses. budget: tokens that are left after it.
-    block: of the vision encoder, counted from 0, behind which a stage inside it stands; None for one among the rows.
+    where: its place. method: what chooses. budget: tokens that are left after it, at the entry at most.
+    block: of the vision encoder, counted from 0, behind which a stage inside it stands; None for the others.
     """
 
     where: WorkerStage

@@ -30,12 +30,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server as a user starts it, with the tiny model: one for all tests that send it requests.
 
-    Before reduction a prompt may be longer than its context of 4,096 tokens.
+    Before reduction a prompt may be longer than its context of 4,096 tokens. Pictures are fetched as `counting` has it.
     """
-    from serving import serving
+    from counting import fetching_flags
+    from serving import TOOLS, serving
 
-    log = tmp_path_factory.mktemp("server") / "server.log"
-    with serving(tiny_model, log, "--max-unreduced-tokens", "6000") as running:
+    folder = tmp_path_factory.mktemp("server")
+    flags = ["--max-unreduced-tokens", "6000", *TOOLS, *fetching_flags(folder / "hosts")]
+    with serving(tiny_model, folder / "server.log", *flags, env={"VLLM_IMAGE_FETCH_TIMEOUT": "2"}) as running:
         yield running
         if (code := running.process.poll()) is not None:
             pytest.fail(f"the server died during the tests with status {code}:\n{running.log_tail()}")

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from sppruner_vllm.demo.server_process import ServerFailed, free_port, running_server, server_command, server_url
 
 CPU_FLAGS = ("--enforce-eager", "--block-size", "32", "--max-model-len", "4096", "--dtype", "float32")
-CPU_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+TOOLS = (
+    *("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
+    *("--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}'),
+)
+"""Flags by which a model that has learnt nothing calls tools and ends its JSON."""
+
+CPU_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "SPPRUNER_WRITE_TIMEOUT": "600",  # tests hold streams by not reading them
+}
 MODEL_NAME = "tiny"
 START_SECONDS = 240
 STOP_SECONDS = 120
@@ -74,6 +84,27 @@ def serving(model: Path, log: Path, *flags: str, env: Mapping[str, str] | None =
             yield Server(started.url, started.process, log)
     except ServerFailed as failure:
         raise RuntimeError(f"{failure}:\n{log_tail(log)}") from failure
+
+
+def processes(server: Server, name: str) -> list[psutil.Process]:
+    """The processes of a server with such a title."""
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    return [child for child in children if name in " ".join(child.cmdline())]
+
+
+@contextmanager
+def frozen(server: Server) -> Iterator[None]:
+    """The server while its engine stands still: whatever it was asked stays in flight until the block ends."""
+    engines = processes(server, "EngineCore")
+    assert engines
+    for engine in engines:
+        engine.suspend()
+    try:
+        yield
+    finally:
+        for engine in engines:
+            with suppress(psutil.NoSuchProcess):
+                engine.resume()
 
 
 @contextmanager
@@ -132,24 +163,29 @@ def responses_body(*urls: str, text: str = "what is this", **fields: object) -> 
 
 
 def narrow_client(url: str) -> httpx.Client:
-    """A client whose sockets hold next to nothing of an answer that is not read."""
-    transport = httpx.HTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)])
+    """A client whose sockets hold next to nothing of an answer that is not read, and which keeps its connection."""
+    transport = httpx.HTTPTransport(
+        limits=httpx.Limits(keepalive_expiry=None), socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
+    )
     return httpx.Client(base_url=url, transport=transport, timeout=WAIT_SECONDS)
 
 
 @contextmanager
-def unread(reader: httpx.Client) -> Iterator[None]:
+def unread(reader: httpx.Client) -> Iterator[Iterator[bytes]]:
     """A stream to a narrow client that has begun, and stays in flight until the block ends, however quick the engine.
 
     What stands in the way of its end is back-pressure: the client reads the first piece alone, and some 10 MB of
     log-probabilities are more than the server's side of a connection takes.
+
+    Yields:
+        The pieces that are still to be read.
     """
     body = chat_body(stream=True, max_tokens=3900, ignore_eos=True, logprobs=True, top_logprobs=20)
     with reader.stream("POST", "/v1/chat/completions", json=body) as response:
         response.raise_for_status()
         pieces = response.iter_raw()  # one that is dropped closes the stream
         next(pieces)
-        yield
+        yield pieces
 
 
 @contextmanager

@@ -8,7 +8,6 @@ docs/develop/architecture.md, "How a request flows".
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, lru_cache, partial
 from itertools import compress
@@ -27,22 +26,29 @@ from vllm.multimodal.processing.inputs import ProcessorInputs
 
 from sppruner_vllm import wire
 from sppruner_vllm.admission import admit
-from sppruner_vllm.errors import InvalidField, RowCountError
+from sppruner_vllm.compat import media_placeholders
+from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family
 from sppruner_vllm.parts import published
 from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, account
-from sppruner_vllm.planning.bounds import Bounds
+from sppruner_vllm.planning.bounds import Bounds, refuse_beyond_context
 from sppruner_vllm.planning.paying import Parts
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION, ReductionPlan, unreduced
 from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
 from sppruner_vllm.planning.query import TurnFinder
 from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.smaller import Grid, resize
-from sppruner_vllm.request import REQUEST_FIELDS, ReductionRequest
+from sppruner_vllm.request import RATIO_BOUNDS, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
+from .embedded import grid_of as embedded_grid
+from .fitting import blaming, refuse_misfit, refuse_other_sizes
 from .pixels_cache import PixelsCache, merged
 from .question_table import QuestionTable
+from .refusing import refusing
+from .shrinking import count_shrunk, shrunk
+from .typed_markers import TypedMarkers
+from .uuids import LastSent
 
 _PLANNED: Final = "sppruner_planned"
 _PROFILING: Final = "sppruner_profiling"
@@ -77,9 +83,18 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         return self.family.turns(self.info.get_tokenizer())
 
     @cached_property
+    def typed_markers(self) -> TypedMarkers:
+        """What clients may type of this model's markers, for the renderer (compat.py)."""
+        return TypedMarkers(self.info.get_tokenizer(), self.family.media_tokens.values(), media_placeholders())
+
+    @cached_property
     def _known(self) -> LRUCache[str, tuple[Grid, bool]]:
-        """Grid of each image by upstream hash, and whether it is a picture, for those that later come by UUID alone."""
+        """Grid of each image by hash, and whether it is a picture, for those that later come by UUID alone."""
         return LRUCache(maxsize=8192)
+
+    @cached_property
+    def _last_sent(self) -> LastSent:
+        return LastSent(self.info.ctx.get_mm_config().mm_hasher_algorithm)
 
     @cached_property
     def _questions(self) -> QuestionTable:
@@ -105,11 +120,17 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
     def apply(self, inputs: ProcessorInputs, timing_ctx: Any) -> Any:
         given = inputs.hf_processor_mm_kwargs
         kwargs = {name: value for name, value in given.items() if name not in REQUEST_FIELDS}
+        kwargs.pop(RATIO_BOUNDS, None)
         profiling = kwargs.pop(_PROFILING, None) is _BY_VLLM
         inputs = replace(inputs, hf_processor_mm_kwargs=kwargs)
-        with _refusing():
+        with refusing():
             request = admit(given).request
-        hashes = super()._get_mm_hashes(inputs)
+            refuse_other_sizes(self.family, kwargs)
+        if not profiling:
+            self._refuse_spare_places(inputs)
+            if settings().shrink_large_images:
+                inputs = self._within_room(inputs, request)
+        hashes = self._last_sent.hashes(inputs, super()._get_mm_hashes)
         known = FirstQuestions(lambda: self._questions)
         sent = [self._sent(inputs, index, key) for index, key in enumerate(hashes.get("image", ()))]
         plans = self._plan(inputs, request, sent, profiling, known)
@@ -118,7 +139,10 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             hashes = {**hashes, "image": self._identities(hashes["image"], plans)}
             _refuse_unknown_uuids(inputs, hashes["image"])
         planned = _Planned(plans, pictures, hashes, profiling)
-        output: Any = super().apply(replace(inputs, hf_processor_mm_kwargs={**kwargs, _PLANNED: planned}), timing_ctx)
+        with refusing(), blaming(kwargs):
+            output: Any = super().apply(
+                replace(inputs, hf_processor_mm_kwargs={**kwargs, _PLANNED: planned}), timing_ctx
+            )
         known.keep()
         lengths = {
             modality: [place.length for place in places] for modality, places in output["mm_placeholders"].items()
@@ -126,10 +150,24 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         if "video" in lengths and any(plan.reduces for plan in plans):
             # How long a video is only vLLM's own processing says.
             dropped = sum(plan.encoded - plan.retained for plan in plans)
-            with _refusing():
+            with refusing():
                 self._bounds.refuse(len(output["prompt_token_ids"]) + dropped)
-        output[ENGINE_INPUT_KEY] = account(plans, request, lengths.get("image", ()), lengths.get("video", ()))
+        placed = lengths.get("image", ()), lengths.get("video", ())
+        output[ENGINE_INPUT_KEY] = account(plans, request, *placed, count_shrunk(inputs.mm_data_items))
         return output
+
+    def _refuse_spare_places(self, inputs: ProcessorInputs) -> None:
+        """Of more places than items nobody can say which are meant: vLLM would take the first ones.
+
+        A chat template makes as many as there are items; a prompt that a client wrote may hold others.
+        """
+        for modality, token in self.family.media_tokens.items():
+            items = inputs.mm_data_items.get(modality)
+            if items is not None and (places := inputs.prompt.count(token)) > len(items):
+                raise VLLMValidationError(
+                    f"the prompt has {places} places for {modality} items, but there are {len(items)}",
+                    parameter="prompt",
+                )
 
     def get_dummy_inputs(self, *args: Any, **kwargs: Any) -> ProcessorInputs:
         """Profiling always counts unreduced images, whatever the server's default ratio."""
@@ -153,9 +191,14 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         prompt = Prompt(inputs.prompt, self.family.image_token, lambda: self.turns, self._encode)
         cut = self.family.cut
         block = None if cut is None else cut.block(settings().encoder_cut_block)
-        plans = plan_images(sent, prompt, request, settings(), known, self._parts, block)
+        plans = plan_images(sent, prompt, request, settings(), known, self._parts, block, cut is not None)
         if any(plan.reduces for plan in plans):
             self._refuse_beyond_bounds(inputs, plans, sent)
+        else:
+            # vLLM would find out once all pictures are processed.
+            tokens = len(inputs.prompt) - len(plans) + sum(image.tokens for image in sent)
+            with refusing():
+                refuse_beyond_context(tokens, self._context)
         return plans
 
     def _sent(self, inputs: ProcessorInputs, index: int, key: str) -> Sent:
@@ -163,7 +206,8 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         items = inputs.mm_data_items["image"]
         item = items.get(index)
         if _embedded(inputs):
-            return Sent(self.family.embedded_grid(item), regrid=None, key=key)
+            with refusing():
+                return Sent(embedded_grid(item, self.family), regrid=None, key=key)
         kwargs = inputs.hf_processor_mm_kwargs
         if item is not None:
             size = cast("ImageProcessorItems", items).get_image_size(index)
@@ -197,17 +241,34 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         grids = [image.grid if plan.resized is None else plan.resized for plan, image in zip(plans, sent, strict=True)]
         text, encoded = len(inputs.prompt) - len(plans), [plan.encoded for plan in plans]
         positions = text + sum(self.family.extent(grid) for grid in grids)
-        with _refusing():
+        with refusing():
             self._bounds.refuse(text + sum(encoded), [] if _embedded(inputs) else encoded, positions)
+
+    def _within_room(self, inputs: ProcessorInputs, request: ReductionRequest) -> ProcessorInputs:
+        """The request with every picture small enough for the prompt to hold it beside the others."""
+        items, cell = inputs.mm_data_items, self.family.cell
+        if not isinstance(items.get("image"), ImageProcessorItems) or cell is None:
+            return inputs
+        count = len(items["image"])
+        room = (self._context if request.keeps_all else self._bounds.prompt) - (len(inputs.prompt) - count)
+        most = min(self._bounds.picture, room // count)
+        if most < 1:
+            return inputs
+        kwargs = inputs.hf_processor_mm_kwargs
+        return replace(inputs, mm_data_items=shrunk(items, most, cell, partial(self._grid, kwargs=kwargs)))
+
+    @property
+    def _context(self) -> int:
+        model = self.info.ctx.model_config
+        # vLLM wants room for one token of the answer.
+        return int(model.max_model_len - (model.runner_type == "generate"))
 
     @cached_property
     def _bounds(self) -> Bounds:
         model, limits = self.info.ctx.model_config, settings()
-        # vLLM wants room for one token of the answer.
-        context = model.max_model_len - (model.runner_type == "generate")
         return Bounds(
             picture=limits.max_unreduced_image_tokens or self.info.get_max_image_tokens(),
-            prompt=limits.max_unreduced_tokens or context,
+            prompt=limits.max_unreduced_tokens or self._context,
             positions=self.family.most_positions(model.max_model_len),
         )
 
@@ -239,7 +300,6 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             if nameless:
                 yield ""
                 continue
-            # With the grid, as a client may send another picture under the same uuid, even beside the first.
             grid = repr((*image.grid, *(plan.resized or ())))
             yield MultiModalHasher.hash_kwargs(algorithm, image=image.key, grid=grid)
 
@@ -282,6 +342,8 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         if not items:
             return BatchFeature(), iter(())
         output = super()._apply_hf_processor_main(mm_items=items, hf_kwargs=kwargs)
+        if kwargs:
+            refuse_misfit(self.family, output)
         if not self._pixels.bound:
             return output, iter(())
         fields = super()._get_mm_fields_config(output, kwargs)
@@ -313,15 +375,6 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
             return updates
         plans = _planned(hf_processor_mm_kwargs).plans
         return [_shortened(update, plans) if update.modality == "image" else update for update in updates]
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Our refusals as vLLM's errors, which it answers with a 400; the server finds the code in the cause."""
-    try:
-        yield
-    except InvalidField as error:
-        raise VLLMValidationError(str(error), parameter=error.field) from error
 
 
 def _planned(kwargs: Mapping[str, Any]) -> _Planned:

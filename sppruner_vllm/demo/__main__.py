@@ -18,6 +18,7 @@ def main() -> int:
     serve.add_argument("--model", help="folder or hub name (default: the demo model)")
     serve.add_argument("--port", type=int, default=8000, help="default: %(default)s")
     serve.add_argument("--keep-ratio", type=float, help="fraction of visual tokens kept when a request names none")
+    serve.add_argument("--stock", action="store_true", help="serve with vLLM's own server, without our plugin")
     options, extra = parser.parse_known_args()
     if extra and options.command != "serve":
         parser.error(f"unrecognized arguments: {' '.join(extra)}")
@@ -30,7 +31,7 @@ def main() -> int:
     if options.command == "serve":
         from .serve import serve as run_server
 
-        return run_server(options.model, options.port, options.keep_ratio, extra)
+        return run_server(options.model, options.port, options.keep_ratio, extra, stock=options.stock)
     from .tour import tour
 
     return tour()

@@ -32,6 +32,8 @@ def encode(
     pictures: Tensor,
     attention: list[Tensor] | None = None,
     cut: tuple[int, int] | None = None,
+    *,
+    skip_repeats: bool = False,
     sources: list[Tensor] | None = None,
 ) -> Tensor:
     """Visual tokens of pictures of one size.
@@ -42,6 +44,7 @@ def encode(
         attention: gets one (B, N) tensor, the mean attention that each visual token receives in the last block that
             looks at the whole picture. None leaves it out.
         cut: a block, counted from 0, and how many tokens go on behind it; None lets all go through.
+        skip_repeats: tokens with exactly the pixels of another one of their window do not enter.
         sources: gets one (B, N, 4 * width) tensor, what the merger makes the visual tokens from. None leaves it out.
 
     Returns:
@@ -63,10 +66,12 @@ def encode(
     cos, sin = _patch_angles(visual.blocks[0].attn.head_dim, windows)
     last = max(visual.fullatt_block_indexes)
     for index, block in enumerate(visual.blocks):
-        if cut is not None and cut[0] < index < last:
+        if index < last and (skip_repeats or (cut is not None and cut[0] < index)):
             continue
-        if cut is not None and index == last:
-            hidden = torch.stack([go_on(visual, each, (cos, sin), real, *cut) for each in hidden])
+        if index == last and (skip_repeats or cut is not None):
+            shown = patches if skip_repeats else [None] * len(patches)
+            each = zip(hidden, shown, strict=True)
+            hidden = torch.stack([go_on(visual, own, (cos, sin), real, cut, pixels) for own, pixels in each])
         whole = index in visual.fullatt_block_indexes
         source = norm(block.norm1, hidden)
         if attention is not None and index == last:
@@ -169,7 +174,9 @@ def _received(attention: Any, hidden: Tensor, cos: Tensor, sin: Tensor, real: Te
     return mass.view(*hidden.shape[:2], -1, 4).sum(-1)
 
 
+# What is kept is made outside of inference mode, in which the first caller may be: training could not use it.
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def _real_patches(grid: _Grid, windows: _Grid) -> Tensor:
     """(windows, patches per window) bool, False where windows stick out of the picture."""
     rows, columns = (torch.arange(count * _WINDOW) < side for count, side in zip(windows, grid, strict=True))
@@ -178,6 +185,7 @@ def _real_patches(grid: _Grid, windows: _Grid) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def _patch_angles(width: int, windows: _Grid) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the vision tower's axial positions, (windows, patches per window, 1, head width)."""
     frequencies = 10000.0 ** -(torch.arange(0, width // 2, 2, dtype=torch.float32) / (width // 2))

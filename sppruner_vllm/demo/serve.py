@@ -12,12 +12,21 @@ from sppruner_vllm.demo_model.flags import DEMO_ENVIRONMENT, DEMO_NAME, KV_SPACE
 from sppruner_vllm.demo_model.picture import QUESTIONS, picture_url
 
 from . import places
-from .server_process import RunningServer, ServerFailed, running_server, server_command, server_url
+from .server_process import (
+    NO_PLUGIN,
+    OURS,
+    STOCK,
+    RunningServer,
+    ServerFailed,
+    running_server,
+    server_command,
+    server_url,
+)
 
 EXAMPLE_RATIO: Final = 0.222
 
 
-def serve(model: str | None, port: int, keep_ratio: float | None, extra: Sequence[str]) -> int:
+def serve(model: str | None, port: int, keep_ratio: float | None, extra: Sequence[str], *, stock: bool = False) -> int:
     """Serve until the server ends or is told to.
 
     Args:
@@ -25,6 +34,7 @@ def serve(model: str | None, port: int, keep_ratio: float | None, extra: Sequenc
         port: TCP port on the loopback interface.
         keep_ratio: what requests get that name none; None leaves the server's default, 1.
         extra: further vLLM flags.
+        stock: serve with vLLM's own server and without our plugin, to compare with.
 
     Returns:
         Exit status: the server's own, 0 after Ctrl-C, 1 when it did not start.
@@ -34,10 +44,11 @@ def serve(model: str | None, port: int, keep_ratio: float | None, extra: Sequenc
         arguments += ["--keep-ratio", str(keep_ratio)]
     environment = DEMO_ENVIRONMENT if model is None else {KV_SPACE: os.environ.get(KV_SPACE, "4")}
     print("Starting the server; on two CPU cores that takes about a minute.", flush=True)
-    command = server_command([*arguments, *extra], port)
+    command = server_command([*arguments, *extra], port, STOCK if stock else OURS)
     try:
-        with running_server(command, server_url(port), environment) as server:
-            _print_example(server, model)
+        with running_server(command, server_url(port), {**environment, **(NO_PLUGIN if stock else {})}) as server:
+            if not stock:
+                _print_example(server, model)
             return server.process.wait()
     except ServerFailed as failure:
         print(f"{failure}.", file=sys.stderr)

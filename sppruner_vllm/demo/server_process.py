@@ -24,8 +24,15 @@ HOST: Final = "127.0.0.1"
 START_LIMIT: Final = 1800.0
 """Seconds a server may take to get ready: a large model has to be read from disk."""
 
-GRACE: Final = 15.0
-"""Seconds a server may take to stop before it is killed."""
+GRACE: Final = 45.0
+"""Seconds a server may take to stop before it is killed: it finishes what it has in flight, for 30 s by default."""
+
+
+OURS: Final = "sppruner_server"
+STOCK: Final = "vllm.entrypoints.launchers.api_server.entry"
+"""vLLM's own server; the `vllm` command of its CPU build does not start."""
+
+NO_PLUGIN: Final = {"VLLM_PLUGINS": ""}
 
 
 class ServerFailed(RuntimeError):
@@ -52,9 +59,9 @@ def server_url(port: int) -> str:
     return f"http://{HOST}:{port}"
 
 
-def server_command(arguments: Sequence[str], port: int) -> list[str]:
-    """Command line of our server on the loopback interface."""
-    return [sys.executable, "-m", "sppruner_server", *arguments, "--host", HOST, "--port", str(port)]
+def server_command(arguments: Sequence[str], port: int, module: str = OURS) -> list[str]:
+    """Command line of a server on the loopback interface."""
+    return [sys.executable, "-m", module, *arguments, "--host", HOST, "--port", str(port)]
 
 
 @contextmanager
@@ -115,14 +122,16 @@ def answers(url: str) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask the server to stop, then kill whatever is left of its session's process group."""
-    if process.poll() is None:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    """Ask the server to stop, then kill whatever is left of its session's process group; at once on a second Ctrl-C."""
+    try:
+        if process.poll() is None:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @contextmanager

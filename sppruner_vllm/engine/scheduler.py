@@ -31,7 +31,7 @@ class ChargingScheduler(Scheduler):
             logger.warning("--mm-processor-cache-type shm hides pictures from the scheduler, %s", _AS_VLLM)
         self.encoder_cache_manager: Any = EncoderBudget(self.encoder_cache_manager)
         search = super()._try_schedule_encoder_inputs
-        self._searches_as_vllm = search.__func__ is Scheduler._try_schedule_encoder_inputs
+        self._searches_as_vllm = getattr(search, "__func__", None) is Scheduler._try_schedule_encoder_inputs
 
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
         self.encoder_cache_manager.start_step(self.max_num_encoder_input_tokens, self.max_num_scheduled_tokens)

@@ -60,7 +60,7 @@ class Chat:
         prompt = Prompt(self.ids(question, len(grids)), self.family.image_token, lambda: self._turns, self._encode)
         sent = [Sent(grid, self.regrid) for grid in grids]
         block = self.family.cut.block(settings().encoder_cut_block)
-        return plan_images(sent, prompt, request, settings(), cut_block=block)
+        return plan_images(sent, prompt, request, settings(), cut_block=block, skips=True)
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._processor.tokenizer.encode(text, add_special_tokens=False)

@@ -63,7 +63,7 @@ class EnginelessAsker:
         self.facts: Mapping[str, str] = {"backend": "bare"}
         self._manner = manner
         self._plain = EnginelessModel(model)
-        self._seen: dict[tuple[Picture, Grid | None, StageOrder | None], Seen] = {}
+        self._seen: dict[tuple[Picture, Grid | None, tuple[StageOrder, ...]], Seen] = {}
         self._open = lru_cache(maxsize=64)(_open)
 
     def usable(self, question: Question, wanted: Sequence[Condition]) -> Usable:
@@ -139,12 +139,12 @@ class EnginelessAsker:
     def _look(self, picture: Picture, plan: ReductionPlan | None) -> Seen:
         """A picture as a plan has it encoded, or as it is."""
         grid = None if plan is None else plan.resized
-        cut = None if plan is None else next((stage for stage in plan.stages if stage.where == "encoder"), None)
-        key = picture, grid, cut
+        stages = () if plan is None else tuple(stage for stage in plan.stages if stage.where != "rows")
+        key = picture, grid, stages
         if key not in self._seen:
             image = self._open(picture)
             shown = image if grid is None else resize(image, grid, self._plain.cell)
-            (self._seen[key],) = self._plain.see([shown], cut)
+            (self._seen[key],) = self._plain.see([shown], stages)
         return self._seen[key]
 
 

@@ -58,11 +58,11 @@ class EnginelessModel:
         self._ends = frozenset(self._model.generation_config.eos_token_id)
 
     @torch.no_grad()
-    def see(self, pictures: Sequence[Image.Image], cut: StageOrder | None = None) -> list[Seen]:
+    def see(self, pictures: Sequence[Image.Image], stages: Sequence[StageOrder] = ()) -> list[Seen]:
         """Encode pictures of one size, whose sides are whole visual tokens.
 
         Args:
-            cut: the stage that drops tokens inside the encoder, None for none.
+            stages: those that drop tokens in the encoder.
 
         Raises:
             ValueError: a side is not.
@@ -72,8 +72,9 @@ class EnginelessModel:
             raise ValueError(f"the sides of a picture must be multiples of {self.cell}, got {tuple(pixels.shape[2:])}")
         grid = pixels.shape[2] // self.cell, pixels.shape[3] // self.cell
         attention: list[Tensor] = []
-        inside = None if cut is None or cut.block is None else (cut.block, cut.budget)
-        rows = encode(self._model.model.visual, pixels, attention, inside)
+        cut = next(((stage.block, stage.budget) for stage in stages if stage.block is not None), None)
+        skips = any(stage.where == "entry" for stage in stages)
+        rows = encode(self._model.model.visual, pixels, attention, cut, skip_repeats=skips)
         return [Seen(image, grid, mass) for image, mass in zip(rows, attention[0], strict=True)]
 
     def embed(self, ids: Sequence[int]) -> Tensor | None:

@@ -18,6 +18,7 @@ from vllm.model_executor.models import llava as upstream
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from sppruner_vllm import wire
+from sppruner_vllm.api.given_pictures import judging
 from sppruner_vllm.api.processor import ReductionProcessorMixin
 from sppruner_vllm.errors import UnsupportedSetup
 from sppruner_vllm.family import MediaSpan, TapPoints
@@ -55,8 +56,11 @@ class Llava:
         square = _TOWERS.get(vision.model_type) == config.vision_feature_select_strategy
         self.reduces = square and text.rope_parameters.get("rope_type", "default") in _LENGTHENED
         self.image_token = int(config.image_token_index)
+        self.media_tokens = {"image": self.image_token}
         self.row_width = int(text.hidden_size)
         self._side = int(vision.image_size) // int(vision.patch_size)
+        self.fixed_kwargs: Mapping[str, int] = {}
+        self._picture = (int(getattr(vision, "num_channels", 3)), int(vision.image_size), int(vision.image_size))
 
     def most_positions(self, longest: int) -> int:
         # What ratio 1 would take: beyond it the model knows no position.
@@ -79,6 +83,12 @@ class Llava:
 
     def embedded_grid(self, item: Any) -> Grid:
         return self._square(item.shape[-2])
+
+    def misfit(self, inputs: Mapping[str, Any]) -> str | None:
+        pictures = inputs.get("pixel_values", ())
+        if any(tuple(picture.shape) != self._picture for picture in pictures):
+            return f"pictures must be brought to {self._picture[1]} x {self._picture[2]} pixels"
+        return None
 
     def extent(self, grid: Grid) -> int:
         return math.prod(grid)
@@ -134,7 +144,7 @@ def _build_processor(info: Any, dummy_inputs: Any) -> Any:
 
 @MULTIMODAL_REGISTRY.register_processor(
     _build_processor,
-    info=upstream._build_llava_or_pixtral_hf_info,
+    info=judging(upstream._build_llava_or_pixtral_hf_info),
     dummy_inputs=upstream.LlavaDummyInputsBuilder,
 )
 class LlavaForConditionalGeneration(ReducingMixin, OriginalPositionsMixin, upstream.LlavaForConditionalGeneration):

@@ -36,17 +36,25 @@ class QwenFamily(ABC):
         self._merge = int(config.vision_config.spatial_merge_size)
         text = config.get_text_config()
         self.image_token = int(config.image_token_id)
+        self.media_tokens = {"image": self.image_token, "video": int(config.video_token_id)}
         self.cell = int(config.vision_config.patch_size) * self._merge
         self.row_width = int(text.hidden_size)
         self._table = 4 * _context(text)
+        vision = config.vision_config
+        self.fixed_kwargs = {
+            "patch_size": int(vision.patch_size),
+            "temporal_patch_size": int(vision.temporal_patch_size),
+            "merge_size": self._merge,
+        }
+        channels = int(getattr(vision, "in_channels", 3))
+        self._patch_width = channels * int(vision.temporal_patch_size) * int(vision.patch_size) ** 2
 
     def most_positions(self, longest: int) -> int:
         return self._table - longest
 
     def turns(self, tokenizer: Any) -> TurnMarkers:
         vision = (
-            self._config.image_token_id,
-            self._config.video_token_id,
+            *self.media_tokens.values(),
             self._config.vision_start_token_id,
             self._config.vision_end_token_id,
         )
@@ -62,7 +70,17 @@ class QwenFamily(ABC):
         return size.height // self.cell, size.width // self.cell
 
     def embedded_grid(self, item: Any) -> Grid:
-        return self._merged(item["image_grid_thw"].flatten().tolist())
+        frames, height, width = item["image_grid_thw"].flatten().tolist()
+        if frames != 1 or height % self._merge or width % self._merge:
+            raise ValueError(f"no picture is {frames} x {height} x {width} patches")
+        return self._merged((frames, height, width))
+
+    def misfit(self, inputs: Mapping[str, Any]) -> str | None:
+        for name in ("pixel_values", "pixel_values_videos"):
+            rows = inputs.get(name)
+            if rows is not None and not (rows.ndim == 2 and rows.shape[1] == self._patch_width):
+                return f"{name} must be rows of {self._patch_width} numbers"
+        return None
 
     def extent(self, grid: Grid) -> int:
         return max(grid)

@@ -13,12 +13,13 @@ from torch import Tensor
 from vllm.model_executor.models import qwen2_5_vl as upstream
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
+from sppruner_vllm.api.given_pictures import judging
 from sppruner_vllm.api.processor import ReductionProcessorMixin
-from sppruner_vllm.family import TapPoints, TowerCut
+from sppruner_vllm.family import LeftOut, TapPoints, TowerCut
 from sppruner_vllm.planning.smaller import Grid
 
 from .qwen import QwenFamily, QwenModelMixin
-from .qwen2_5_vl_cut import encode_cut
+from .qwen2_5_vl_cut import encode_cut, repeats
 
 
 class Qwen2_5_VL(QwenFamily):
@@ -31,7 +32,7 @@ class Qwen2_5_VL(QwenFamily):
         vision = config.vision_config
         whole = vision.fullatt_block_indexes
         # The last of them sees all tokens again, so that a cut has to leave out a block before it.
-        self.cut = TowerCut(min(whole), max(whole) - 2, _encode_cut)
+        self.cut = TowerCut(min(whole), max(whole) - 2, _encode_cut, _repeats)
 
     def tap_points(self, model: Any) -> TapPoints:
         tower = model.visual
@@ -43,10 +44,15 @@ class Qwen2_5_VL(QwenFamily):
         return self._tap_points(model, max(tower.fullatt_block_indexes), order)
 
 
-def _encode_cut(model: Any, inputs: Mapping[str, Any], most: Sequence[int], block: int) -> list[Tensor]:
+def _encode_cut(model: Any, inputs: Mapping[str, Any], left_out: Sequence[LeftOut], block: int | None) -> list[Tensor]:
     if "pixel_values" not in inputs:  # rows, as the client sent them
         return list(upstream.Qwen2_5_VLForConditionalGeneration.embed_multimodal(model, **inputs))
-    return encode_cut(model.visual, inputs["pixel_values"], inputs["image_grid_thw"].tolist(), most, block)
+    return encode_cut(model.visual, inputs["pixel_values"], inputs["image_grid_thw"].tolist(), left_out, block)
+
+
+def _repeats(model: Any, inputs: Mapping[str, Any]) -> list[Tensor | None]:
+    patches = inputs["image_grid_thw"].tolist()
+    return repeats(model.visual, inputs["pixel_values"], patches) if "pixel_values" in inputs else [None] * len(patches)
 
 
 class Qwen2_5_VLReductionProcessor(ReductionProcessorMixin, upstream.Qwen2_5_VLMultiModalProcessor):
@@ -57,7 +63,7 @@ class Qwen2_5_VLReductionProcessor(ReductionProcessorMixin, upstream.Qwen2_5_VLM
 
 @MULTIMODAL_REGISTRY.register_processor(
     Qwen2_5_VLReductionProcessor,
-    info=upstream.Qwen2_5_VLProcessingInfo,
+    info=judging(upstream.Qwen2_5_VLProcessingInfo),
     dummy_inputs=upstream.Qwen2_5_VLDummyInputsBuilder,
 )
 class Qwen2_5_VLForConditionalGeneration(QwenModelMixin, upstream.Qwen2_5_VLForConditionalGeneration):

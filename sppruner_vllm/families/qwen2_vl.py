@@ -12,6 +12,7 @@ from typing import Any
 from vllm.model_executor.models import qwen2_vl as upstream
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
+from sppruner_vllm.api.given_pictures import judging
 from sppruner_vllm.api.processor import ReductionProcessorMixin
 from sppruner_vllm.family import TapPoints
 
@@ -33,7 +34,7 @@ class Qwen2VLReductionProcessor(ReductionProcessorMixin, upstream.Qwen2VLMultiMo
 
 @MULTIMODAL_REGISTRY.register_processor(
     Qwen2VLReductionProcessor,
-    info=upstream.Qwen2VLProcessingInfo,
+    info=judging(upstream.Qwen2VLProcessingInfo),
     dummy_inputs=upstream.Qwen2VLDummyInputsBuilder,
 )
 class Qwen2VLForConditionalGeneration(QwenModelMixin, upstream.Qwen2VLForConditionalGeneration):

@@ -6,12 +6,11 @@ table is not what would be written.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from sppruner_vllm.generated_table import GeneratedTable
 from sppruner_vllm.metrics.families import FAMILIES, Family, HistogramFamily, Label
 
 COMMAND: Final = "python -m sppruner_vllm.metrics.doc"
@@ -41,33 +40,10 @@ def _bounds(family: HistogramFamily) -> str:
     return ", ".join(f"{bound:g}" for bound in family.buckets)
 
 
-def current(page: str) -> str:
-    """The page with its table as it should be.
-
-    Raises:
-        ValueError: the page lacks a mark.
-    """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError("the marks of the table are not there")
-    return before + begin + families_table() + end + after
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the table or check it; the exit status."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description="Write the families into docs/operate/metrics.md.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when the file is not current")
-    parser.add_argument("file", nargs="?", type=Path, default=DEFAULT_FILE, help=f"default: {DEFAULT_FILE}")
-    options = parser.parse_args(argv)
-    page = options.file.read_text(encoding="utf-8")
-    if options.check:
-        if page == current(page):
-            return 0
-        print(f"{options.file} is not current: run `{COMMAND}`", file=sys.stderr)
-        return 1
-    options.file.write_text(current(page), encoding="utf-8")
-    return 0
+_TABLE: Final = GeneratedTable(
+    COMMAND, "Write the families into docs/operate/metrics.md.", DEFAULT_FILE, BEGIN, END, families_table
+)
+current, main = _TABLE.current, _TABLE.main
 
 
 if __name__ == "__main__":

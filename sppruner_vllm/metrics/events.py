@@ -111,6 +111,11 @@ def observe_selection(method: str, seconds: float) -> None:
     families.SELECTION_SECONDS.metric.labels(known).observe(max(0.0, seconds))
 
 
+def count_repeats(tokens: int) -> None:
+    """Account for visual tokens that a worker did not let into the encoder, for they repeat others."""
+    families.REPEATS.metric.inc(tokens)
+
+
 def count_kept_rows(hits: int, misses: int, evicted: int, held: int) -> None:
     """Account for one step of a worker that keeps encoder rows.
 

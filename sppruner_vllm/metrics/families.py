@@ -25,12 +25,27 @@ RejectedReason = Literal[
     "invalid_focus_scope",
     "invalid_reduction_method",
     "unsupported_parameter",
+    "unknown_parameter",
     "too_many_unreduced_tokens",
     "invalid_image",
     "image_too_large",
     "image_fetch_failed",
     "image_url_forbidden",
     "image_cut_off",
+    "invalid_media",
+    "context_length_exceeded",
+    "invalid_json",
+    "invalid_value",
+    "missing_required_parameter",
+    "model_not_found",
+    "unsupported_media_type",
+    "invalid_api_key",
+    "request_timeout",
+    "request_too_large",
+    "head_too_large",
+    "invalid_http",
+    "rate_limit_exceeded",
+    "server_overloaded",
 ]
 """The error codes of our own refusals (docs/use/api.md, "Errors")."""
 
@@ -181,10 +196,10 @@ REQUESTS_IN_FLIGHT: Final = GaugeFamily(
 )
 REJECTED: Final = CounterFamily(
     "sppruner_rejected",
-    "Requests to our routes that were answered with a client error, by reason.",
+    "Requests that were refused, by reason: at our routes, or at the server's door, whatever they were for.",
     (REJECTED_REASON,),
-    note="`other`: refused by vLLM. What vLLM turns away at a full queue is a 503 and in "
-    "`vllm:admission_rejections_total`.",
+    note="The codes of docs/use/api.md; `other` for the rest of them. What vLLM turns away at a full queue is a 503 "
+    "and in `vllm:admission_rejections_total`.",
 )
 SELECTION_SECONDS: Final = HistogramFamily(
     "sppruner_selection_seconds",
@@ -193,6 +208,11 @@ SELECTION_SECONDS: Final = HistogramFamily(
     buckets=_SELECTION_BUCKETS,
     note="Of the first tensor-parallel rank. The second step of `hybrid` counts as `focus_context`; `downscale` "
     "selects nothing. On a GPU a batch shows when the next one is selected.",
+)
+REPEATS: Final = CounterFamily(
+    "sppruner_repeated_visual_tokens",
+    "Visual tokens that did not enter the encoder because another one has the same pixels.",
+    note="`--skip-repeats`; else 0. Of pictures that were encoded, of the first tensor-parallel rank.",
 )
 ROWS_KEPT: Final = CounterFamily(
     "sppruner_encoder_rows",
@@ -258,6 +278,7 @@ FAMILIES: Final[tuple[CounterFamily | HistogramFamily | GaugeFamily, ...]] = (
     REQUESTS_IN_FLIGHT,
     REJECTED,
     SELECTION_SECONDS,
+    REPEATS,
     ROWS_KEPT,
     ROWS_EVICTED,
     ROWS_HELD_BYTES,

@@ -17,6 +17,9 @@ from .scope import Served
 
 ENGINE_INPUT_KEY: Final = "sppruner"
 
+SHRUNK: Final = "shrunk_images"
+"""Stands in a usage only where an image was made smaller to keep a limit."""
+
 
 @dataclass(frozen=True, slots=True)
 class VisualTokens:
@@ -26,6 +29,7 @@ class VisualTokens:
     keep_ratio: the ratio in force; for an absolute budget, or one of the operator's, the ratio it came to.
     skipped_reason: why nothing was reduced, None when any image was.
     scopes: of each image, whom its selection served; None where no question could steer it.
+    shrunk: images that were made smaller to keep a limit of the operator's, before anything was counted.
     """
 
     original: int
@@ -34,6 +38,7 @@ class VisualTokens:
     method: str
     skipped_reason: str | None
     scopes: tuple[Served | None, ...] = ()
+    shrunk: int = 0
 
     @property
     def focus_scope(self) -> str | None:
@@ -46,12 +51,16 @@ class VisualTokens:
     def as_usage(self) -> dict[str, Any]:
         """The object `visual_tokens` of a response's usage."""
         fields = asdict(self)
-        del fields["scopes"]
-        return {**fields, "focus_scope": self.focus_scope}
+        del fields["scopes"], fields["shrunk"]
+        return {**fields, "focus_scope": self.focus_scope, **({SHRUNK: self.shrunk} if self.shrunk else {})}
 
 
 def account(
-    plans: Sequence[ReductionPlan], request: ReductionRequest, images: Sequence[int], videos: Sequence[int]
+    plans: Sequence[ReductionPlan],
+    request: ReductionRequest,
+    images: Sequence[int],
+    videos: Sequence[int],
+    shrunk: int = 0,
 ) -> VisualTokens | None:
     """The record for a request's images, or for its videos when it has no image; None when it has neither.
 
@@ -59,6 +68,7 @@ def account(
         plans: one per image.
         request: what was asked.
         images, videos: placeholders of each in the prompt, which is what the engine will compute.
+        shrunk: images that were made smaller to keep a limit.
     """
     if not plans:
         total = sum(videos)
@@ -76,6 +86,7 @@ def account(
         method=request.method,
         skipped_reason=None if None in reasons else reasons[0],
         scopes=tuple(plan.scope for plan in plans),
+        shrunk=shrunk,
     )
 
 

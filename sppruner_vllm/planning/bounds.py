@@ -13,6 +13,8 @@ from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.request import KEEP_RATIO
 
 TOO_MANY: Final = "too_many_unreduced_tokens"
+TOO_LONG: Final = "context_length_exceeded"
+MESSAGES: Final = "messages"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,20 @@ class Bounds:
             raise _refusal(f"before reduction this prompt has {tokens} tokens; there may be {self.prompt}")
         if positions > self.positions:
             raise _refusal(f"before reduction this prompt takes {positions} positions; there are {self.positions}")
+
+
+def refuse_beyond_context(tokens: int, context: int) -> None:
+    """Refuse a prompt of which nothing is dropped for its length, before its pictures are processed.
+
+    Args:
+        tokens: of the whole prompt. context: most that a prompt may have.
+
+    Raises:
+        InvalidField: context_length_exceeded.
+    """
+    if tokens > context:
+        message = f"this prompt has {tokens} tokens with its images; the model's context holds {context}"
+        raise InvalidField(MESSAGES, message, code=TOO_LONG)
 
 
 def _refusal(message: str) -> InvalidField:

@@ -29,9 +29,11 @@ class Parts:
     def pay(self, plan: ReductionPlan) -> bool:
         """Whether a plan's selection takes less than the prompt tokens that it spares.
 
-        A plan of which not all is known pays: another method, or a stage that spares the encoder work too.
+        A plan of which not all is known pays: another method, or a stage that spares the encoder work too. Whether
+        repeats spare any is not known before their pixels are, and counts as no.
         """
-        (stage,) = plan.stages if len(plan.stages) == 1 else (None,)
+        stages = [stage for stage in plan.stages if stage.where != "entry"]
+        (stage,) = stages if len(stages) == 1 else (None,)
         if stage is None or stage.where != "rows" or stage.method != self.method:
             return True
         return self.selection(plan.encoded, plan.retained) < (plan.original - plan.retained) * self.prefill

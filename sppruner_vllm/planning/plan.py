@@ -79,7 +79,8 @@ def plan_image(
 ) -> ReductionPlan:
     """The plan for an image of `original` visual tokens.
 
-    An absolute budget is held within the operator's ratio bounds, so that it opens no way around them.
+    An absolute budget is held within the ratio bounds of the operator and of the request, so that it opens no way
+    around them.
 
     Args:
         original: visual tokens of the unreduced image, at least 1.
@@ -92,9 +93,10 @@ def plan_image(
     if request.keep_tokens is None:
         retained = retained_tokens(original, request.keep_ratio, floor=floor)
     else:
-        least = retained_tokens(original, limits.min_keep_ratio, floor=floor)
-        most = retained_tokens(original, limits.max_keep_ratio, floor=floor)
+        least = retained_tokens(original, max(limits.min_keep_ratio, request.bounds.low), floor=floor)
+        most = retained_tokens(original, min(limits.max_keep_ratio, request.bounds.high), floor=floor)
         retained = min(most, max(least, request.keep_tokens))
+    at_least = None if at_least is None else min(at_least, request.bounds.high)
     asked, shared = retained, 0 if at_least is None else retained_tokens(original, at_least, floor=floor)
     retained = max(asked, shared)
     if retained < original:

@@ -73,6 +73,7 @@ def plan_images(
     known: FirstQuestions | None = None,
     parts: Parts | None = None,
     cut_block: int | None = None,
+    skips: bool = False,
 ) -> tuple[ReductionPlan, ...]:
     """One plan per image.
 
@@ -84,11 +85,14 @@ def plan_images(
         known: what images were asked before; without it every question is the first.
         parts: what the parts of a prefill take; without them every reduction counts as paying.
         cut_block: the encoder's block behind which it can be cut, None where it cannot.
+        skips: whether the encoder can do without tokens that repeat others.
     """
     if request.keeps_all:
         return tuple(unreduced(image.tokens, request, "keep_ratio_is_1") for image in sent)
     recipe, places = get_recipe(request.method), prompt.places
     recipe = recipe.cut(limits.encoder_cut, cut_block)
+    if limits.skip_repeats and skips:
+        recipe = recipe.without_repeats()
     if recipe.in_worker and not _rows_can_be_placed(prompt.ids, places, sent):
         return tuple(unreduced(image.tokens, request, "unsupported_input") for image in sent)
     queries = _queries(prompt, places, len(sent), request, recipe, limits)
@@ -148,9 +152,9 @@ def _orders(plan: ReductionPlan, recipe: Recipe) -> Iterator[StageOrder]:
     for stage in recipe.in_worker:
         if stage.where == "image" or stage.method is None:
             continue
-        budget = stage.tokens(plan.original, plan.retained)
-        if stage.where == "rows":
-            yield StageOrder("rows", stage.method, budget)
+        budget = stage.tokens(plan.encoded, plan.retained)
+        if stage.where != "encoder":
+            yield StageOrder(stage.where, stage.method, budget)
         elif budget <= MOST_SURVIVORS * plan.encoded:
             yield StageOrder("encoder", stage.method, budget, stage.block)
 

@@ -2,22 +2,25 @@
 
 A scheduler that counts retained tokens, as vLLM's does without ours, may bring many times the tokens that start-up
 measured; cutting a batch by unreduced tokens keeps the peak where it was. Images whose order drops tokens
-inside the tower go through their family's own forward, apart from the others.
+in the tower go through their family's own forward, apart from the others.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
+from vllm.distributed import get_tensor_model_parallel_rank
 
 from sppruner_vllm.errors import RowCountError
-from sppruner_vllm.family import Family
+from sppruner_vllm.family import Family, LeftOut
+from sppruner_vllm.metrics import events
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction import Need
 from sppruner_vllm.wire import Order, StageOrder
@@ -38,16 +41,27 @@ class Encoded:
     tapped: Tapped
 
 
-def inside_encoder(order: Order) -> StageOrder | None:
-    """The stage that drops tokens inside the encoder, if there is one.
+def inside_encoder(order: Order) -> tuple[StageOrder, ...]:
+    """The stages that drop tokens in the encoder, none where it runs whole.
 
     Raises:
-        RowCountError: there is more than one.
+        RowCountError: there are two of one kind.
     """
-    inside = [stage for stage in order.stages if stage.where == "encoder"]
-    if len(inside) > 1:
+    stages = tuple(stage for stage in order.stages if stage.where != "rows")
+    if len({stage.where for stage in stages}) < len(stages):
         raise RowCountError(f"no way to carry out {len(order.stages)} stages in a worker: {order.stages}")
-    return inside[0] if inside else None
+    return stages
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How an image goes through the tower; those that go the same way go together.
+
+    repeats: whether some of its tokens do not enter. block: behind which some are dropped, None for none.
+    """
+
+    repeats: bool
+    block: int | None
 
 
 class Encoder:
@@ -70,7 +84,7 @@ class Encoder:
         inputs: dict[str, Any],
         wanted: Sequence[frozenset[Need]],
         budget: int | None,
-        cuts: Sequence[StageOrder | None] | None = None,
+        stages: Sequence[Sequence[StageOrder]] | None = None,
     ) -> Iterator[Encoded]:
         """Encode a step's images part by part.
 
@@ -78,14 +92,13 @@ class Encoder:
             inputs: as vLLM batched them, ours taken out.
             wanted: what is to be overheard for each image.
             budget: most visual tokens encoded at once; None encodes all in one piece.
-            cuts: the stage of each image that drops tokens inside the tower, None for one that goes through it whole;
-                left out where all do.
+            stages: those of each image that drop tokens in the tower; left out where all images go through it whole.
         """
         grids = self._family.grids(inputs)
         for images, part in self._parts(inputs, grids, budget):
             needs = frozenset[Need]().union(*wanted[images])
-            wholes: Sequence[StageOrder | None] = [None] * len(grids[images]) if cuts is None else cuts[images]
-            yield self._encode(images, part, grids[images], needs, wholes)
+            own: Sequence[Sequence[StageOrder]] = [()] * len(grids[images]) if stages is None else stages[images]
+            yield self._encode(images, part, grids[images], needs, own)
 
     def _encode(
         self,
@@ -93,32 +106,56 @@ class Encoder:
         inputs: dict[str, Any],
         grids: Sequence[Grid],
         needs: frozenset[Need],
-        cuts: Sequence[StageOrder | None],
+        stages: Sequence[Sequence[StageOrder]],
     ) -> Encoded:
         """Images that go the same way through the tower go together."""
-        ways: dict[int | None, list[int]] = {}
-        for index, stage in enumerate(cuts):
-            ways.setdefault(None if stage is None else stage.block, []).append(index)
+        left_out = self._left_out(inputs, grids, stages)
+        ways: dict[_Way, list[int]] = {}
+        for index, (one, own) in enumerate(zip(left_out, stages, strict=True)):
+            block = next((stage.block for stage in own if stage.where == "encoder"), None)
+            ways.setdefault(_Way(one.first is not None, block), []).append(index)
         if len(ways) == 1:
-            return Encoded(images, *self._pass(inputs, grids, needs, cuts))
+            return Encoded(images, *self._pass(inputs, grids, needs, left_out, *ways))
         found: dict[int, tuple[Tensor, Tapped]] = {}
-        for members in ways.values():
+        for way, members in ways.items():
             part = pick(inputs, members, self._family.flat_inputs(grids))
-            rows, tapped = self._pass(part, [grids[i] for i in members], needs, [cuts[i] for i in members])
+            rows, tapped = self._pass(part, [grids[i] for i in members], needs, [left_out[i] for i in members], way)
             found |= {index: (rows[place], tapped.one(place)) for place, index in enumerate(members)}
         ordered = [found[index] for index in range(len(grids))]
         return Encoded(images, [rows for rows, _ in ordered], Tapped.of_all([tapped for _, tapped in ordered]))
 
+    def _left_out(
+        self, inputs: dict[str, Any], grids: Sequence[Grid], stages: Sequence[Sequence[StageOrder]]
+    ) -> list[LeftOut]:
+        """What is left out of each image: whether it has repeats only its pixels say."""
+        firsts: dict[int, Tensor | None] = {}
+        looked_at = [index for index, own in enumerate(stages) if any(stage.where == "entry" for stage in own)]
+        if looked_at and (cut := self._family.cut) is not None:
+            part = pick(inputs, looked_at, self._family.flat_inputs(grids))
+            firsts = dict(zip(looked_at, cut.repeats(self._model, part), strict=True))
+            self._count(firsts.values())
+        survive = [next((stage.budget for stage in own if stage.where == "encoder"), None) for own in stages]
+        return [LeftOut(firsts.get(index), most) for index, most in enumerate(survive)]
+
+    def _count(self, firsts: Iterable[Tensor | None]) -> None:
+        if get_tensor_model_parallel_rank() == 0:
+            found = [0 if first is None else int((first != torch.arange(len(first))).sum()) for first in firsts]
+            events.count_repeats(sum(found))
+
     def _pass(
-        self, inputs: dict[str, Any], grids: Sequence[Grid], needs: frozenset[Need], cuts: Sequence[StageOrder | None]
+        self,
+        inputs: dict[str, Any],
+        grids: Sequence[Grid],
+        needs: frozenset[Need],
+        left_out: Sequence[LeftOut],
+        way: _Way,
     ) -> tuple[list[Tensor], Tapped]:
-        """One forward of the tower, in which all images are cut behind one block, or none is."""
-        stage, cut = cuts[0], self._family.cut
+        """One forward of the tower, which all images go through the same way."""
+        cut = self._family.cut
         with self._taps.watching(grids, needs) if needs else nullcontext(Tapped()) as tapped:
-            if stage is None or stage.block is None or cut is None:
+            if cut is None or way == _Way(repeats=False, block=None):
                 return list(self._upstream(**inputs)), tapped
-            most = [one.budget for one in cuts if one is not None]
-            return cut.encode(self._model, inputs, most, stage.block), tapped
+            return cut.encode(self._model, inputs, left_out, way.block), tapped
 
     def _parts(
         self, inputs: dict[str, Any], grids: Sequence[Grid], budget: int | None

@@ -89,8 +89,8 @@ class KeptRows:
             first = [alike.images[0] for alike in missing]
             needs = [alike.wanted for alike in missing]
             flat = self._family.flat_inputs(grids)
-            cuts = [inside_encoder(orders[index]) for index in first]
-            for part in self._encoder.run(pick(inputs, first, flat), needs, budget, cuts):
+            stages = [inside_encoder(orders[index]) for index in first]
+            for part in self._encoder.run(pick(inputs, first, flat), needs, budget, stages):
                 encoded = missing[part.images]
                 rows = [self._remember(self.cache, alike, _image(part, at)) for at, alike in enumerate(encoded)]
                 yield _batch([alike.images[0] for alike in encoded], rows, wanted)

@@ -36,7 +36,7 @@ class ImageRows:
 
 @dataclass(frozen=True, slots=True)
 class RowsKey:
-    """What rows depend on: the picture at its size, and the stages that drop tokens inside the encoder."""
+    """What rows depend on: the picture at its size, and the stages that drop tokens in the encoder."""
 
     picture: str
     grid: Grid
@@ -47,7 +47,7 @@ def rows_key(order: Order, grid: Grid) -> RowsKey | None:
     """What the rows of an image are found by; None for an image whose rows are not to be kept."""
     if not order.picture or order.profiling:
         return None
-    return RowsKey(order.picture, grid, tuple(stage for stage in order.stages if stage.where == "encoder"))
+    return RowsKey(order.picture, grid, tuple(stage for stage in order.stages if stage.where != "rows"))
 
 
 class RowsCache:

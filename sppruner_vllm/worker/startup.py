@@ -49,7 +49,10 @@ def check_setup(
     if needs := overheard_by_requests() & heard:
         _check_taps_hear(config, needs)
     if settings().encoder_cut:
-        _check_cut(config, cut)
+        _check_cut(config, cut, "SPPRUNER_ENCODER_CUT")
+        _check_block(cut)
+    if settings().skip_repeats:
+        _check_cut(config, cut, "SPPRUNER_SKIP_REPEATS")
     lora = config.lora_config
     if lora is not None and lora.enable_tower_connector_lora and settings().min_keep_ratio == 0:
         raise UnsupportedSetup(
@@ -57,22 +60,25 @@ def check_setup(
         )
 
 
-def _check_cut(config: VllmConfig, cut: TowerCut | None) -> None:
-    """Refuse a cut that cannot be made; one that silently was not would be taken for its speed."""
+def _check_cut(config: VllmConfig, cut: TowerCut | None, whose: str) -> None:
+    """Refuse what cannot be left out of the encoder; if it silently was not, the rest would be taken for its speed."""
     if cut is None:
-        raise UnsupportedSetup("SPPRUNER_ENCODER_CUT: no tokens can be dropped inside this model's encoder")
-    if cut.block(settings().encoder_cut_block) is None:
-        raise UnsupportedSetup(
-            f"SPPRUNER_ENCODER_CUT: SPPRUNER_ENCODER_CUT_BLOCK must name one of this encoder's blocks 0 to {cut.last}"
-        )
+        raise UnsupportedSetup(f"{whose}: no tokens can be dropped inside this model's encoder")
     if config.compilation_config.compile_mm_encoder:
-        raise UnsupportedSetup("SPPRUNER_ENCODER_CUT and compile_mm_encoder exclude each other")
+        raise UnsupportedSetup(f"{whose} and compile_mm_encoder exclude each other")
     tensor_parallel = config.parallel_config.tensor_parallel_size > 1
     if tensor_parallel and config.model_config.multimodal_config.mm_encoder_tp_mode == "data":
-        raise UnsupportedSetup("SPPRUNER_ENCODER_CUT and --mm-encoder-tp-mode data exclude each other")
+        raise UnsupportedSetup(f"{whose} and --mm-encoder-tp-mode data exclude each other")
     if config.lora_config is not None and config.lora_config.enable_tower_connector_lora:
         raise UnsupportedSetup(
-            "SPPRUNER_ENCODER_CUT and --enable-tower-connector-lora exclude each other: adapters count all tokens"
+            f"{whose} and --enable-tower-connector-lora exclude each other: adapters count all tokens"
+        )
+
+
+def _check_block(cut: TowerCut | None) -> None:
+    if cut is not None and cut.block(settings().encoder_cut_block) is None:
+        raise UnsupportedSetup(
+            f"SPPRUNER_ENCODER_CUT: SPPRUNER_ENCODER_CUT_BLOCK must name one of this encoder's blocks 0 to {cut.last}"
         )
 
 

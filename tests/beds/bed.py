@@ -25,6 +25,7 @@ class Bed:
     placeholder: the text that stands for a picture's token in a prompt.
     tokens: visual tokens of a picture of some width and height, before reduction.
     limits: most items of each kind in a prompt.
+    block: of its encoder, behind which the tests cut; None where it cannot be.
     square: keep ratios to test, from the largest down, and the tokens that a square of 336 pixels keeps at each.
     """
 
@@ -34,6 +35,7 @@ class Bed:
     tokens: Callable[[Size], int]
     limits: Mapping[str, int]
     square: Mapping[float, int]
+    block: int | None = None
 
     @property
     def ratios(self) -> tuple[float, ...]:
@@ -62,7 +64,7 @@ _CLIP_SQUARE: Final = {0.5: 288, 0.3333: 192, 0.1111: 64}  # of 576; the last tw
 BEDS: Final = {
     bed.name: bed
     for bed in (
-        Bed("qwen2_5_vl", build_tiny_model, "<|image_pad|>", _qwen_tokens, _QWEN_LIMITS, _QWEN_SQUARE),
+        Bed("qwen2_5_vl", build_tiny_model, "<|image_pad|>", _qwen_tokens, _QWEN_LIMITS, _QWEN_SQUARE, block=1),
         Bed("qwen2_vl", build_qwen2_vl, "<|image_pad|>", _qwen_tokens, _QWEN_LIMITS, _QWEN_SQUARE),
         Bed("llava", build_llava, "<image>", lambda _: CLIP_TOKENS, {"image": 4}, _CLIP_SQUARE),
     )

@@ -13,8 +13,10 @@ import yaml
 from charts import CHART, EVERYTHING, HELM, SETS, objects, render
 from helm_python import HelmError, lint
 from panels import DEPLOY
+from sppruner_server import health
 from sppruner_server.cli import add_flags
 from sppruner_server.container import command_line
+from sppruner_server.middleware.drain import ALWAYS_OPEN
 
 from sppruner_vllm import __version__
 from sppruner_vllm.compat import serve_parser
@@ -95,6 +97,14 @@ def test_what_a_stopping_pod_may_take_adds_up(name):
 
 
 @each_set
+def test_a_pod_that_drains_gets_no_requests_and_is_not_restarted(name):
+    asked = {probe: server(name)[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "readiness", "liveness")}
+    assert asked == {"startup": "/readyz", "readiness": "/readyz", "liveness": "/livez"}
+    assert set(asked.values()) <= {route.path for route in health.router.routes}
+    assert set(asked.values()) & ALWAYS_OPEN == {"/livez"}
+
+
+@each_set
 def test_the_server_takes_its_arguments(name):
     parser = serve_parser()
     add_flags(parser)
@@ -153,6 +163,8 @@ def test_the_key_is_in_its_secret_alone():
     assert EVERYTHING["apiKey"]["value"] not in json.dumps(others)
     (key,) = [entry for entry in server("everything")["env"] if entry["name"] == "VLLM_API_KEY"]
     assert key["valueFrom"]["secretKeyRef"]["name"] == made["Secret"]["metadata"]["name"]
+    (scraped,) = made["ServiceMonitor"]["spec"]["endpoints"]
+    assert scraped["authorization"]["credentials"] == key["valueFrom"]["secretKeyRef"]
     existing = {thing["kind"]: thing for thing in render({"apiKey": {"existingSecret": "theirs"}})}
     assert "Secret" not in existing
     assert '"theirs"' in json.dumps(existing["Deployment"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 Size = tuple[int, int]
 
@@ -19,6 +19,18 @@ def picture(size: Size, seed: int) -> Image.Image:
     random = np.random.default_rng(seed)
     coarse = Image.fromarray(random.integers(0, 256, (9, 9, 3), dtype=np.uint8))
     return coarse.resize(size, Image.Resampling.BICUBIC)
+
+
+def page(size: Size, seed: int) -> Image.Image:
+    """White paper with a coloured bar and lines of print, as a screen or a scan has them: many tokens are the same."""
+    random = np.random.default_rng(seed)
+    paper = Image.new("RGB", size, (255, 255, 255))
+    pen = ImageDraw.Draw(paper)
+    pen.rectangle((0, 0, size[0], 27), fill=tuple(random.integers(0, 200, 3).tolist()))
+    for line in range(2, size[1] // 28, 3):
+        words = random.integers(0, 999, max(1, size[0] // 60)).astype(str)
+        pen.text((14, 28 * line + 8), " ".join(words), fill=(0, 0, 0), font_size=18)
+    return paper
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,14 @@ class Case:
         return messages
 
 
+class Mixed(Case):
+    """A conversation about pages and other pictures in turn."""
+
+    def images(self) -> list[Image.Image]:
+        sizes = [size for _, sizes in self.turns for size in sizes]
+        return [(picture if index % 2 else page)(size, self.seed * 100 + index) for index, size in enumerate(sizes)]
+
+
 SQUARE, PORTRAIT, LANDSCAPE, STRIP = (336, 336), (224, 448), (504, 252), (56, 840)
 
 REDUCED = (
@@ -55,6 +75,8 @@ REDUCED = (
     Case((("first", (STRIP,)), ("good", ()), ("and what is on the left of this one", (PORTRAIT, SQUARE))), 5),
 )
 RATIOS = (0.5, 0.222, 0.06)
+
+MIXED = tuple(Mixed(case.turns, 700 + case.seed) for case in REDUCED)
 
 STOCK = (
     Case((("what is a cat", ()),), 10),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -46,6 +47,39 @@ def reduced(llm: Any) -> Reduced:
     return answers
 
 
+@pytest.fixture(scope="session")
+def chunked(tiny_model: Path) -> Any:
+    """An engine whose steps end inside pictures, and which keeps nothing of what it has computed."""
+    return start_engine(
+        tiny_model,
+        {"ROWS_CACHE_MIB": "0"},
+        max_num_batched_tokens=48,
+        max_num_seqs=4,
+        enable_prefix_caching=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def compiled(tiny_model: Path) -> Any:
+    """An engine whose language model is compiled, without vLLM's processor cache."""
+    return start_engine(tiny_model, enforce_eager=False, mm_processor_cache_gb=0, max_num_seqs=16)
+
+
+@pytest.fixture(scope="session")
+def stock(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Stock vLLM's answers to STOCK and about a video, from a process in which no plugin is loaded."""
+    out = tmp_path_factory.mktemp("stock") / "answers.json"
+    here = Path(__file__).parent
+    environment = os.environ | {
+        "VLLM_PLUGINS": "",
+        "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]),
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    }
+    subprocess.run([sys.executable, str(here / "stock.py"), str(tiny_model), str(out)], env=environment, check=True)
+    answers: list[dict[str, Any]] = json.loads(out.read_text())
+    return answers
+
+
 EVERY_FAMILY = "SPPRUNER_TEST_EVERY_FAMILY"
 """Set by `make parity`: the list for each family, in full. Else what another file of this folder asks is left out."""
 
@@ -54,7 +88,7 @@ ELSEWHERE = {
     "test_family_tensor_parallel.py": {"qwen2_5_vl": "*"},
     "test_beds.py": {"qwen2_5_vl": "*"},
 }
-"""By file and family: the tests that test_reference.py, test_engine_modes.py and test_scale_out.py ask already."""
+"""By file and family: what test_reference, test_engine_modes, test_switches and test_scale_out ask already."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +46,12 @@ Reduced = dict[tuple[int, float], tuple[Answer, list[list[int]]]]
 """Answers and kept indices per image, by reduced case and ratio."""
 
 
-def start_engine(model: Path, **options: Any) -> Any:
-    """An `LLM` on the tiny model, engine core and worker in this process; `options` override the usual ones."""
+def start_engine(model: Path, started_with: Mapping[str, str] | None = None, **options: Any) -> Any:
+    """An `LLM` on the tiny model, engine core and worker in this process; `options` override the usual ones.
+
+    Args:
+        started_with: further settings of the operator that the engine reads as it starts, by name in capitals.
+    """
     from vllm import LLM
 
     usual: dict[str, Any] = {
@@ -69,9 +73,15 @@ def start_engine(model: Path, **options: Any) -> Any:
         patch.setenv("SPPRUNER_ALLOW_METHOD", "1")
         # Of a model so small hardly any reduction pays.
         patch.setenv("SPPRUNER_THROUGHPUT_GUARD", "0")
-        settings.cache_clear()  # an earlier test may have read them
+        with pytest.MonkeyPatch.context() as own:
+            for name, value in (started_with or {}).items():
+                own.setenv(f"SPPRUNER_{name}", value)
+            settings.cache_clear()  # an earlier test may have read them
+            settings()
+            llm = keep_alive(LLM(model=str(model), **(usual | options)))
+        settings.cache_clear()
         settings()
-        return keep_alive(LLM(model=str(model), **(usual | options)))
+        return llm
 
 
 @contextmanager
@@ -196,3 +206,21 @@ def encoder_runs(model: Any) -> Iterator[list[int]]:
         yield runs
     finally:
         model._encoder._upstream = encode
+
+
+@contextmanager
+def recorded_rows(model: Any) -> Iterator[list[Tensor]]:
+    """The rows of every picture that a model encodes inside the block, in order."""
+    rows: list[Tensor] = []
+    run = model._encoder.run
+
+    def recording(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        for part in run(*args, **kwargs):
+            rows.extend(image.clone() for image in part.rows)
+            yield part
+
+    model._encoder.run = recording
+    try:
+        yield rows
+    finally:
+        del model._encoder.run

@@ -11,17 +11,19 @@ from typing import Any
 import torch
 
 from beds import BEDS
-from cases import REDUCED
-from engines import ask, encoder_runs, recorded_selections, start_engine
+from cases import MIXED, REDUCED
+from engines import ask, encoder_runs, operated_with, recorded_rows, recorded_selections, start_engine
 
 _recording = ExitStack()
 _kept: list[list[int]] = []
 _runs: list[int] = []
+_rows: list[torch.Tensor] = []
 
 
 def record(model: Any) -> None:
     """On a rank: note what it keeps and encodes, from now on."""
-    global _kept, _runs
+    global _kept, _runs, _rows
+    _rows = _recording.enter_context(recorded_rows(model))
     _kept = _recording.enter_context(recorded_selections())
     _runs = _recording.enter_context(encoder_runs(model))
 
@@ -29,9 +31,15 @@ def record(model: Any) -> None:
 def recorded(_: Any) -> tuple[list[list[int]], list[int]]:
     """On a rank: what it has kept since it was last asked, and pictures in each run of its encoder."""
     kept, runs = list(_kept), list(_runs)
-    _kept.clear()
-    _runs.clear()
+    for noted in (_kept, _runs, _rows):
+        noted.clear()
     return kept, runs
+
+
+def recorded_with_rows(model: Any) -> tuple[list[list[int]], list[torch.Tensor]]:
+    """On a rank: what it has kept since it was last asked, and the rows of the pictures it has encoded."""
+    rows = [image.cpu() for image in _rows]
+    return recorded(model)[0], rows
 
 
 def main(name: str, model: Path, out: Path) -> None:
@@ -51,7 +59,13 @@ def main(name: str, model: Path, out: Path) -> None:
             (answer,) = ask(llm, [case], ratio)
             kept, runs = zip(*llm.apply_model(rank.recorded), strict=True)
             said[index, ratio] = answer, list(kept), list(runs)
-    torch.save(said, out)
+    fewer = {}
+    if bed.block is not None:
+        with operated_with(ENCODER_CUT="2", ENCODER_CUT_BLOCK=str(bed.block), SKIP_REPEATS="1"):
+            for index, case in enumerate(MIXED):
+                (answer,) = ask(llm, [case], bed.ratios[1])
+                fewer[index] = answer, llm.apply_model(rank.recorded_with_rows)
+    torch.save((said, fewer), out)
 
 
 if __name__ == "__main__":

@@ -140,3 +140,14 @@ def _plain(case: Case) -> list[dict[str, object]]:
         }
         for message in case.messages()
     ]
+
+
+class OnRows(Reference):
+    """Transformers' language model behind the rows that a worker had."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        super().__init__(checkpoint)
+        self.rows: list[Tensor] = []
+
+    def _features(self, inputs: Any) -> list[Tensor]:
+        return self.rows

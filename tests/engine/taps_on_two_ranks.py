@@ -1,4 +1,4 @@
-"""Encodes two pictures on two tensor-parallel ranks, with and without taps, and writes what each rank saw, as JSON."""
+"""Encodes two pictures on two tensor-parallel ranks, as each switch has it, and writes what each rank saw, as JSON."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ def lengths(rows: Any) -> list[float]:
 def listen(model: Any) -> dict[str, Any]:
     import torch
 
+    from sppruner_vllm.wire import StageOrder
+
     grids, dice = [(6, 4), (3, 8)], torch.Generator().manual_seed(0)
     brightness = 2 * torch.randn(4 * 48, 1, generator=dice)
     inputs = {
@@ -33,12 +35,21 @@ def listen(model: Any) -> dict[str, Any]:
     with torch.inference_mode():
         (plain,) = model._encoder.run(dict(inputs), [frozenset()] * 2, None)
         (heard,) = model._encoder.run(dict(inputs), [frozenset({"attention", "merger_input"})] * 2, None)
+    # The first eight tokens of the first picture, two rows of its grid, become one and the same.
+    inputs["pixel_values"][:32] = inputs["pixel_values"][:4].repeat(8, 1)
+    skip, cut = StageOrder("entry", "repeats", 24), StageOrder("encoder", "unlike", 12, 1)
+    fewer = {}
+    for name, stages in (("skipped", [skip]), ("cut", [cut]), ("both", [skip, cut])):
+        with torch.inference_mode():
+            (part,) = model._encoder.run(dict(inputs), [frozenset()] * 2, None, [stages] * 2)
+        fewer[name] = [length for image in part.rows for length in lengths(image.float())]
     attention, merger_input = heard.tapped.attention, heard.tapped.merger_input
     return {
         "dtype": str(heard.rows[0].dtype),
         "identical": all(torch.equal(one, other) for one, other in zip(plain.rows, heard.rows, strict=True)),
         "attention": torch.cat(attention).tolist(),
         "merger_input": [length for image in merger_input for length in lengths(image.float())],
+        **fewer,
     }
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cases import LANDSCAPE, PORTRAIT, REDUCED, SQUARE, STRIP, Case, picture
-from engines import TOKENS, Answer, ask, operated_with, recorded_selections, start_engine
+from cases import LANDSCAPE, PORTRAIT, SQUARE, STRIP, Case, picture
+from engines import TOKENS, Answer, ask, operated_with, recorded_selections
 from reference import Reference
 from sppruner_vllm.demo.forward import encode
 from sppruner_vllm.planning.smaller import Grid
@@ -48,7 +48,7 @@ def cut(most: int) -> StageOrder:
 
 @torch.inference_mode()
 def encoded(model: Any, inputs: dict[str, Any], cuts: list[StageOrder | None], wanted: Any = NOTHING) -> Any:
-    (part,) = model._encoder.run(dict(inputs), [wanted] * len(cuts), None, cuts)
+    (part,) = model._encoder.run(dict(inputs), [wanted] * len(cuts), None, [[one] if one else [] for one in cuts])
     return part
 
 
@@ -131,9 +131,10 @@ def test_company_changes_nothing(model: Any, inputs: dict[str, Any], grids: list
 
 @torch.inference_mode()
 def test_micro_batches_change_nothing(model: Any, inputs: dict[str, Any], grids: list[Grid]) -> None:
-    cuts = [cut(60), None, cut(40), cut(20)]
+    cuts: list[StageOrder | None] = [cut(60), None, cut(40), cut(20)]
     together = encoded(model, inputs, cuts, EVERYTHING)
-    parts = list(model._encoder.run(dict(inputs), [EVERYTHING] * len(cuts), 170, cuts))
+    stages = [[one] if one else [] for one in cuts]
+    parts = list(model._encoder.run(dict(inputs), [EVERYTHING] * len(cuts), 170, stages))
     assert len(parts) > 1
     rows = [row for part in parts for row in part.rows]
     assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(rows, together.rows, strict=True))
@@ -225,16 +226,3 @@ def test_cut_rows_are_reused_by_their_own_request_alone(llm: Any) -> None:
 
 def cached(answers: list[Answer]) -> int:
     return answers[0].cached
-
-
-def test_chunks_and_company_change_nothing_in_cut_requests(llm: Any, tiny_model: Path) -> None:
-    chunked = start_engine(tiny_model, max_num_batched_tokens=48, max_num_seqs=4, enable_prefix_caching=False)
-    with operated_with(ENCODER_CUT="2", ENCODER_CUT_BLOCK=str(BEHIND)):
-        alone = [ask(llm, [case], RATIO)[0] for case in REDUCED]
-        llm.reset_prefix_cache()
-        ratios = [RATIO, 0.5] * len(REDUCED)
-        together = ask(llm, [case for case in REDUCED for _ in range(2)], ratios)[::2]
-        pieces = ask(chunked, list(REDUCED), RATIO)
-    assert max(answer.prompt for answer in alone) > 2 * 48
-    assert [answer.tokens for answer in together] == [answer.tokens for answer in alone]
-    assert [answer.tokens for answer in pieces] == [answer.tokens for answer in alone]

@@ -18,11 +18,10 @@ def answers_alike(llm: Any, reduced: Reduced, at_once: bool = True, tokens: int 
             assert answer.tokens[:TOKENS] == reduced[key][0].tokens, key
 
 
-def test_chunks_that_cut_an_image_in_two_change_nothing(tiny_model: Path, reduced: Reduced) -> None:
-    llm = start_engine(tiny_model, max_num_batched_tokens=48, max_num_seqs=4, enable_prefix_caching=False)
+def test_chunks_that_cut_an_image_in_two_change_nothing(chunked: Any, reduced: Reduced) -> None:
     assert max(reduced[key][0].prompt for key in reduced) > 3 * 48
-    answers_alike(llm, reduced, at_once=False)
-    answers_alike(llm, reduced)
+    answers_alike(chunked, reduced, at_once=False)
+    answers_alike(chunked, reduced)
 
 
 def test_preemption_changes_nothing(tiny_model: Path, reduced: Reduced) -> None:
@@ -38,6 +37,5 @@ def test_preemption_changes_nothing(tiny_model: Path, reduced: Reduced) -> None:
     assert preemptions > 0
 
 
-def test_compilation_and_no_processor_cache_change_nothing(tiny_model: Path, reduced: Reduced) -> None:
-    llm = start_engine(tiny_model, enforce_eager=False, mm_processor_cache_gb=0, max_num_seqs=16)
-    answers_alike(llm, reduced)
+def test_compilation_and_no_processor_cache_change_nothing(compiled: Any, reduced: Reduced) -> None:
+    answers_alike(compiled, reduced)

@@ -14,10 +14,21 @@ import pytest
 import torch
 
 from beds import Bed
-from cases import FAMILY_STOCK, PORTRAIT, REDUCED, SQUARE, Case
-from engines import TOKENS, Answer, Reduced, ask, encoder_runs, recorded_selections, start_engine
-from reference import Reference
+from cases import FAMILY_STOCK, MIXED, PORTRAIT, REDUCED, SQUARE, Case
+from engines import (
+    TOKENS,
+    Answer,
+    Reduced,
+    ask,
+    encoder_runs,
+    operated_with,
+    recorded_rows,
+    recorded_selections,
+    start_engine,
+)
+from reference import OnRows, Reference
 from sppruner_vllm.planning.plan import retained_tokens
+from switches import switches_of
 
 TOLERANCE = 2e-3
 """Largest difference of a logit, float32 on both sides, different kernels; the logits span some units."""
@@ -194,6 +205,35 @@ def test_compilation_changes_nothing(family: Bed, family_model: Path, answers: R
 def alike(answer: Answer, expected: Answer) -> None:
     assert answer.tokens == expected.tokens
     assert answer.prompt_ids == expected.prompt_ids
+
+
+# However it is operated
+
+
+def test_with_each_switch_on_a_ratio_of_1_is_stock_vllm_to_the_token(
+    family: Bed, engine: Any, family_stock: dict[str, Any]
+) -> None:
+    for name, chosen in switches_of(family).items():
+        engine.reset_prefix_cache()
+        with operated_with(**chosen):
+            ours = ask(engine, list(FAMILY_STOCK), 1.0)
+        for answer, stock in zip(ours, family_stock["answers"], strict=True):
+            assert (answer.prompt_ids, answer.tokens) == (stock.prompt_ids, stock.tokens), name
+
+
+def test_with_each_switch_on_a_reduced_prompt_answers_like_transformers(
+    family: Bed, engine: Any, family_model: Path
+) -> None:
+    (model,), reference = engine.apply_model(lambda model: model), OnRows(family_model)
+    for name, chosen in switches_of(family).items():
+        for case in MIXED:
+            model.forget_rows()
+            engine.reset_prefix_cache()
+            with operated_with(**chosen), recorded_selections() as kept, recorded_rows(model) as reference.rows:
+                (answer,) = ask(engine, [case], family.ratios[1])
+            tokens, logits = reference.answer(case, kept, TOKENS)
+            assert answer.tokens == tokens, name
+            assert (answer.logits - logits).abs().max() < TOLERANCE, name
 
 
 # What is reused, and what is not

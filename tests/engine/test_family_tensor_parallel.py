@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from beds import Bed
-from cases import REDUCED
+from cases import MIXED, REDUCED
 from engines import TOKENS, Answer
-from reference import Reference
+from reference import OnRows, Reference
 from sppruner_vllm.planning.plan import retained_tokens
 
 PROGRAM = Path(__file__).with_name("family_on_two_ranks.py")
@@ -38,13 +39,22 @@ Said = dict[tuple[int, float], tuple[Answer, list[list[list[int]]], list[list[in
 """By case and ratio: the answer, the kept indices per rank and image, and per rank the pictures of each encoder run."""
 
 
+Fewer = dict[int, tuple[Answer, list[tuple[list[list[int]], list[Tensor]]]]]
+"""By case, of an encoder that not all tokens go through: the answer, and per rank the kept indices and all rows."""
+
+
 @pytest.fixture(scope="module")
-def said(family: Bed, family_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Said:
+def both(family: Bed, family_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Said, Fewer]:
     out = tmp_path_factory.mktemp("ranks") / "said.pt"
     command = [sys.executable, str(PROGRAM), family.name, str(family_model), str(out)]
     done = subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return torch.load(out, weights_only=False)
+
+
+@pytest.fixture(scope="module")
+def said(both: tuple[Said, Fewer]) -> Said:
+    return both[0]
 
 
 def test_both_ranks_keep_the_same_rows(family: Bed, said: Said) -> None:
@@ -69,6 +79,20 @@ def test_both_ranks_encode_a_picture_once(family: Bed, said: Said) -> None:
         pictures = sum(len(sizes) for _, sizes in case.turns)
         assert said[index, 1.0][2] == [[pictures]] * 2
         assert said[index, family.ratios[1]][2] == [[]] * 2
+
+
+def test_behind_an_encoder_that_not_all_tokens_go_through_they_answer_like_transformers(
+    family: Bed, family_model: Path, both: tuple[Said, Fewer]
+) -> None:
+    fewer, reference = both[1], OnRows(family_model)
+    assert len(fewer) == (0 if family.block is None else len(MIXED))
+    for index, (answer, ranks) in fewer.items():
+        (kept, reference.rows), (_, others) = ranks
+        assert ranks[0][0] == ranks[1][0]
+        assert all(torch.equal(one, other) for one, other in zip(reference.rows, others, strict=True))
+        tokens, logits = reference.answer(MIXED[index], kept, TOKENS)
+        assert answer.tokens == tokens
+        assert (answer.logits - logits).abs().max() < TOLERANCE
 
 
 def test_other_rows_would_have_shown(family: Bed, said: Said, family_reference: Reference) -> None:

@@ -53,7 +53,11 @@ def test_a_reduction_that_would_not_pay_is_left_out_unless_the_request_insists(
 ) -> None:
     processor = llm.llm_engine.renderer.get_mm_processor()
     monkeypatch.setitem(vars(processor), "_parts", replace(measured, image=seconds, row=0.0, pair=0.0))
+    case = Case((("what is on the left", (SQUARE,)),), 601)
     with operated_with(KEEP_RATIO="0.5"):
-        (answer,) = ask(llm, [Case((("what is on the left", (SQUARE,)),), 601)], **fields)
+        (answer,) = ask(llm, [case], **fields)
     image = llm.get_tokenizer().convert_tokens_to_ids("<|image_pad|>")
     assert answer.prompt_ids.count(image) == kept
+    (named,) = ask(llm, [case], kept / 144)
+    assert answer.tokens == named.tokens
+    assert answer.prompt_ids == named.prompt_ids

@@ -177,6 +177,11 @@ def test_settings_that_cannot_work_are_refused(
 def cutting(monkeypatch: pytest.MonkeyPatch, block: int | None) -> Any:
     """The usual options with a cut, without a LoRA."""
     monkeypatch.setenv("SPPRUNER_ENCODER_CUT", "2")
+    return shortened(monkeypatch, block)
+
+
+def shortened(monkeypatch: pytest.MonkeyPatch, block: int | None = None) -> Any:
+    """The usual options as an encoder wants them that not all tokens go through, without a LoRA."""
     if block is not None:
         monkeypatch.setenv("SPPRUNER_ENCODER_CUT_BLOCK", str(block))
     monkeypatch.setattr(gate, "settings", Settings)
@@ -198,9 +203,14 @@ def test_a_cut_that_would_leave_no_block_out_is_refused(
         check_setup(cutting(monkeypatch, block), cut=model.family.cut)
 
 
-def test_a_cut_is_refused_where_it_cannot_be_made(monkeypatch: pytest.MonkeyPatch, model: Any) -> None:
-    config, cut = cutting(monkeypatch, 1), model.family.cut
-    with pytest.raises(UnsupportedSetup, match="this model's encoder"):
+@pytest.mark.parametrize(("name", "value"), [("ENCODER_CUT", "2"), ("SKIP_REPEATS", "1")])
+def test_what_cannot_be_left_out_of_the_encoder_is_refused(
+    monkeypatch: pytest.MonkeyPatch, model: Any, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"SPPRUNER_{name}", value)
+    config, cut = shortened(monkeypatch, 1), model.family.cut
+    check_setup(config, cut=cut)
+    with pytest.raises(UnsupportedSetup, match=f"SPPRUNER_{name}: .* this model's encoder"):
         check_setup(config)
     config.compilation_config.compile_mm_encoder = True
     with pytest.raises(UnsupportedSetup, match="compile_mm_encoder"):

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cases import STOCK
 from engines import ask, ask_about_video
-
-SCRIPT = Path(__file__).with_name("stock.py")
-
-
-@pytest.fixture(scope="module")
-def stock(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """Stock vLLM's answers, from a process in which no plugin is loaded."""
-    out = tmp_path_factory.mktemp("stock") / "answers.json"
-    path = os.pathsep.join([str(SCRIPT.parent), str(SCRIPT.parent.parent)])
-    environment = os.environ | {"VLLM_PLUGINS": "", "PYTHONPATH": path, "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
-    subprocess.run([sys.executable, str(SCRIPT), str(tiny_model), str(out)], env=environment, check=True)
-    answers: list[dict[str, Any]] = json.loads(out.read_text())
-    return answers
 
 
 def test_stock_ran_without_the_plugin(stock: list[dict[str, Any]]) -> None:

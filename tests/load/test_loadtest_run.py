@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.against import main as against
 from loadtest.cells import Cell, Measured, grid, largest_users
 from loadtest.process import LOCUSTFILE, LoadFailed, arguments, run_locust
 from loadtest.slo import OK, SLO_MISSED, TOO_MANY_ERRORS
@@ -115,3 +116,35 @@ def test_the_largest_concurrency_is_below_the_first_that_misses():
 
 def test_a_sweep_tries_all_ratios_at_one_concurrency_before_the_next():
     assert list(grid([1.0, 0.5], [1, 4])) == [Cell(1.0, 1), Cell(0.5, 1), Cell(1.0, 4), Cell(0.5, 4)]
+
+
+def test_stock_and_ours_get_the_same_arrivals_and_no_picture_twice(tmp_path):
+    words = [
+        "--ratios",
+        "0.5",
+        "--users",
+        "2",
+        "--loads",
+        "0.5",
+        "--most-users",
+        "1",
+        "--rounds",
+        "1",
+        "--requests",
+        "4",
+    ]
+    with chat_server() as stock, chat_server() as ours:
+        urls = ["--stock-url", stock.url, "--url", ours.url]
+        assert against([*urls, "--image-size", "32x32", "--max-tokens", "4", "--out", str(tmp_path), *words]) == 0
+    assert {body.get("keep_ratio") for body in stock.bodies} == {None}
+    assert {body.get("keep_ratio") for body in ours.bodies} == {0.5}
+    cells = {folder.name: json.loads((folder / "result.json").read_text()) for folder in (tmp_path / "cells").iterdir()}
+    assert len(cells) == 4
+    about = [result["sppruner"]["options"] for result in cells.values()]
+    assert len({one["seed"] for one in about}) == 4
+    pair = [cells[f"open-at-50-%-{side}-1"]["sppruner"]["options"] for side in ("stock", "ratio-0.5")]
+    assert pair[0]["arrival_seed"] == pair[1]["arrival_seed"]
+    assert pair[0]["rate"] == pair[1]["rate"] > 0
+    report = (tmp_path / "report.md").read_text()
+    assert "| 2 users | 0.5 | " in report
+    assert "| open at 50 % | 0.5 | " in report

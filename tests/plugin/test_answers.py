@@ -59,14 +59,6 @@ def test_a_stream_gets_headers_and_its_usage():
     assert sent[1] == "data: [DONE]\n\n"
 
 
-def test_an_error_inside_a_stream_is_noted():
-    record = RequestRecord()
-    response = StreamingResponse(pieces('data: {"error": {"message": "x", "code": 500}}\n\n', "data: [DONE]\n\n"))
-    complete(response, record, CHAT)
-    asyncio.run(collect(response))
-    assert record.outcome == "server_error"
-
-
 def test_a_client_that_leaves_a_stream_closes_vllms_generator_at_once():
     closed = []
 

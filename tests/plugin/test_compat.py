@@ -84,6 +84,9 @@ def test_runner_v1_still_asks_for_positions_in_every_step() -> None:
     assert "if self.is_multimodal_pruning_enabled and self.uses_mrope:" in source
     assert "for req_id in self.input_batch.req_ids:" in source
     assert "num_computed_tokens = req_state.num_computed_tokens + shift_computed_tokens" in source
+    # What the shim answers in a step without media.
+    assert "mm_embeds = list[torch.Tensor]()" in source
+    assert source.rstrip().endswith("return mm_embeds, is_mm_embed")
 
 
 def test_the_queues_are_made_with_the_arguments_we_take_them_to_have() -> None:
@@ -215,3 +218,27 @@ def test_the_queues_of_worker_answers_still_need_their_chunk_size_set(monkeypatc
     MessageQueue(1, 1, None, 5)
     MessageQueue(1, 1, max_chunk_bytes=7)
     assert seen == [None, 2 * 2**20, 5, 7]
+
+
+def test_every_rank_holds_the_shared_memory_when_its_name_goes() -> None:
+    from vllm.distributed.device_communicators.cpu_communicator import _CPUSHMDistributed
+
+    source = inspect.getsource(inspect.unwrap(_CPUSHMDistributed._init_cpu_shm))
+    assert "torch.distributed.barrier" in source.partition("join_shm_manager(")[2]
+    assert "self.communicator.rank," in source.partition("init_shm_manager(")[2]
+
+
+def test_a_renderer_still_cuts_what_was_typed_with_what_its_template_made() -> None:
+    from vllm.renderers.base import BaseRenderer
+    from vllm.renderers.hf import HfRenderer
+
+    for name in ("render_messages", "render_messages_async"):
+        source = inspect.getsource(inspect.unwrap(getattr(HfRenderer, name)))
+        assert "params.get_apply_chat_template_kwargs()" in source
+        assert "conversation, mm_data, mm_uuids = " in source
+    assert 'tokenizer(prompt["prompt"], **kwargs)' in inspect.getsource(inspect.unwrap(BaseRenderer._tokenize_prompt))
+    assert "self._tokenize_prompt, executor" in inspect.getsource(BaseRenderer.__init__)
+
+
+def test_what_vllm_takes_for_the_place_of_a_picture_is_found_in_this_version() -> None:
+    assert "<##IMAGE##>" in compat.media_placeholders()

@@ -3,28 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 
 import httpx
-from sppruner_server.drain import DrainMiddleware, InFlight
-from sppruner_server.hooks import install_drain
-
-
-class Engine:
-    """An engine client that notes how long its shutdown may take."""
-
-    def __init__(self) -> None:
-        self.timeouts: list[float | None] = []
-
-    def shutdown(self, timeout: float | None = None) -> None:
-        self.timeouts.append(timeout)
-
-
-def shutdown_elsewhere(engine: Engine, timeout: float) -> threading.Thread:
-    """Begin a shutdown as vLLM does after a signal: outside the event loop's thread."""
-    thread = threading.Thread(target=engine.shutdown, kwargs={"timeout": timeout})
-    thread.start()
-    return thread
+from sppruner_server.drain import SHUTTING_DOWN, InFlight
+from sppruner_server.middleware.drain import DrainMiddleware
 
 
 async def get(requests: InFlight, path: str) -> httpx.Response:
@@ -37,48 +19,10 @@ async def get(requests: InFlight, path: str) -> httpx.Response:
         return await client.get(path)
 
 
-def test_the_engine_stops_only_when_the_last_request_has_left():
-    requests, engine = InFlight(), Engine()
-    install_drain(engine, requests)
-    assert requests.enter()
-    stopping = shutdown_elsewhere(engine, 60)
-    while requests.enter():  # until it is closed
-        requests.leave()
-    assert engine.timeouts == []
-    requests.leave()
-    stopping.join(60)
-    assert len(engine.timeouts) == 1
-    assert 0 < engine.timeouts[0] < 60
-
-
-def test_a_request_that_takes_too_long_is_not_waited_for_any_longer():
-    requests, engine = InFlight(), Engine()
-    install_drain(engine, requests)
-    assert requests.enter()
-    shutdown_elsewhere(engine, 0.01).join(60)
-    assert engine.timeouts == [0]
-
-
-def test_without_a_drain_time_nothing_is_waited_for():
-    requests, engine = InFlight(), Engine()
-    install_drain(engine, requests)
-    assert requests.enter()
-    shutdown_elsewhere(engine, 0).join(60)
-    assert engine.timeouts == [0]
-
-
-def test_the_event_loops_own_thread_never_waits():
-    requests, engine = InFlight(), Engine()
-    install_drain(engine, requests)
-    assert requests.enter()
-    engine.shutdown(timeout=30)
-    assert engine.timeouts == [30]
-
-
 def test_a_closed_gate_refuses_with_a_503_that_says_to_go_elsewhere():
     requests = InFlight()
     assert asyncio.run(get(requests, "/health")).status_code == 200
-    requests.close()
+    requests.close(SHUTTING_DOWN)
     answer = asyncio.run(get(requests, "/health"))
     assert answer.status_code == 503
     assert answer.json()["error"]["code"] == "shutting_down"
@@ -86,16 +30,33 @@ def test_a_closed_gate_refuses_with_a_503_that_says_to_go_elsewhere():
     assert answer.headers["x-envoy-immediate-health-check-fail"] == "true"
 
 
-def test_metrics_stay_readable_during_a_drain():
+def test_metrics_and_the_sign_of_life_stay_readable_during_a_drain():
     requests = InFlight()
-    requests.close()
-    assert asyncio.run(get(requests, "/metrics")).status_code == 200
+    requests.close(SHUTTING_DOWN)
+    assert [asyncio.run(get(requests, path)).status_code for path in ("/metrics", "/livez")] == [200, 200]
+
+
+def test_what_is_in_flight_is_waited_for():
+    async def wait() -> None:
+        requests = InFlight()
+        assert requests.enter() is None
+        assert requests.enter() is None
+        requests.close(SHUTTING_DOWN)
+        waiting = asyncio.create_task(requests.until_empty())
+        requests.leave()
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        requests.leave()
+        await waiting
+
+    asyncio.run(wait())
 
 
 def test_an_answer_that_fails_leaves_the_gate_too():
     requests = InFlight()
 
     async def app(scope, receive, send) -> None:
+        assert requests.count == 1
         raise ValueError("no answer")
 
     async def ask() -> None:
@@ -104,4 +65,86 @@ def test_an_answer_that_fails_leaves_the_gate_too():
             await client.get("/v1/models")
 
     asyncio.run(ask())
-    assert requests.wait_until_empty(0)
+    assert requests.count == 0
+
+
+class Upload:
+    """A request whose body comes in pieces, to an application that answers once it is whole."""
+
+    def __init__(self, requests: InFlight) -> None:
+        self._middleware = DrainMiddleware(self._app, requests)
+        self.pieces: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+        self.statuses: list[int] = []
+        self.waits = asyncio.Event()
+
+    async def send(self) -> None:
+        headers = [(b"content-length", b"100")]
+        scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": headers}
+        await self._middleware(scope, self._receive, self._note)
+
+    async def _receive(self) -> dict[str, object]:
+        self.waits.set()
+        return await self.pieces.get()
+
+    async def _note(self, message) -> None:
+        if message["type"] == "http.response.start":
+            self.statuses.append(message["status"])
+
+    async def _app(self, scope, receive, send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        gone = asyncio.create_task(receive())  # as a stream does
+        await asyncio.sleep(0)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        self.pieces.put_nowait({"type": "http.disconnect"})
+        assert (await gone)["type"] == "http.disconnect"
+
+
+def piece(*, more: bool) -> dict[str, object]:
+    return {"type": "http.request", "body": b"x", "more_body": more}
+
+
+def test_a_body_that_trickles_in_does_not_hold_up_the_end():
+    async def check() -> None:
+        requests = InFlight()
+        slow = Upload(requests)
+        sending = asyncio.create_task(slow.send())
+        slow.pieces.put_nowait(piece(more=True))
+        await slow.waits.wait()
+        requests.close(SHUTTING_DOWN, 0)
+        await sending
+        assert slow.statuses == [503]
+        assert requests.count == 0
+
+    asyncio.run(check())
+
+
+def test_a_body_that_comes_soon_is_waited_for_and_answered():
+    async def check() -> None:
+        requests = InFlight()
+        prompt = Upload(requests)
+        sending = asyncio.create_task(prompt.send())
+        prompt.pieces.put_nowait(piece(more=True))
+        await prompt.waits.wait()
+        requests.close(SHUTTING_DOWN, 600)
+        prompt.pieces.put_nowait(piece(more=True))
+        prompt.pieces.put_nowait(piece(more=False))
+        await sending
+        assert prompt.statuses == [200]
+
+    asyncio.run(check())
+
+
+def test_a_request_that_is_whole_has_the_time_of_the_drain():
+    async def check() -> None:
+        requests = InFlight()
+        whole = Upload(requests)
+        whole.pieces.put_nowait(piece(more=False))
+        sending = asyncio.create_task(whole.send())
+        await whole.waits.wait()
+        requests.close(SHUTTING_DOWN, 0)
+        await sending
+        assert whole.statuses == [200]
+
+    asyncio.run(check())

@@ -11,20 +11,38 @@ from pathlib import Path
 
 import pytest
 import sppruner_server
+import uvicorn
 import vllm
+from fastapi import FastAPI
 from real_renderer import real_renderer
-from sppruner_server.hooks import install_gate, install_withdrawal
+from sppruner_server.api_servers import ApiServers
+from sppruner_server.connection import bounded
+from sppruner_server.handlers import HANDLED
+from sppruner_server.hooks import REPLACED, close_routes, install_gate, install_withdrawal
+from sppruner_server.open_routes import SERVED
 from sppruner_server.record import recording
 from sppruner_server.request import ChatRequest
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from vllm.entrypoints.anthropic import api_router as messages_api
 from vllm.entrypoints.anthropic.serving import AnthropicServingMessages
+from vllm.entrypoints.cli import serve
 from vllm.entrypoints.launchers import launcher
+from vllm.entrypoints.launchers.api_server import entry
+from vllm.entrypoints.launchers.app import build_app
 from vllm.entrypoints.openai.chat_completion.batch_serving import OpenAIServingChatBatch as ServingBatch
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat as ServingChat
 from vllm.entrypoints.openai.responses.serving import OpenAIServingResponses as ServingResponses
-from vllm.exceptions import VLLMValidationError
+from vllm.entrypoints.serve.elastic_ep import api_router as elastic_ep
+from vllm.entrypoints.serve.exception_handling.register import init_exception_handler
+from vllm.entrypoints.serve.middleware import authenticate, register
+from vllm.exceptions import VLLMError, VLLMValidationError
 from vllm.renderers.online_renderer import OnlineRenderer
+from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.core_client import AsyncMPClient, MPClient
+from vllm.v1.engine.output_processor import OutputProcessor
 
 import sppruner_vllm
 from serving import chat_body, data_url, png
@@ -192,13 +210,149 @@ def test_vllm_still_stops_its_engine_first_and_listens_on() -> None:
     source = inspect.getsource(launcher.serve_http)
     handler = source[source.index("async def handle_shutdown") : source.index("shutdown_task = ")]
     assert handler.index("engine_client.shutdown, timeout=timeout") < handler.index("server.should_exit = True")
-    assert "run_in_executor" in handler, "the wait of ours would block the event loop"
+
+
+def test_vllm_still_sets_its_signal_handlers_before_the_app_starts_and_ends_by_should_exit() -> None:
+    """Ours replace them in the app's lifespan, and end the server in the way of vLLM's own watchdog."""
+    source = inspect.getsource(launcher.serve_http)
+    assert source.index("add_signal_handler(signal.SIGTERM") < source.index("await server_task")
+    assert "await" not in source[source.index("server_task = loop.create_task") : source.index("add_signal_handler")]
+    assert "app.state.server = server" in source
+    assert "server.should_exit = True" in inspect.getsource(launcher.terminate_if_errored)
+
+
+def test_vllm_still_ends_with_0_when_its_engine_has_died() -> None:
+    """Once it does not, the status of ours can go."""
+    assert "exit" not in inspect.getsource(launcher.terminate_if_errored).replace("should_exit", "")
+    assert "async_llm.shutdown(timeout=vllm_config.shutdown_timeout)" in inspect.getsource(
+        entry.build_async_engine_client_from_engine_args
+    )
+
+
+def test_vllm_still_watches_engines_only_where_it_started_them() -> None:
+    """Once it watches them in every API process, our own watch can go."""
+    source = inspect.getsource(MPClient.start_engine_core_monitor)
+    assert "engine_manager is None" in source
+    assert "put_nowait(EngineDeadError())" in inspect.getsource(AsyncMPClient._ensure_output_queue_task)
+
+
+def test_vllm_still_passes_an_error_that_carries_a_status_to_whoever_waits_for_the_engine() -> None:
+    assert re.search(r"except \(VLLMClientError, GracefulHTTPError[\w, ]*\)", inspect.getsource(AsyncLLM.generate))
+    assert "state.queue.put(e)" in inspect.getsource(OutputProcessor.propagate_error)
+    assert list(inspect.signature(AsyncLLM.abort).parameters) == ["self", "request_id", "internal"]
+
+
+def test_vllm_still_gives_its_api_processes_no_time_and_a_second_signal_no_meaning() -> None:
+    source = inspect.getsource(serve.run_multi_api_server)
+    assert source.index("signal.signal(signal.SIGTERM") < source.index("APIServerProcessManager(")
+    assert "api_server_manager.shutdown(timeout=timeout)" in source
+    assert issubclass(ApiServers, serve.APIServerProcessManager)
+
+
+# The door
+
+
+def test_vllm_still_asks_for_a_key_on_few_paths_alone() -> None:
+    """Once it asks on all paths, and for several keys with limits, its own could stay."""
+    assert authenticate.GUARDED_PREFIX == ("/v1", "/v2", "/inference", "/cohere")
+    assert list(inspect.signature(authenticate.AuthenticationMiddleware).parameters) == ["app", "tokens"]
+
+
+def test_ours_stand_in_for_middlewares_that_vllm_adds() -> None:
+    added = re.findall(r"app\.add_middleware\(\s*(\w+)", inspect.getsource(register.init_entrypoints_middleware))
+    others = {"ScalingMiddleware", "WebSocketMetricsMiddleware", "imported"}
+    assert set(added) == {*REPLACED, *others}, "a new one may do what one of ours does"
+
+
+def test_vllm_still_builds_its_middlewares_behind_the_plugins_back() -> None:
+    """Once a plugin can say where its own stand, the door need not be put there in the second phase."""
+    source = inspect.getsource(build_app)
+    assert source.index("attach_endpoint_plugins(") < source.index("init_entrypoints_middleware(")
+
+
+def test_vllm_still_attaches_routes_for_the_operator_always() -> None:
+    """Once it leaves them out, they need not be taken away."""
+    app = FastAPI()
+    elastic_ep.attach_router(app)
+    close_routes(app, "")
+    paths = {getattr(route, "path", None) for route in app.routes}
+    assert paths <= SERVED
+    assert (
+        "attach_router as elastic_ep_attach_router"
+        in (VLLM / "entrypoints/launchers/api_server/routers.py").read_text()
+    )
+
+
+def test_the_operator_opens_single_routes_or_all() -> None:
+    for further, there in (("/scale_elastic_ep, /other", {"/scale_elastic_ep"}), ("*", None)):
+        app = FastAPI()
+        elastic_ep.attach_router(app)
+        before = {getattr(route, "path", "") for route in app.routes}
+        close_routes(app, further)
+        after = {getattr(route, "path", "") for route in app.routes}
+        assert after == (before if there is None else (before & SERVED) | there)
+
+
+def test_uvicorn_still_reads_the_class_of_a_connection_for_each_one() -> None:
+    for source in (inspect.getsource(uvicorn.Server.startup), inspect.getsource(launcher.NoSignalServer)):
+        assert "config.http_protocol_class(" in source
+    assert "http_protocol_class" not in inspect.getsource(launcher.serve_http)
+
+
+@pytest.mark.parametrize("protocol", [H11Protocol, HttpToolsProtocol])
+def test_both_of_uvicorns_connections_have_what_the_bounds_stand_on(protocol: type) -> None:
+    """Once one of them has a time limit for a head of its own, ours can go."""
+    derived = bounded(protocol)
+    assert issubclass(derived, protocol)
+    assert bounded(derived) is derived
+    source = inspect.getsource(protocol)
+    for name in ("self.cycle", "self.loop", "self.transport"):
+        assert name in source
+    for name in ("on_response_complete", "pause_writing", "resume_writing", "send_400_response"):
+        assert callable(getattr(protocol, name))
+    assert "call_later(self.timeout_keep_alive" in " ".join(source.split()).replace("call_later( ", "call_later(")
+    assert source.count("call_later(") == 1
+
+
+# Errors
+
+
+def test_vllm_still_calls_a_failure_of_its_engine_what_it_cannot_send_to_it() -> None:
+    """Once it names what was wrong, and forgets the request, our own telling can go."""
+    source = inspect.getsource(AsyncLLM.generate)
+    assert "await self.add_request(" in source
+    assert source.index("except (VLLMClientError, GracefulHTTPError") < source.index("raise EngineGenerateError()")
+    entering = inspect.getsource(AsyncLLM._add_request)
+    assert entering.index("output_processor.add_request(") < entering.index("await self.engine_core.add_request_async(")
+    assert "abort" not in entering
+    assert list(inspect.signature(AsyncLLM.abort).parameters)[1:] == ["request_id", "internal"]
+
+
+def test_vllm_still_finishes_what_a_grammar_ends_without_a_word() -> None:
+    """Once it says why, telling a dead end from the outside can go."""
+    source = inspect.getsource(Scheduler)
+    assert "grammar rejected tokens" in source
+    assert "grammar_compile_error_reqs" in source
+
+
+def test_vllm_still_answers_itself_what_a_handler_of_messages_raises() -> None:
+    """Once its exceptions reach the app, noting them can go."""
+    for name in ("create_messages", "count_tokens"):
+        source = inspect.getsource(getattr(messages_api, name))
+        assert f"handler.{name}(request, raw_request)" in source
+        assert "except Exception" in source
+
+
+def test_vllms_exception_handlers_are_those_that_ours_stand_in_for() -> None:
+    named = set(re.findall(r"app\.exception_handler\((\w+)\)", inspect.getsource(init_exception_handler)))
+    assert named <= {kind.__name__ for kind in HANDLED} | {"Exception"}
+    assert VLLMError.__name__ in named
 
 
 # All in two places
 
 
-OURS = re.compile(r"(self|cls|record|args|app\.state)\b")
+OURS = re.compile(r"(self|cls|record|attempt|args|app\.state)\b")
 """Objects of our own."""
 
 DATA = {

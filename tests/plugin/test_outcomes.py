@@ -5,9 +5,11 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 from sppruner_server import outcomes
+from sppruner_server.attempt import note_accepted
 from sppruner_server.outcomes import RecordedRoute, outcome_of, outcome_of_event
 from sppruner_server.record import current_record
 
+from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.planning.accounting import VisualTokens
 
 TOKENS = VisualTokens(64, 32, 0.5, "uniform", None)
@@ -29,14 +31,15 @@ def test_an_answer_cut_short_means_that_the_client_left(status):
 @pytest.mark.parametrize(
     ("event", "outcome"),
     [
-        ('data: {"error": {"message": "too long", "code": 400}}\n\n', "client_error"),
-        ('data: {"error": {"message": "engine died", "code": 500}}\n\n', "server_error"),
-        (b'data: {"error": {"message": "too long", "code": 400}}\n\n', "client_error"),
-        ('event: error\ndata: {"type": "error", "error": {"type": "x", "message": "y"}}\n\n', "server_error"),
-        ('event: response.failed\ndata: {"type": "response.failed"}\n\n', "server_error"),
-        ('data: {"choices": [{"delta": {"content": "error"}}]}\n\n', None),
-        ("data: [DONE]\n\n", None),
-        (": keep-alive\n\n", None),
+        (b'data: {"error":{"message":"too long","code":"invalid_value"}}\n\n', "client_error"),
+        (b'data: {"error":{"message":"too long","code":"invalid_value"}}\n\ndata: [DONE]\n\n', "client_error"),
+        (b'data: {"error":{"message":"it failed","code":"internal_error"}}\n\n', "server_error"),
+        (b'event: error\ndata: {"type":"error","error":{"code":"invalid_value"}}\n\n', "client_error"),
+        (b'event: error\ndata: {"type":"error","error":{"type":"x","message":"y"}}\n\n', "server_error"),
+        (b'event: response.failed\ndata: {"type":"response.failed"}\n\n', "server_error"),
+        (b'data: {"choices":[{"delta":{"content":"error"}}]}\n\n', None),
+        (b"data: [DONE]\n\n", None),
+        (b": keep-alive\n\n", None),
     ],
 )
 def test_an_error_inside_a_stream_counts_although_its_status_was_200(event, outcome):
@@ -77,19 +80,27 @@ def test_a_request_that_was_refused_withdraws_its_images_and_counts_none(settled
 
 
 def test_a_client_error_is_counted_with_what_it_was_refused_for(settled):
-    def refuse(record):
-        record.refused_as = "invalid_keep_ratio"
-        return JSONResponse({}, status_code=400)
+    def refuse(_):
+        raise InvalidField("keep_ratio", "must be in (0, 1]")
 
     assert settled(refuse) == ["withdrawn", ("rejected", "invalid_keep_ratio"), "client_error"]
 
 
-def test_a_refusal_of_vllms_has_no_code_of_ours(settled):
-    assert settled(lambda _: JSONResponse({}, status_code=404)) == ["withdrawn", ("rejected", None), "client_error"]
+def test_a_refusal_of_vllms_is_counted_by_what_it_is_answered_with(settled):
+    seen = settled(lambda _: JSONResponse({}, status_code=404))
+    assert seen == ["withdrawn", ("rejected", "not_found"), "client_error"]
 
 
-def test_a_handler_that_raises_withdraws_its_images(settled):
-    assert settled(lambda _: 1 / 0) == ["withdrawn", "server_error"]
+def test_what_cannot_be_read_is_the_clients_fault_and_withdraws_its_images(settled):
+    assert settled(lambda _: 1 / 0) == ["withdrawn", ("rejected", "invalid_value"), "client_error"]
+
+
+def test_what_fails_after_the_engine_has_it_is_the_servers_fault(settled):
+    def fail(_):
+        note_accepted()
+        return 1 / 0
+
+    assert settled(fail) == ["withdrawn", "server_error"]
 
 
 def test_a_request_that_was_refused_inside_its_stream_withdraws_its_images(settled):

@@ -16,6 +16,7 @@ from vllm.multimodal.processing.context import TimingContext
 from vllm.multimodal.processing.inputs import ProcessorInputs
 
 from sppruner_vllm.errors import InvalidField
+from sppruner_vllm.planning.accounting import visual_tokens_of
 from sppruner_vllm.settings import settings
 
 CONTEXT = 1000
@@ -49,13 +50,15 @@ def process(
     return processor.apply(ProcessorInputs([*prompt, 7], items, hf_processor_mm_kwargs=kwargs), TimingContext())
 
 
-def refused(processor: Any, *asked: Any, **more: Any) -> str:
+def refused(
+    processor: Any, *asked: Any, parameter: str = "keep_ratio", code: str = "too_many_unreduced_tokens", **more: Any
+) -> str:
     with pytest.raises(VLLMValidationError) as refusal:
         process(processor, *asked, **more)
-    assert refusal.value.parameter == "keep_ratio"
+    assert refusal.value.parameter == parameter
     cause = refusal.value.__cause__
     assert isinstance(cause, InvalidField)
-    assert cause.code == "too_many_unreduced_tokens"
+    assert cause.code == code
     return str(cause)
 
 
@@ -68,7 +71,7 @@ def test_a_prompt_may_be_as_long_before_reduction_as_the_context(processor: Any)
 
 def test_an_enormous_picture_is_refused_before_it_is_processed(processor: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(type(processor), "_apply_hf_processor_main", None)
-    assert "has 16132 tokens" in refused(processor, 0.222, 10_000)
+    assert "has 16387 tokens" in refused(processor, 0.222, 5_600)
 
 
 def test_a_picture_that_is_sent_smaller_counts_as_it_is_encoded(processor: Any, monkeypatch: Any) -> None:
@@ -77,8 +80,49 @@ def test_a_picture_that_is_sent_smaller_counts_as_it_is_encoded(processor: Any, 
     assert len(process(processor, 0.05, 4000, method="downscale")["prompt_token_ids"]) < CONTEXT
 
 
-def test_an_unreduced_prompt_is_left_to_vllm(processor: Any) -> None:
-    assert len(process(processor, 1, SIDE, SIDE, SIDE)["prompt_token_ids"]) > CONTEXT
+def test_an_unreduced_prompt_beyond_the_context_is_refused_before_it_is_processed(
+    processor: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(type(processor), "_apply_hf_processor_main", None)
+    with pytest.raises(VLLMValidationError) as refusal:
+        process(processor, 1, SIDE, SIDE, SIDE)
+    cause = refusal.value.__cause__
+    assert isinstance(cause, InvalidField)
+    assert (cause.field, cause.code) == ("messages", "context_length_exceeded")
+
+
+def test_a_picture_beyond_the_limits_of_pixels_is_refused_at_any_ratio(processor: Any) -> None:
+    for ratio in (1, 0.222):
+        with pytest.raises(VLLMValidationError, match="10000 x 10000 pixels") as refusal:
+            process(processor, ratio, 10_000)
+        cause = refusal.value.__cause__
+        assert isinstance(cause, InvalidField)
+        assert cause.code == "image_too_large"
+
+
+@pytest.mark.parametrize("ratio", [1, 0.222])
+def test_where_the_operator_wants_that_large_pictures_are_shrunk_and_counted(
+    processor: Any, monkeypatch: Any, ratio: float
+) -> None:
+    monkeypatch.setenv("SPPRUNER_SHRINK_LARGE_IMAGES", "1")
+    settings.cache_clear()
+    output = process(processor, ratio, 2_000, 56)
+    tokens = visual_tokens_of(output)
+    assert tokens is not None
+    assert tokens.as_usage()["shrunk_images"] == 1
+    assert 400 < tokens.original < CONTEXT
+    assert len(output["prompt_token_ids"]) < CONTEXT
+
+
+def test_a_picture_that_fits_is_not_shrunk(processor: Any, monkeypatch: Any) -> None:
+    usual = process(processor, 0.5, SIDE)
+    monkeypatch.setenv("SPPRUNER_SHRINK_LARGE_IMAGES", "1")
+    settings.cache_clear()
+    output = process(processor, 0.5, SIDE)
+    assert output["mm_hashes"] == usual["mm_hashes"]
+    tokens = visual_tokens_of(output)
+    assert tokens is not None
+    assert "shrunk_images" not in tokens.as_usage()
 
 
 def test_a_video_beside_the_pictures_counts_too(processor: Any) -> None:

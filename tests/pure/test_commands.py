@@ -12,6 +12,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
 
 NEEDS_MORE = {
+    "conformance",
     "engine",
     "image",
     "monitoring",

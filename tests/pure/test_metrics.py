@@ -194,6 +194,13 @@ def test_buckets_rise_and_ratios_go_by_steps_of_a_twentieth() -> None:
     assert ratios == {tuple(round(0.05 * step, 2) for step in range(1, 21))}
 
 
+def test_repeats_that_did_not_enter_the_encoder_add_up(growth: Growth) -> None:
+    growth("sppruner_repeated_visual_tokens_total")
+    metrics.count_repeats(700)
+    metrics.count_repeats(0)
+    assert growth("sppruner_repeated_visual_tokens_total") == 700
+
+
 def test_a_step_counts_its_kept_and_encoded_pictures_and_sets_what_is_held(growth: Growth) -> None:
     names = [("sppruner_encoder_rows_total", {"kept": kept}) for kept in ("hit", "miss")]
     for name, labels in names:

@@ -72,6 +72,12 @@ def test_a_stage_that_spares_the_encoder_too_counts_as_paying():
     assert PARTS.pay(ReductionPlan(20, 10, "focus_context", (), None, stages=stages))
 
 
+def test_repeats_are_not_counted_on():
+    rows = StageOrder("rows", "focus_context", 10)
+    for stages in ((rows,), (StageOrder("entry", "repeats", 20), rows)):
+        assert not PARTS.pay(ReductionPlan(20, 10, "focus_context", (), None, stages=stages))
+
+
 def test_the_parts_are_found_again_in_what_they_took():
     known = Parts("m", prefill=2e-5, image=3e-4, row=5e-7, pair=2e-9)
     timed = {size: known.selection(*size) for size in ((64, 16), (1024, 256), (1024, 768))}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.request import ReductionRequest
@@ -94,10 +95,14 @@ def test_at_ratio_1_nobody_looks_at_the_prompt():
     assert one.skipped_reason == "keep_ratio_is_1"
 
 
-def cut(method: str, grid: Grid, ratio: float = 0.25, *, factor: float = 2, block: int | None = 7) -> tuple:
+def cut(
+    method: str, grid: Grid, ratio: float = 0.25, *, factor: float = 2, block: int | None = 7, skips: bool | None = None
+) -> ReductionPlan:
+    """skips: whether the model can leave repeats out; None where the operator does not want it."""
     prompt = Prompt([IMAGE, 7], IMAGE, OneTurn, lambda text: [])
-    limits = Settings(encoder_cut=factor)
-    (one,) = plan_images([Sent(grid, at_least_four)], prompt, asking(method, ratio), limits, cut_block=block)
+    limits = Settings(encoder_cut=factor, skip_repeats=skips is not None)
+    sent = [Sent(grid, at_least_four)]
+    (one,) = plan_images(sent, prompt, asking(method, ratio), limits, cut_block=block, skips=bool(skips))
     return one
 
 
@@ -120,6 +125,22 @@ def test_a_cut_comes_before_the_selection_and_leaves_the_counts_alone():
 )
 def test_a_cut_that_is_not_wanted_or_could_not_pay_is_left_out(method, ratio, factor, block):
     assert [stage.where for stage in cut(method, (8, 8), ratio, factor=factor, block=block).stages] == ["rows"]
+
+
+def test_repeats_are_left_out_first_whatever_the_budget():
+    entry, rows = StageOrder("entry", "repeats", 64), StageOrder("rows", "uniform", 16)
+    assert cut("uniform", (8, 8), factor=0, skips=True).stages == (entry, rows)
+    assert cut("uniform", (8, 8), skips=True).stages == (entry, StageOrder("encoder", "unlike", 32, 7), rows)
+    assert cut("uniform", (8, 8), 0.9, factor=0, skips=True).stages[0] == entry
+    smaller = cut("hybrid", (8, 8), factor=0, skips=True)
+    assert smaller.stages[0].budget == smaller.encoded < 64
+
+
+@pytest.mark.parametrize(("method", "ratio", "skips"), [("uniform", 0.5, False), ("uniform", 1, True)])
+def test_repeats_stay_where_the_model_cannot_or_nothing_is_reduced(method, ratio, skips):
+    stages = cut(method, (8, 8), ratio, factor=0, skips=skips).stages
+    assert "entry" not in [stage.where for stage in stages]
+    assert cut("downscale", (8, 8), skips=True).stages == ()
 
 
 def test_a_smaller_picture_of_which_much_is_dropped_is_cut_too():

@@ -40,8 +40,9 @@ def test_a_picture_is_found_by_another_question_and_another_budget() -> None:
         (asked("b"), GRID),
         (asked("a"), (2, 8)),
         (asked("a", "", StageOrder("encoder", "uniform", 4)), GRID),
+        (asked("a", "", StageOrder("entry", "repeats", 16)), GRID),
     ],
-    ids=["another picture", "another size", "a cut inside the encoder"],
+    ids=["another picture", "another size", "a cut inside the encoder", "repeats that do not enter"],
 )
 def test_what_the_encoder_sees_or_does_otherwise_is_kept_apart(order: Order, grid: tuple[int, int]) -> None:
     assert rows_key(order, grid) != rows_key(asked("a"), GRID)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,27 @@ def encoder_runs(worker: Any) -> int:
     return int(worker.model_runner.get_model()._encoder.runs)
 
 
+def operate_with(chosen: Mapping[str, str]) -> None:
+    """The operator's settings from here on, in addition to those in the environment that runners.py made."""
+    from sppruner_vllm.settings import settings
+
+    for name, value in chosen.items():
+        os.environ[f"SPPRUNER_{name}"] = value
+    settings.cache_clear()
+
+
 def take(llm: Any, step: Step) -> Outcome:
     """Put the step's requests to the engine as one batch."""
+    operate_with(step.settings)
+    try:
+        return put(llm, step)
+    finally:
+        for name in step.settings:
+            del os.environ[f"SPPRUNER_{name}"]
+        operate_with({})
+
+
+def put(llm: Any, step: Step) -> Outcome:
     from vllm import SamplingParams
 
     if not step.warm:
@@ -127,6 +147,7 @@ def main(model: str, name: str, report: str, fault: str | None = None) -> None:
     kernels = interpreted_kernels() if second else set()
     if second and engine.asynchronous:
         schedule_ahead()
+    operate_with(engine.settings)
     llm = start(model, engine)
     if fault is not None:
         FAULTS[fault](llm)

@@ -32,6 +32,7 @@ class Step:
     """Requests of one batch.
 
     tokens: that each answer has. warm: prefix cache as the steps before left it, else empty.
+    settings: of the operator for this step alone, by name in capitals.
     shows: names of `outcomes.FACTS` without which the step would not test what its name says.
     """
 
@@ -40,16 +41,21 @@ class Step:
     shows: tuple[str, ...] = ()
     tokens: int = TOKENS
     warm: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Engine:
-    """options: of `LLM`, over the usual ones. asynchronous: V2 schedules a step ahead, as a GPU does by default."""
+    """options: of `LLM`, over the usual ones. asynchronous: V2 schedules a step ahead, as a GPU does by default.
+
+    settings: of the operator that the engine reads as it starts, by name in capitals.
+    """
 
     name: str
     options: Mapping[str, Any]
     steps: tuple[Step, ...]
     asynchronous: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def _scene() -> Image.Image:
@@ -61,8 +67,16 @@ def _half() -> Image.Image:
     return scene.crop((0, 0, scene.width, scene.height // 2))
 
 
-PICTURES: Final = {"scene": _scene, "half": _half}
-"""The demo's picture, 256 visual tokens of the demo model, and the upper half of its mirror image, 128."""
+def _page() -> Image.Image:
+    scene = _scene()
+    paper = Image.new("RGB", scene.size, (255, 255, 255))
+    paper.paste(scene.resize((scene.width // 2, scene.height // 2)), (20, 20))
+    return paper
+
+
+PICTURES: Final = {"scene": _scene, "half": _half, "page": _page}
+"""The demo's picture, 256 visual tokens of the demo model; the upper half of its mirror image, 128; and a small one on
+white paper, of which many tokens are the same."""
 
 
 def ratio(value: float, **fields: Any) -> dict[str, Any]:
@@ -92,6 +106,13 @@ MIXED: Final = (
     Request("compare", ("half", "scene"), ratio(0.1)),
 )
 
+FEWER: Final = {"ENCODER_CUT": "2", "ENCODER_CUT_BLOCK": "1", "SKIP_REPEATS": "1"}
+"""Not all tokens go through the encoder, where the model family knows how."""
+
+AUTO: Final = {"FOCUS_SCOPE": "auto"}
+
+ABOUT_PAGE: Final = Request(SIGN, ("page", "scene"), ratio(0.222))
+
 SHORT: Final = Engine(
     "short",
     {"max_num_batched_tokens": 150, "max_num_seqs": 4},
@@ -100,6 +121,7 @@ SHORT: Final = Engine(
         Step("scene at 0.222", (about_scene(0.222),), ("one chunk", "no picture is encoded")),
         Step("two pictures", (about_both(0.5),), ("a chunk ends inside a picture",)),
         Step("two pictures of at most 128 tokens", (AT_MOST_128,), ("a chunk ends inside a picture",)),
+        Step("fewer tokens in the encoder", (about_scene(0.3),), settings=FEWER),
     ),
 )
 """The fewest steps that notice each of `faults.FAULTS`: whole prompts, cut pictures, several pictures."""
@@ -145,6 +167,27 @@ PREEMPTION: Final = Engine(
     {"num_gpu_blocks_override": 16, "max_model_len": 480, "max_num_batched_tokens": 480},
     (Step("mixed batch", MIXED[1:], ("a request was preempted",), tokens=96),),
 )
+SWITCHES: Final = Engine(
+    "each switch",
+    {"max_num_batched_tokens": 48, "max_num_seqs": 4},
+    (
+        Step("no rows are kept", (about_scene(0.222), about_scene(0.5))),
+        *(
+            Step(name, (ABOUT_PAGE,), ("a chunk ends inside a picture",), settings=settings)
+            for name, settings in (
+                ("encoder cut", {"ENCODER_CUT": "2", "ENCODER_CUT_BLOCK": "1"}),
+                ("repeats", {"SKIP_REPEATS": "1"}),
+                ("both", FEWER),
+                ("attention", {"SALIENCY_ATTENTION": "1"}),
+                ("image scope", {"FOCUS_SCOPE": "image"}),
+                ("auto scope", AUTO),
+            )
+        ),
+        Step("auto scope, another question", (Request("what", ("page", "scene"), ratio(0.222)),), settings=AUTO),
+        Step("ratio 1", (Request(SIGN, ("page", "scene"), ratio(1)),), settings=FEWER),
+    ),
+    settings={"ROWS_CACHE_MIB": "0", "PIXELS_CACHE_MIB": "0"},
+)
 TWO_RANKS: Final = Engine(
     "two ranks",
     {"tensor_parallel_size": 2},
@@ -152,6 +195,7 @@ TWO_RANKS: Final = Engine(
         Step("scene at 1", (about_scene(1),)),
         Step("scene at 0.222", (about_scene(0.222),)),
         Step("two pictures of at most 128 tokens", (AT_MOST_128,)),
+        Step("fewer tokens in the encoder", (ABOUT_PAGE,), settings=FEWER),
     ),
 )
-ENGINES: Final = (SHORT, WHOLE, CHUNKS, ASYNCHRONOUS, PREEMPTION, TWO_RANKS)
+ENGINES: Final = (SHORT, WHOLE, CHUNKS, ASYNCHRONOUS, PREEMPTION, SWITCHES, TWO_RANKS)

@@ -5,6 +5,8 @@ import pytest
 from bad_images import BAD_IMAGES, UNDECODABLE, blank_png
 from serving import chat_body, data_url, png, responses_body
 
+DECODERS = {"pil", "pillow", "libjpeg", "libtiff", "zlib", "bytesio", "identify", "python"}
+
 
 @pytest.mark.parametrize("url", BAD_IMAGES.values(), ids=BAD_IMAGES)
 def test_a_bad_image_in_a_chat_is_a_4xx(client, url):
@@ -30,15 +32,12 @@ def test_what_plain_vllm_answers_with_a_5xx_has_a_code_of_its_own(client, name, 
 
 
 @pytest.mark.parametrize("name", [*UNDECODABLE, "bad base64"])
-def test_bytes_that_cannot_be_decoded_are_one_refusal_that_quotes_no_decoder(client, name):
+def test_bytes_that_cannot_be_decoded_are_a_refusal_that_quotes_no_decoder(client, name):
     response = client.post("/v1/chat/completions", json=chat_body(BAD_IMAGES[name]))
     assert response.status_code == 400
-    assert response.json()["error"] == {
-        "message": "the image could not be decoded",
-        "type": "invalid_request_error",
-        "param": "image_url",
-        "code": "invalid_image",
-    }
+    error = response.json()["error"]
+    assert not DECODERS & set(error.pop("message").lower().split())
+    assert error == {"type": "invalid_request_error", "param": "image_url", "code": "invalid_image"}
 
 
 def test_more_visual_tokens_than_the_context_are_a_400_and_fit_once_reduced(client):

@@ -180,8 +180,8 @@ def test_a_request_is_counted_once_by_its_outcome(client, growth, path, body, ou
         ("/v1/chat/completions", chat_body(data_url(blank_png(4000)), keep_ratio=0.5), "too_many_unreduced_tokens"),
         ("/v1/responses", responses_body(keep_tokens=1), "invalid_keep_tokens"),
         ("/v1/messages", messages_body(reduction_method="uniform"), "unsupported_parameter"),
-        ("/v1/chat/completions", chat_body(model="no-such-model"), "other"),
-        ("/v1/chat/completions", {"model": "tiny"}, "other"),
+        ("/v1/chat/completions", chat_body(model="no-such-model"), "model_not_found"),
+        ("/v1/chat/completions", {"model": "tiny"}, "missing_required_parameter"),
     ],
     ids=["field", "image", "bound", "response", "message", "model", "schema"],
 )
@@ -234,3 +234,10 @@ def test_a_client_that_leaves_before_the_answer_is_counted(server, client, growt
         connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
     assert eventually(lambda: growth("sppruner_requests_total", outcome="client_disconnect") == 1)
     assert eventually(lambda: metric(client, "vllm:num_requests_running") == 0)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "TRACE"])
+def test_metrics_can_only_be_read(client, method):
+    response = client.request(method, "/metrics")
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD")
+    assert response.json()["error"]["code"] == "method_not_allowed"

@@ -1,5 +1,8 @@
 """A request that was refused, or only counted, changes nothing for the next one with the same image."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
 import pytest
 from anthropic_bodies import count_body, messages_body
 
@@ -66,3 +69,44 @@ def test_an_image_that_was_served_stays_in_the_cache_when_a_later_request_with_i
         for fields in ({}, {"logit_bias": {"99999999": 1}}, {})
     ]
     assert statuses == [200, 400, 200]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_valid_request_pays_for_a_refused_one_with_the_same_new_image(client, stream):
+    """Which of them is rendered first is chance: what holds in every order is asserted."""
+
+    def ask(body):
+        return client.post(CHAT, json=body)
+
+    with ThreadPoolExecutor(6) as pool:
+        for number in range(8):
+            image = fresh(600 + number + 50 * stream)
+            refused = chat_body(image, keep_ratio=0.5, logit_bias={"99999999": 1})
+            valid = [chat_body(image, keep_ratio=0.5, stream=stream) for _ in range(3)]
+            valid[2] |= {"n": 2, "temperature": 0.5}
+            answers = list(pool.map(ask, [refused, valid[0], refused, valid[1], valid[2], refused]))
+            assert [answer.status_code for answer in answers] == [400, 200, 400, 200, 200, 400]
+            streams = [event for answer in answers if answer.status_code == 200 for event in events(answer)]
+            assert not any("error" in event for event in streams)
+
+
+def test_no_valid_request_pays_for_clients_that_left_with_the_same_new_image(client):
+    def ask(body):
+        return client.post(CHAT, json=body).status_code
+
+    def leave(body):
+        try:
+            client.post(CHAT, json=body, timeout=httpx.Timeout(60, read=0.001))
+        except httpx.ReadTimeout:
+            return None
+
+    with ThreadPoolExecutor(6) as pool:
+        for number in range(8):
+            body = chat_body(fresh(700 + number, 672), keep_ratio=0.5)
+            left = [pool.submit(leave, body) for _ in range(3)]
+            assert list(pool.map(ask, [body] * 3)) == [200] * 3
+            assert [gone.result() for gone in left] == [None] * 3
+
+
+def events(answer):
+    return sse_data(answer.text) if "event-stream" in answer.headers["content-type"] else [answer.json()]

@@ -12,8 +12,10 @@ from sppruner_server import headers
 
 from otlp import ENVIRONMENT, collecting
 from serving import (
+    MODEL_NAME,
     START_SECONDS,
     STOP_SECONDS,
+    WAIT_SECONDS,
     Server,
     chat_body,
     data_url,
@@ -27,6 +29,18 @@ from serving import (
 
 CHAT = "/v1/chat/completions"
 STARTED = "Application startup complete."
+KEY = {"authorization": "Bearer key-of-tests"}
+RARE = {"authorization": "Bearer key-of-rare"}
+KEYS = """
+[[key]]
+name = "tests"
+key = "key-of-tests"
+
+[[key]]
+name = "rare"
+key = "key-of-rare"
+requests_per_minute = 0.02
+"""
 
 
 @pytest.fixture(scope="module")
@@ -41,26 +55,42 @@ def collector():
 
 
 @pytest.fixture(scope="module")
-def pair(tiny_model, scratch, collector, tmp_path_factory):
+def key_file(tmp_path_factory) -> Path:
+    file = tmp_path_factory.mktemp("keys") / "keys.toml"
+    file.write_text(KEYS)
+    return file
+
+
+@pytest.fixture(scope="module")
+def pair(tiny_model, scratch, collector, key_file, tmp_path_factory):
     log = tmp_path_factory.mktemp("pair") / "server.log"
+    keys = "--api-keys-file", str(key_file), "--open-metrics", "--max-requests", "8"
     flags = "--api-server-count", "2", "--keep-ratio", "0.5", "--allow-reduction-method", "--no-throughput-guard"
     traced = "--otlp-traces-endpoint", collector.endpoint
-    with serving(tiny_model, log, *flags, *traced, env={"TMPDIR": str(scratch), **ENVIRONMENT}) as running:
+    env = {"TMPDIR": str(scratch), "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(WAIT_SECONDS), **ENVIRONMENT}
+    with serving(tiny_model, log, *flags, *keys, *traced, env=env) as running:
         yield running
 
 
 def serving_process(pair: Server, client: httpx.Client) -> int:
     """The process that holds the server's end of a client's connection."""
-    stream = client.get("/health").extensions["network_stream"]
-    port = stream.get_extra_info("client_addr")[1]
     root = psutil.Process(pair.process.pid)
-    (holder,) = [
-        process.pid
-        for process in (root, *root.children(recursive=True))
-        for connection in process.net_connections("tcp")
-        if connection.raddr and connection.raddr.port == port
-    ]
-    return holder
+    holders: list[int] = []
+
+    def found() -> bool:
+        """Asked anew where the system's list of connections changed while it was read."""
+        stream = client.get("/health").extensions["network_stream"]
+        port = stream.get_extra_info("client_addr")[1]
+        holders[:] = [
+            process.pid
+            for process in (root, *root.children(recursive=True))
+            for connection in process.net_connections("tcp")
+            if connection.raddr and connection.raddr.port == port
+        ]
+        return len(holders) == 1
+
+    assert eventually(found)
+    return holders[0]
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +109,7 @@ def held_connections(pair: Server) -> Iterator[list[httpx.Client]]:
 
         def both_are_held() -> bool:
             client = stack.enter_context(narrow_client(pair.url))
+            client.headers.update(KEY)
             held.setdefault(serving_process(pair, client), client)
             return len(held) == 2
 
@@ -188,6 +219,46 @@ def test_methods_that_send_a_smaller_image_count_from_the_image_as_sent(clients,
         }
         assert details["multimodal_tokens"] == {"image": retained}
         assert response.headers[headers.RETAINED] == str(retained)
+
+
+def test_both_ask_for_a_key_and_metrics_are_open(pair, clients):
+    for client in clients:
+        statuses = [client.get(path, headers={"authorization": ""}).status_code for path in ("/v1/models", "/metrics")]
+        assert statuses == [401, 200]
+
+
+def test_the_rate_of_a_key_is_that_of_both(clients):
+    body = {"model": MODEL_NAME, "prompt": "a"}
+    answers = [client.post("/tokenize", json=body, headers=RARE) for client in (*clients, *clients)]
+    assert [answer.status_code for answer in answers] == [200, 429, 429, 429]
+
+
+def test_each_has_its_share_of_the_requests_in_flight(pair, clients):
+    """Of 8 each may have 4."""
+    one, other = clients
+    with ExitStack() as stack:
+        process = serving_process(pair, one)
+        there = 0
+        while there < 4:
+            client = stack.enter_context(narrow_client(pair.url))
+            client.headers.update(KEY)
+            if serving_process(pair, client) == process:
+                stack.enter_context(unread(client))
+                there += 1
+        assert serving_process(pair, one) == process
+        refused = one.post(CHAT, json=chat_body(text="hello"))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "server_overloaded")
+        assert int(refused.headers["retry-after"]) > 0
+        assert other.post(CHAT, json=chat_body(text="hello")).status_code == 200
+
+
+def test_a_new_key_opens_both(clients, key_file):
+    fresh = key_file.with_suffix(".new")
+    fresh.write_text(KEYS + '[[key]]\nname = "new"\nkey = "key-of-new"\n')
+    fresh.replace(key_file)
+    new = {"x-api-key": "key-of-new", "authorization": ""}
+    for client in clients:
+        assert eventually(lambda client=client: client.get("/v1/models", headers=new).status_code == 200)
 
 
 def test_stopping_them_leaves_no_process_and_no_metrics_folder(pair, scratch):

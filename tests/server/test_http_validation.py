@@ -83,5 +83,5 @@ def test_the_schema_documents_the_fields(client):
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
     for name in ("ChatRequest", "ResponseRequest"):
         number = schemas[name]["properties"]["keep_ratio"]["anyOf"][0]
-        assert number == {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
+        assert number == {"type": "number", "minimum": 0.05, "maximum": 1}
         assert schemas[name]["properties"]["keep_ratio"]["description"]

@@ -120,6 +120,13 @@ def test_pictures_of_a_lesson_are_its_scenes(student):
     assert see(student, batch).shape == (4, 64, DEMO_SPEC.hidden)
 
 
+def test_what_was_first_seen_in_inference_mode_can_be_learnt_from(student):
+    batch = lesson(random.Random(0), 1, 252, pictures=1, questions=1)
+    with torch.inference_mode():
+        see(student, batch)
+    assert see(student, batch).requires_grad
+
+
 def test_an_anchor_is_the_shape_that_the_companion_stands_beside():
     batch = lesson(random.Random(1), 8, 224, pictures=1, questions=3, drawn=False, cut_away=0)
     sides = {"right of": 0, "below": 1}

@@ -37,7 +37,10 @@ _NO_SERVER: Final = "No server"
 _NO_REQUEST: Final = "No request yet"
 _PERCENTILES: Final = ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"))
 _ERROR_SHARE: Final = ratio(rate(REQUESTS, where='outcome="server_error"'), rate(REQUESTS))
-_REJECTED_SHARE: Final = ratio(rate(REJECTED), rate(REQUESTS))
+_OF_CLIENTS: Final = 'reason!~"invalid_api_key|invalid_http|head_too_large|request_timeout"'
+"""Without what comes from those who have no key, or do not end what they begin to send."""
+
+_REJECTED_SHARE: Final = ratio(rate(REJECTED, where=_OF_CLIENTS), rate(REQUESTS))
 
 
 def _percentiles(histogram: str) -> list[Query]:
@@ -242,7 +245,8 @@ _OUTCOMES: Final = Row(
         ),
         curves(
             "Shares of errors and refusals",
-            "Server errors and refused requests over all requests. The dashed line is the objective for errors.",
+            "Server errors and refused requests over all requests to our routes, without those that have no key or "
+            "never came whole. The dashed line is the objective for errors.",
             "percentunit",
             [Query(_ERROR_SHARE, "server errors"), Query(_REJECTED_SHARE, "refused")],
             _NO_TRAFFIC,
@@ -252,7 +256,7 @@ _OUTCOMES: Final = Row(
         ),
         curves(
             "Refused, by reason",
-            "Requests answered with a client error, by its code. `other`: refused by vLLM itself.",
+            "Refused requests, by code, those at the server's door included. `other`: refused by vLLM itself.",
             "reqps",
             [Query(rate_of_seen(REJECTED, "reason"), "{{reason}}")],
             "Nothing was refused",

@@ -56,6 +56,7 @@ _OFF: Final = {
     "rows_cache_mib": "0",
     "pixels_cache_mib": "0",
     "encoder_cut": "0",
+    "skip_repeats": "0",
     "focus_scope": "question",
     "throughput_guard": "0",
 }

@@ -1,0 +1,1 @@
+"""The server's door: pure ASGI middlewares, one small file each. order.py says which stands where, and why."""

@@ -1,0 +1,115 @@
+"""Pieces of JSON Schema that the bodies of several endpoints share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sppruner_vllm.request import FOCUS_SCOPES, MAX_FOCUS_QUERY_CHARS
+from sppruner_vllm.settings import Settings
+
+Schema = dict[str, Any]
+
+IMAGE_URL: Final = "image-data-url"
+"""Format of a string: a picture as a `data:` URL."""
+
+IMAGE_BYTES: Final = "image-base64"
+"""Format of a string: a picture in base64."""
+
+INT64: Final = 2**63
+UINT32: Final = 2**32 - 1
+"""A tokenizer takes any id of this size, and gives nothing for one that it does not know."""
+
+
+def ref(name: str) -> Schema:
+    """A schema of the document's components."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def obj(properties: Mapping[str, Schema], *required: str, **more: Any) -> Schema:
+    """An object that may have other members too."""
+    return {"type": "object", "properties": dict(properties), "required": list(required), **more}
+
+
+def items(schema: Schema, fewest: int = 1, **more: Any) -> Schema:
+    """An array of one kind."""
+    return {"type": "array", "items": schema, "minItems": fewest, **more}
+
+
+def either(*schemas: Schema, **more: Any) -> Schema:
+    """What keeps to one of several schemas."""
+    return {"anyOf": list(schemas), **more}
+
+
+def or_null(**schema: Any) -> Schema:
+    """A field that may be null, which counts as left out."""
+    description = {"description": schema.pop("description")} if "description" in schema else {}
+    return {"anyOf": [schema, {"type": "null"}], **description}
+
+
+def const(value: str) -> Schema:
+    """A string that is always the same."""
+    return {"type": "string", "const": value}
+
+
+def model(names: list[str]) -> Schema:
+    """The model's name."""
+    return {"type": "string", "enum": names, "description": "A model that this server serves."}
+
+
+STRING: Final[Schema] = {"type": "string"}
+BOOLEAN: Final = or_null(type="boolean")
+
+SAMPLING: Final[dict[str, Schema]] = {
+    "temperature": or_null(type="number", minimum=0, maximum=2),
+    "top_p": or_null(type="number", exclusiveMinimum=0, maximum=1),
+}
+PENALTIES: Final[dict[str, Schema]] = {
+    "frequency_penalty": or_null(type="number", minimum=-2, maximum=2),
+    "presence_penalty": or_null(type="number", minimum=-2, maximum=2),
+    "seed": or_null(type="integer", minimum=-INT64, maximum=INT64 - 1),
+}
+STOPS: Final = items({"type": "string", "minLength": 1}, 0, maxItems=4)
+STOP: Final = either({"type": "string", "minLength": 1}, STOPS, {"type": "null"})
+
+
+def reduction(limits: Settings, methods: frozenset[str]) -> dict[str, Schema]:
+    """Our own fields, within the operator's bounds.
+
+    Args:
+        limits: the operator's settings.
+        methods: names that `reduction_method` may take.
+    """
+    fields: dict[str, Schema] = {
+        "keep_ratio": or_null(
+            type="number",
+            minimum=limits.min_keep_ratio,
+            maximum=limits.max_keep_ratio,
+            description="Fraction of each picture's visual tokens to keep, rounded up. Not beside keep_tokens.",
+        ),
+        "keep_tokens": or_null(
+            type="integer",
+            minimum=limits.min_tokens,
+            description="Visual tokens to keep of each picture. Not beside keep_ratio.",
+        ),
+        "focus_query": or_null(
+            type="string",
+            maxLength=MAX_FOCUS_QUERY_CHARS,
+            description="Steers which tokens are kept, in place of the text beside the picture.",
+        ),
+        "focus_scope": or_null(
+            type="string",
+            enum=list(FOCUS_SCOPES),
+            description="Whom a selection serves: this question, or all questions about the picture.",
+        ),
+    }
+    if limits.allow_method:
+        fields["reduction_method"] = or_null(type="string", enum=sorted(methods), description="How tokens are chosen.")
+    return fields
+
+
+EXCLUDING: Final[list[Schema]] = [
+    {"not": obj({"keep_ratio": {"type": "number"}, "keep_tokens": {"type": "integer"}}, "keep_ratio", "keep_tokens")},
+    {"not": obj({"focus_scope": {"const": "image"}, "focus_query": STRING}, "focus_scope", "focus_query")},
+]
+"""What of our fields cannot stand together."""

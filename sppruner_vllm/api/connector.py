@@ -1,0 +1,145 @@
+"""Media of requests, by URL: our fetching, our reader of pictures, `data:` URLs as clients write them, and errors that
+name the part that is wrong.
+
+Registered under the name of vLLM's own (registration.py): every process that renders prompts gets it, `LLM` included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import aiohttp
+import torch
+from vllm import envs
+from vllm.exceptions import VLLMError
+from vllm.multimodal.media import VideoMediaIO
+from vllm.multimodal.video import get_video_loader_backend_for_processor
+
+from sppruner_vllm.errors import InvalidField
+from sppruner_vllm.pictures import data_url
+from sppruner_vllm.pictures.head import unusable
+
+from .embedding_bytes import embedding
+from .fetching_connector import URL_CODES, FetchingConnector
+from .picture_io import PictureIO
+from .refusing import refusing
+
+INVALID_MEDIA = "invalid_media"
+
+_OF_NO_KIND = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+
+
+class Connector(FetchingConnector):
+    """vLLM's MediaConnector for requests from anybody."""
+
+    def _image_io(self, image_mode: str | None = "RGB") -> PictureIO:
+        given = {"image_mode": image_mode} | self.media_io_kwargs.get("image", {})
+        # vLLM 0.32 has no budget of a request.
+        if (budget := getattr(self, "decoded_budget", None)) is not None:
+            given["decoded_budget"] = budget
+        return PictureIO(**given)
+
+    def fetch_image(self, image_url: str, *, image_mode: str | None = "RGB") -> Any:
+        """A picture by its URL."""
+        with _blaming("image_url", image_url):
+            media_io = self._image_io(image_mode)
+            return self.load_from_url(image_url.lstrip(), media_io, fetch_timeout=envs.VLLM_IMAGE_FETCH_TIMEOUT)
+
+    async def fetch_image_async(self, image_url: str, *, image_mode: str | None = "RGB") -> Any:
+        """A picture by its URL."""
+        with _blaming("image_url", image_url):
+            media_io, seconds = self._image_io(image_mode), envs.VLLM_IMAGE_FETCH_TIMEOUT
+            return await self.load_from_url_async(image_url.lstrip(), media_io, fetch_timeout=seconds)
+
+    def _video_io(self, image_mode: str | None, video_processor: str | None) -> VideoMediaIO:
+        """vLLM's, whose frames are read as pictures are; 0.32 makes its own reader of them."""
+        given = dict(self.media_io_kwargs.get("video", {}))
+        backend = get_video_loader_backend_for_processor(video_processor)
+        if backend and "video_backend" not in given:
+            given["video_backend"] = backend
+        return VideoMediaIO(self._image_io(image_mode), **given)
+
+    def fetch_video(self, video_url: str, *, image_mode: str | None = "RGB", video_processor: str | None = None) -> Any:
+        """A video by its URL; frames that come as pictures are judged as pictures."""
+        with _blaming("video_url", video_url):
+            media_io = self._video_io(image_mode, video_processor)
+            return self.load_from_url(video_url.lstrip(), media_io, fetch_timeout=envs.VLLM_VIDEO_FETCH_TIMEOUT)
+
+    async def fetch_video_async(
+        self, video_url: str, *, image_mode: str | None = "RGB", video_processor: str | None = None
+    ) -> Any:
+        """As `fetch_video`."""
+        with _blaming("video_url", video_url):
+            media_io, seconds = self._video_io(image_mode, video_processor), envs.VLLM_VIDEO_FETCH_TIMEOUT
+            return await self.load_from_url_async(video_url.lstrip(), media_io, fetch_timeout=seconds)
+
+    def fetch_audio(self, audio_url: str) -> Any:
+        """Sound by its URL."""
+        with _blaming("audio_url", audio_url):
+            return super().fetch_audio(audio_url)
+
+    async def fetch_audio_async(self, audio_url: str) -> Any:
+        """As `fetch_audio`."""
+        with _blaming("audio_url", audio_url):
+            return await super().fetch_audio_async(audio_url)
+
+    def fetch_image_embedding(self, data: str) -> torch.Tensor:
+        """Rows of a picture that the client has encoded."""
+        with refusing("image_embeds"):
+            return embedding(data)
+
+    async def fetch_image_embedding_async(self, data: str) -> torch.Tensor:
+        """As `fetch_image_embedding`."""
+        return await asyncio.to_thread(self.fetch_image_embedding, data)
+
+    def _load_data_url(self, url: str, media_io: Any) -> Any:
+        with refusing():
+            if isinstance(media_io, PictureIO):
+                found = data_url.read(url)
+                _refuse_other_kinds(found.media_type)
+                content = found.content
+            else:
+                parts = data_url.split(url)
+                if parts.media_type == "video/jpeg":  # pictures with commas between
+                    return media_io.load_base64(parts.media_type, parts.data)
+                content = data_url.read(url).content
+        return media_io.load_bytes(content)
+
+
+def _refuse_other_kinds(media_type: str) -> None:
+    """Among kinds of pictures the bytes decide; what says that it is none is taken at its word."""
+    if not (media_type in _OF_NO_KIND or media_type.startswith("image/")):
+        raise unusable(f"the data: URL says that it is {media_type}, which is no image")
+
+
+@contextmanager
+def _blaming(part: str, url: object) -> Iterator[None]:
+    """Let an error on a client's media name the part that they came in.
+
+    What is raised about the network or the server's own files passes through.
+    """
+    with refusing():
+        if not isinstance(url, str):
+            raise InvalidField(part, f"{part} must be a string", code="invalid_value")
+    try:
+        yield
+    except VLLMError as error:
+        cause = error.__cause__
+        if part == "image_url" or not isinstance(cause, InvalidField) or cause.field != "image_url":
+            raise
+        with refusing():
+            if cause.code in URL_CODES:
+                raise InvalidField(part, str(cause), code=cause.code) from error
+            raise InvalidField(part, f"in the {part.removesuffix('_url')}: {cause}", code=INVALID_MEDIA) from error
+    except (aiohttp.ClientError, OSError, TimeoutError, MemoryError, asyncio.CancelledError):
+        raise
+    except Exception as error:
+        if part == "image_url":
+            raise
+        with refusing():
+            raise InvalidField(
+                part, f"the {part.removesuffix('_url')} could not be decoded", code=INVALID_MEDIA
+            ) from error

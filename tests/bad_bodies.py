@@ -1,0 +1,219 @@
+"""Bodies that no endpoint can use, and what is right to answer, for the tests of a running server."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from serving import MODEL_NAME, data_url, png
+
+CHAT, BATCH, RESPONSES = "/v1/chat/completions", "/v1/chat/completions/batch", "/v1/responses"
+MESSAGES, COUNT, COMPLETIONS = "/v1/messages", "/v1/messages/count_tokens", "/v1/completions"
+TOKENIZE, DETOKENIZE, INVOCATIONS = "/tokenize", "/detokenize", "/invocations"
+
+PICTURE = data_url(png(56, 56))
+
+_TURN = [{"role": "user", "content": "hello"}]
+
+GOOD: dict[str, dict[str, Any]] = {
+    CHAT: {"messages": _TURN, "max_tokens": 1},
+    BATCH: {"messages": [_TURN], "max_tokens": 1},
+    RESPONSES: {"input": "hello", "max_output_tokens": 1},
+    MESSAGES: {"messages": _TURN, "max_tokens": 1},
+    COUNT: {"messages": _TURN},
+    COMPLETIONS: {"prompt": "hello", "max_tokens": 1},
+    TOKENIZE: {"prompt": "hello"},
+    DETOKENIZE: {"tokens": [1]},
+    INVOCATIONS: {"messages": _TURN, "max_tokens": 1},
+}
+"""A body for each endpoint, without the model; short, as a good one is sent behind each bad one."""
+
+STREAMING = (CHAT, RESPONSES, MESSAGES, COMPLETIONS, INVOCATIONS)
+
+
+def good(path: str, **fields: Any) -> dict[str, Any]:
+    """A body that an endpoint answers, with some fields changed."""
+    return {"model": MODEL_NAME, **GOOD[path], **fields}
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What is sent and what is to come back.
+
+    content: the body. headers: beside the content type. param: None where it is not looked at.
+    """
+
+    content: bytes
+    code: str
+    param: str | None = None
+    status: int = 400
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def _around(path: str, name: str, value: bytes) -> bytes:
+    """A good body with a field that is written out by hand."""
+    return json.dumps(good(path)).encode()[:-1] + b', "%s": %s}' % (name.encode(), value)
+
+
+UNREADABLE: dict[str, Callable[[str], Sent]] = {
+    "nothing": lambda _: Sent(b"", "invalid_json"),
+    "half an object": lambda _: Sent(b'{"model": ', "invalid_json"),
+    "words": lambda _: Sent(b"hello", "invalid_json"),
+    "two documents": lambda path: Sent(json.dumps(good(path)).encode() * 2, "invalid_json"),
+    "a trailing comma": lambda _: Sent(b'{"model": "tiny",}', "invalid_json"),
+    "2000 lists": lambda path: Sent(_around(path, "x", b"[" * 2000 + b"]" * 2000), "invalid_json"),
+    "100000 lists": lambda path: Sent(_around(path, "x", b"[" * 100_000 + b"]" * 100_000), "invalid_json"),
+    "2000 objects": lambda path: Sent(_around(path, "x", b'{"a":' * 2000 + b"1" + b"}" * 2000), "invalid_json"),
+    "brackets without end": lambda _: Sent(b"[" * 100_000, "invalid_json"),
+    "latin-1": lambda _: Sent('{"model": "é"}'.encode("latin-1"), "invalid_json"),
+    "utf-16": lambda path: Sent(json.dumps(good(path)).encode("utf-16"), "invalid_json"),
+    "5000 digits": lambda path: Sent(_around(path, "max_tokens", b"9" * 5000), "invalid_json"),
+    "NaN": lambda path: Sent(_around(path, "temperature", b"NaN"), "invalid_value", "temperature"),
+    "beyond any float": lambda path: Sent(_around(path, "temperature", b"1e999"), "invalid_value", "temperature"),
+    "half a character": lambda path: Sent(_around(path, "user", rb'"a \ud800 b"'), "invalid_value", "user"),
+    "half a character below": lambda path: Sent(
+        _around(path, "metadata", rb'{"a": ["\udfff"]}'), "invalid_value", "metadata.a[0]"
+    ),
+    "half a character as a name": lambda path: Sent(_around(path, "metadata", rb'{"\ud800": 1}'), "invalid_value"),
+    "a list": lambda path: Sent(b"[]", "invalid_json" if path != INVOCATIONS else "invalid_value"),
+    "packed": lambda path: Sent(
+        gzip.compress(json.dumps(good(path)).encode()),
+        "unsupported_media_type",
+        status=415,
+        headers={"content-encoding": "gzip"},
+    ),
+    "packed and not said so": lambda path: Sent(gzip.compress(json.dumps(good(path)).encode()), "invalid_json"),
+    "as text": lambda path: Sent(
+        json.dumps(good(path)).encode(),
+        "unsupported_media_type",
+        status=415,
+        headers={"content-type": "text/plain"},
+    ),
+}
+"""What no reader of JSON takes, for any endpoint, by what it is."""
+
+
+def misplaced(path: str) -> dict[str, Sent]:
+    """Bodies with a field of ours where it would be lost, by the name that the answer gives to the place."""
+    bodies: dict[str, dict[str, Any]] = {
+        name: good(path, **{name: 0.2})
+        for name in ("keepratio", "keep_ration", "keep-ratio", "KEEP_RATIO", "keep_rate", "kep_ratio", "keepTokens")
+    }
+    bodies |= {
+        f"{place}.keep_ratio": good(path, **{place: {"keep_ratio": 0.2}})
+        for place in ("extra_body", "vllm_xargs", "chat_template_kwargs", "media_io_kwargs")
+    }
+    bodies["extra_body.keep_tokens"] = good(path, extra_body={"keep_tokens": 4})
+    bodies["mm_processor_kwargs.keepratio"] = good(path, mm_processor_kwargs={"keepratio": 0.2})
+    bodies["mm_processor_kwargs.images_kwargs.keep_ratio"] = good(
+        path, mm_processor_kwargs={"images_kwargs": {"keep_ratio": 0.2}}
+    )
+    return {name: Sent(json.dumps(body).encode(), "unknown_parameter", name) for name, body in bodies.items()}
+
+
+def misplaced_in_content() -> dict[tuple[str, str], Sent]:
+    """The same inside messages, by endpoint and place."""
+    text = {"type": "text", "text": "hello"}
+    picture = {"type": "image_url", "image_url": {"url": PICTURE}}
+    source = {"type": "base64", "media_type": "image/png", "data": PICTURE.partition(",")[2]}
+    ratio = {"keep_ratio": 0.2}
+    image = {"type": "image", "source": source}
+
+    def turn(*parts: object, **fields: object) -> list[dict[str, object]]:
+        return [{"role": "user", "content": list(parts), **fields}]
+
+    bodies = {
+        (CHAT, "messages[0].keep_ratio"): good(CHAT, messages=turn(picture, text, **ratio)),
+        (CHAT, "messages[0].content[0].keep_ratio"): good(CHAT, messages=turn({**picture, **ratio}, text)),
+        (CHAT, "messages[0].content[1].keep_ratio"): good(CHAT, messages=turn(picture, {**text, **ratio})),
+        (CHAT, "messages[0].content[0].image_url.keep_ratio"): good(
+            CHAT, messages=turn({"type": "image_url", "image_url": {"url": PICTURE, **ratio}}, text)
+        ),
+        (CHAT, "messages[0].content[0].image_url.keepTokens"): good(
+            CHAT, messages=turn({"type": "image_url", "image_url": {"url": PICTURE, "keepTokens": 4}}, text)
+        ),
+        (BATCH, "messages[0][0].content[0].keep_ratio"): good(BATCH, messages=[turn({**picture, **ratio}, text)]),
+        (RESPONSES, "input[0].content[0].keep_ratio"): good(
+            RESPONSES, input=turn({"type": "input_image", "image_url": PICTURE, **ratio})
+        ),
+        (MESSAGES, "messages[0].content[0].keep_ratio"): good(MESSAGES, messages=turn({**image, **ratio}, text)),
+        (MESSAGES, "messages[0].content[0].source.keep_ratio"): good(
+            MESSAGES, messages=turn({**image, "source": {**source, **ratio}}, text)
+        ),
+        (COUNT, "messages[0].content[0].keep_ratio"): good(COUNT, messages=turn({**image, **ratio}, text)),
+    }
+    return {key: Sent(json.dumps(body).encode(), "unknown_parameter", key[1]) for key, body in bodies.items()}
+
+
+NOT_OURS: dict[str, dict[str, Any]] = {
+    "metadata": {"metadata": {"keep_ratio": "a note of the client's"}},
+    "a tool's parameter": {
+        "tools": [{"type": "function", "function": {"name": "x", "parameters": {"properties": {"keep_ratio": {}}}}}],
+        "tool_choice": "none",
+    },
+    "another server's field": {"keep_alive": "5m"},
+    "a schema": {
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "x", "schema": {"type": "object", "properties": {"keep_ratio": {}}}},
+        }
+    },
+}
+"""Fields of a chat that have our names, or nearly, and mean something else."""
+
+
+def _part(part: object) -> list[dict[str, object]]:
+    return [{"role": "user", "content": [part, {"type": "text", "text": "hello"}]}]
+
+
+WRONG_VALUES: dict[str, tuple[str, dict[str, Any]]] = {
+    "structured_outputs []": (CHAT, {"structured_outputs": []}),
+    "a part of type null": (CHAT, {"messages": _part({"type": None, "image_url": {"url": PICTURE}})}),
+    "a part without type": (CHAT, {"messages": _part({"image_url": 7})}),
+    "a part that is a number": (CHAT, {"messages": _part(7)}),
+    "image_url null": (CHAT, {"messages": _part({"type": "image_url", "image_url": None})}),
+    "image_url a list": (CHAT, {"messages": _part({"type": "image_url", "image_url": [PICTURE]})}),
+    "an empty url": (CHAT, {"messages": _part({"type": "image_url", "image_url": {"url": ""}})}),
+    "a url null": (CHAT, {"messages": _part({"type": "image_url", "image_url": {"url": None}})}),
+    "input_audio a string": (CHAT, {"messages": _part({"type": "input_audio", "input_audio": "x"})}),
+    "a picture as a video": (CHAT, {"messages": _part({"type": "video_url", "video_url": {"url": PICTURE}})}),
+    "a picture by path": (CHAT, {"messages": _part({"type": "image_pil", "image_pil": "x"})}),
+    "image_embeds a string": (CHAT, {"messages": _part({"type": "image_embeds", "image_embeds": "x"})}),
+    "stream_interval huge": (CHAT, {"stream_interval": 10**30}),
+    "routed_experts_prompt_start": (CHAT, {"routed_experts_prompt_start": 2**64}),
+    "seed huge": (CHAT, {"seed": 2**64}),
+    "priority huge": (CHAT, {"priority": -(10**30)}),
+    "n huge": (CHAT, {"n": 10**30}),
+    "max_tokens huge": (CHAT, {"max_tokens": 10**30}),
+    "a schema of itself": (
+        CHAT,
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"$ref": "#"}}}},
+    ),
+    "a grammar of itself": (CHAT, {"structured_outputs": {"grammar": "root ::= root"}}),
+    "no such token": (CHAT, {"logit_bias": {"99999999": 1}}),
+    "truncate_prompt_tokens -5": (CHAT, {"truncate_prompt_tokens": -5}),
+    "truncate_prompt_tokens huge": (CHAT, {"truncate_prompt_tokens": 10**9}),
+    "too long": (CHAT, {"messages": [{"role": "user", "content": "a " * 6000}]}),
+    "a batch of nothing": (BATCH, {"messages": [[]]}),
+    "input a number": (RESPONSES, {"input": 7}),
+    "an input without type": (RESPONSES, {"input": [{"x": 1}]}),
+    "a huge answer": (RESPONSES, {"max_output_tokens": 10**30}),
+    "prompt of a huge token": (COMPLETIONS, {"prompt": [2**64]}),
+    "prompt of a negative token": (COMPLETIONS, {"prompt": [-1]}),
+    "a huge logprobs": (COMPLETIONS, {"logprobs": 10**30}),
+    "max_tokens 0": (MESSAGES, {"max_tokens": 0}),
+    "a huge message": (MESSAGES, {"max_tokens": 10**30}),
+    "an output of itself": (
+        MESSAGES,
+        {"output_config": {"format": {"type": "json_schema", "schema": {"$ref": "#"}}}},
+    ),
+    "tokens of a huge number": (DETOKENIZE, {"tokens": [2**64]}),
+    "tokens below zero": (DETOKENIZE, {"tokens": [-1]}),
+    "tokens null": (DETOKENIZE, {"tokens": None}),
+    "a text that is none": (TOKENIZE, {"prompt": {"x": 1}}),
+    "nobody's invocation": (INVOCATIONS, {"messages": 7}),
+}
+"""An endpoint, and fields of JSON's own types that it cannot use."""

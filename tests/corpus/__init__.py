@@ -1,0 +1,1 @@
+"""Pictures and URLs made by code, with what a server has to make of each."""

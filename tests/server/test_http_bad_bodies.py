@@ -1,0 +1,211 @@
+"""Bodies that a running server cannot use: refused in its vocabulary, on a connection that goes on."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from sppruner_server.error_codes import CODES
+from sppruner_server.refusal import ANTHROPIC_TYPES, INVALID_REQUEST, OPENAI_TYPES
+
+from bad_bodies import (
+    BATCH,
+    CHAT,
+    COMPLETIONS,
+    COUNT,
+    GOOD,
+    INVOCATIONS,
+    MESSAGES,
+    NOT_OURS,
+    STREAMING,
+    UNREADABLE,
+    WRONG_VALUES,
+    Sent,
+    good,
+    misplaced,
+    misplaced_in_content,
+)
+from serving import Server, metric
+
+MISPLACED = {(path, name): sent for path in (CHAT, COMPLETIONS, COUNT) for name, sent in misplaced(path).items()}
+
+
+Answer = tuple[int, str, bytes]
+"""Status, content type and body."""
+
+
+class Connection:
+    """One connection to the server, which every test of this module uses and none may lose."""
+
+    def __init__(self, url: str) -> None:
+        self._http = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+        self._http.auto_open = 0  # a connection that the server closed is an error, not reason for a new one
+        self._http.connect()
+
+    def post(self, path: str, content: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> Answer:
+        """Status, content type and body of the answer."""
+        self._http.request("POST", path, content, {"content-type": "application/json", **headers})
+        answer = self._http.getresponse()
+        return answer.status, answer.headers["content-type"], answer.read()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def send(self, path: str, body: dict[str, Any]) -> Answer:
+        return self.post(path, json.dumps(body).encode())
+
+
+@pytest.fixture(scope="module")
+def connection(server: Server) -> Iterator[Connection]:
+    with closing(Connection(server.url)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_fault_of_the_servers(server: Server, client: Any) -> Iterator[None]:
+    """What is refused here is never counted as a server error."""
+    before = metric(client, "sppruner_requests_total", outcome="server_error")
+    yield
+    assert metric(client, "sppruner_requests_total", outcome="server_error") == before
+
+
+def error_of(path: str, answer: Answer) -> dict[str, Any]:
+    """The error object of an answer, which has the shape and the words of the API at that path."""
+    status, kind, content = answer
+    assert kind == "application/json"
+    body = json.loads(content)
+    error: dict[str, Any] = body["error"]
+    assert CODES[error["code"]].status == status
+    assert error["message"]
+    if path.startswith(MESSAGES):
+        assert body.keys() == {"type", "error", "request_id"}
+        assert body["type"] == "error"
+        assert body["request_id"]
+        assert error["type"] == ANTHROPIC_TYPES.get(status, INVALID_REQUEST)
+    else:
+        assert body.keys() == {"error"}
+        assert error["type"] == OPENAI_TYPES.get(status, INVALID_REQUEST)
+    assert error.keys() == {"message", "type", "param", "code"}
+    return error
+
+
+def refused(connection: Connection, path: str, sent: Sent) -> dict[str, Any]:
+    answer = connection.post(path, sent.content, sent.headers)
+    assert answer[0] == sent.status, answer[2]
+    error = error_of(path, answer)
+    assert error["code"] == sent.code, error
+    if sent.param is not None:
+        assert error["param"] == sent.param
+    return error
+
+
+def goes_on(connection: Connection, path: str) -> None:
+    """The next request on the same connection is answered."""
+    status, _, content = connection.send(path, good(path))
+    assert status == 200, content
+
+
+@pytest.mark.parametrize("path", GOOD)
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_cannot_be_read_is_refused_everywhere(connection: Connection, path: str, name: str) -> None:
+    refused(connection, path, UNREADABLE[name](path))
+    goes_on(connection, path)
+
+
+@pytest.mark.parametrize(("path", "name"), MISPLACED)
+def test_a_field_of_ours_that_would_be_lost_is_refused(connection: Connection, path: str, name: str) -> None:
+    assert "keep_" in refused(connection, path, MISPLACED[path, name])["message"]
+
+
+@pytest.mark.parametrize(("path", "name"), misplaced_in_content())
+def test_a_field_of_ours_inside_a_message_is_refused(connection: Connection, path: str, name: str) -> None:
+    message = refused(connection, path, misplaced_in_content()[path, name])["message"]
+    assert "belongs at the top level of the body" in message
+
+
+def test_a_field_of_ours_in_the_query_is_refused(connection: Connection) -> None:
+    answer = connection.send(f"{CHAT}?keep_ratio=0.2", good(CHAT))
+    assert (answer[0], error_of(CHAT, answer)["code"]) == (400, "unknown_parameter")
+
+
+@pytest.mark.parametrize("name", NOT_OURS)
+def test_what_only_looks_like_ours_is_left_alone(connection: Connection, name: str) -> None:
+    status, _, content = connection.send(CHAT, good(CHAT, **NOT_OURS[name]))
+    assert status == 200, content
+
+
+@pytest.mark.parametrize("name", WRONG_VALUES)
+def test_a_value_that_cannot_be_used_is_a_400_before_any_stream(connection: Connection, name: str) -> None:
+    path, fields = WRONG_VALUES[name]
+    for more in ({}, {"stream": True}) if path in STREAMING else ({},):
+        answer = connection.send(path, good(path, **fields, **more))
+        assert answer[0] == 400, answer[2]
+        error_of(path, answer)
+        goes_on(connection, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "param"),
+    [
+        ("truncate_prompt_tokens -5", "truncate_prompt_tokens"),
+        ("truncate_prompt_tokens huge", "truncate_prompt_tokens"),
+        ("seed huge", "seed"),
+        ("no such token", "logit_bias"),
+        ("a schema of itself", "response_format"),
+        ("an output of itself", "output_config"),
+        ("a huge message", "max_tokens"),
+        ("too long", "messages"),
+    ],
+)
+def test_the_field_to_correct_is_named(connection: Connection, name: str, param: str) -> None:
+    path, fields = WRONG_VALUES[name]
+    assert error_of(path, connection.send(path, good(path, **fields)))["param"] == param
+
+
+def test_an_empty_url_is_told_as_such(connection: Connection) -> None:
+    path, fields = WRONG_VALUES["an empty url"]
+    error = error_of(path, connection.send(path, good(path, **fields)))
+    assert (error["code"], error["param"]) == ("invalid_image", "image_url")
+    assert "uuid" not in error["message"]
+
+
+def test_too_long_a_prompt_has_a_code_of_its_own(connection: Connection) -> None:
+    path, fields = WRONG_VALUES["too long"]
+    assert error_of(path, connection.send(path, good(path, **fields)))["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param"),
+    [
+        (CHAT, {"n": 129}, "n"),
+        (CHAT, {"n": 16384, "use_beam_search": True}, "n"),
+        (COMPLETIONS, {"n": 129, "stream": True}, "n"),
+        (COMPLETIONS, {"prompt": ["a"] * 129}, "prompt"),
+        (COMPLETIONS, {"prompt": [[1], [2], [3]], "n": 64}, "prompt"),
+        (BATCH, {"messages": [[{"role": "user", "content": "a"}]] * 129}, "messages"),
+    ],
+    ids=["chat", "beams", "stream", "texts", "tokens", "batch"],
+)
+def test_more_answers_than_a_request_may_ask_for(
+    connection: Connection, path: str, fields: dict[str, Any], param: str
+) -> None:
+    error = error_of(path, connection.send(path, good(path, **fields)))
+    assert error["param"] == param
+    assert "there may be 128" in error["message"]
+
+
+def test_one_long_prompt_of_tokens_is_one_answer(connection: Connection) -> None:
+    assert connection.send(COMPLETIONS, good(COMPLETIONS, prompt=[1] * 200))[0] == 200
+
+
+@pytest.mark.parametrize("path", [INVOCATIONS, CHAT])
+def test_a_refused_stream_leaves_the_engine_empty(connection: Connection, client: Any, path: str) -> None:
+    answer = connection.send(path, good(path, stream=True, stream_interval=10**30))
+    assert answer[0] == 400
+    assert metric(client, "vllm:num_requests_running") == 0
