@@ -104,7 +104,7 @@ class EnginelessAsker:
             if variant.merge:
                 pictures[number][index] = _merged(pictures[number][index], selection, variant.merge)
         return [
-            self._plain.prompt(self._manner.prompt(question), shown, stays)
+            self._plain.prompt(self._manner.prompt(question), shown, stays, question.before)
             for question, shown, stays in zip(questions, pictures, kept, strict=True)
         ]
 
@@ -113,7 +113,7 @@ class EnginelessAsker:
         scope = self._manner.focus_scope or "question"
         request = ReductionRequest(condition.ratio, None, variant.query, _method(condition), scope)
         grids = [self._look(picture, None).grid for picture in question.images]
-        return self._plain.chat.plans(self._manner.prompt(question), grids, request)
+        return self._plain.chat.plans(self._manner.prompt(question), grids, request, question.before)
 
     def _selections(
         self,

@@ -16,6 +16,7 @@ from .asking import Answer, AskingFailed, Manner, Usable
 from .conditions import FULL, Condition
 from .model_stamp import model_stamp
 from .questions import Question
+from .turns import messages
 
 
 class InProcessAsker:
@@ -76,8 +77,7 @@ class InProcessAsker:
             image = Image.open(io.BytesIO(picture.read())).convert("RGB")
             # A new uuid keeps vLLM's caches out of the throughput.
             content.append({"type": "image_pil", "image_pil": image, "uuid": uuid.uuid4().hex})
-        content.append({"type": "text", "text": self._manner.prompt(question)})
-        return [{"role": "user", "content": content}]
+        return messages(self._manner.prompt(question), question.before, content)
 
 
 def _engine_options(flags: Sequence[str]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from .conditions import FULL, Condition
 from .model_stamp import model_stamp
 from .pictures import media_type
 from .questions import Question
+from .turns import messages
 
 _TIMEOUT: Final = 600.0
 
@@ -132,22 +133,22 @@ class HttpAsker:
     async def _ask_all(self, bodies: Sequence[Any], condition: Condition) -> list[Answer]:
         places = asyncio.Semaphore(self._concurrency)
 
-        async def ask(messages: Any) -> Answer:
+        async def ask(chat: Any) -> Answer:
             async with places:
-                return await self._ask_one(messages, condition)
+                return await self._ask_one(chat, condition)
 
-        tasks = [asyncio.create_task(ask(messages)) for messages in bodies]
+        tasks = [asyncio.create_task(ask(chat)) for chat in bodies]
         try:
             return await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
 
-    async def _ask_one(self, messages: Any, condition: Condition) -> Answer:
+    async def _ask_one(self, chat: Any, condition: Condition) -> Answer:
         started = time.perf_counter()
         stream = await self._client.chat.completions.create(
             model=self.model,
-            messages=messages,
+            messages=chat,
             max_tokens=self._manner.max_tokens,
             temperature=0,
             seed=self._manner.seed,
@@ -187,8 +188,7 @@ class HttpAsker:
             if self._uncached:
                 part["uuid"] = uuid.uuid4().hex
             content.append(part)
-        content.append({"type": "text", "text": self._manner.prompt(question)})
-        return [{"role": "user", "content": content}]
+        return messages(self._manner.prompt(question), question.before, content)
 
 
 def _content(chunk: ChatCompletionChunk) -> tuple[str, bool]:

@@ -15,8 +15,16 @@ from torch import Tensor
 from sppruner_vllm.demo.vocabulary import FEATURE_INDEX, SHAPES
 from sppruner_vllm.demo.world.content import content
 from sppruner_vllm.demo.world.layout import TOKEN, Layout, draw_layout, draw_practice
-from sppruner_vllm.demo.world.questions import Asked, askable, askable_of_two, choose
+from sppruner_vllm.demo.world.questions import (
+    Asked,
+    Family,
+    askable,
+    askable_by_two_hops,
+    askable_of_two,
+    choose,
+)
 from sppruner_vllm.demo.world.scene import render
+from sppruner_vllm.demo.world.sheets import KINDS, draw_sheet
 
 from .cutting import Cut, cut, whole
 from .packing import IGNORED, Packed, pack
@@ -56,6 +64,7 @@ def lesson(
     grid: int | None = None,
     drawn: bool = True,
     cut_away: float = CUT_AWAY,
+    two_hops: bool = False,
 ) -> Lesson:
     """A new batch of scenes of one size.
 
@@ -64,6 +73,7 @@ def lesson(
         grid: visual tokens along a picture's side; None shows the scene as it is, a smaller one shrinks the picture.
         drawn: False leaves the pictures out.
         cut_away: share of the sequences whose pictures miss some of their tokens.
+        two_hops: ask about what stands beside a thing that is named, too.
     """
     scenes = tuple(
         tuple(draw_layout(dice.randrange(2**62), size, dice.uniform(0.8, 3.5)) for _ in range(pictures))
@@ -71,8 +81,17 @@ def lesson(
     )
     grid = grid or size // TOKEN
     cuts = [cut(scene, grid, dice) if dice.random() < cut_away else whole(scene, grid) for scene in scenes]
-    asked = [ask(each.left, questions, dice) for each in cuts]
+    asked = [ask(each.left, questions, dice, two_hops=two_hops) for each in cuts]
     return _prepare(scenes, cuts, asked, grid, drawn=drawn)
+
+
+def sheet_lesson(dice: random.Random, batch: int, size: int, questions: int) -> Lesson:
+    """A new batch of pages, tables and charts; nothing is cut away."""
+    sheets = [draw_sheet(dice.choice(KINDS), dice.randrange(2**62), size) for _ in range(batch)]
+    scenes = tuple((sheet.layout,) for sheet in sheets)
+    asked = [dice.sample(sheet.asked, min(questions, len(sheet.asked))) for sheet in sheets]
+    grid = size // TOKEN
+    return _prepare(scenes, [whole(scene, grid) for scene in scenes], asked, grid, drawn=True)
 
 
 def practice(dice: random.Random, batch: int, size: int, grid: int) -> Lesson:
@@ -109,10 +128,11 @@ def _draw(layout: Layout, grid: int) -> np.ndarray:
     return np.asarray(picture)
 
 
-def ask(scene: Sequence[Layout], number: int, dice: random.Random) -> list[Asked]:
-    """Up to `number` questions about one picture, or about the two of a pair."""
+def ask(scene: Sequence[Layout], number: int, dice: random.Random, *, two_hops: bool = False) -> list[Asked]:
+    """Up to `number` questions about one picture, or about the two of a pair; two hops on demand."""
     if len(scene) == 1:
-        return choose(askable(scene[0]), number, dice)
+        extra: dict[Family, list[Asked]] = {"two hops": askable_by_two_hops(scene[0])} if two_hops else {}
+        return choose({**askable(scene[0]), **extra}, number, dice)
     return choose({"compare": askable_of_two(scene[0], scene[1])}, number, dice)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,10 +21,22 @@ from .student import Student
 
 SEED: Final = 1
 SAVE_EVERY: Final = 100
+SAVE_SECONDS: Final = 120.0
+"""A checkpoint is written after so many steps or seconds, whichever comes first."""
 SAY_EVERY: Final = 50
 
 
-def train(stage: Stage[Any], folder: Path, steps: int | None = None, until: int | None = None) -> dict[str, float]:
+def _never() -> bool:
+    return False
+
+
+def train(
+    stage: Stage[Any],
+    folder: Path,
+    steps: int | None = None,
+    until: int | None = None,
+    stopped: Callable[[], bool] = _never,
+) -> dict[str, float]:
     """Run a stage from its last checkpoint, where there is one, in the number type that this processor is made for.
 
     Args:
@@ -31,6 +44,7 @@ def train(stage: Stage[Any], folder: Path, steps: int | None = None, until: int 
         folder: where checkpoints of all stages are kept, one file each.
         steps: length of the stage; None takes the stage's own.
         until: stop after this step with a checkpoint; None runs to the end.
+        stopped: asked after every step; True stops with a checkpoint.
 
     Returns:
         Running averages of the losses and scores at the last step.
@@ -58,7 +72,7 @@ def train(stage: Stage[Any], folder: Path, steps: int | None = None, until: int 
         disable=not console.is_terminal,
     ) as progress:
         bar = progress.add_task(stage.name, total=steps, completed=start, news="")
-        began = time.monotonic()
+        began = saved = time.monotonic()
         for number in range(start, end):
             # Each step has dice of its own, so that a resumed run goes on as if it had never stopped.
             dice = random.Random(f"{SEED}:{stage.name}:{number}")  # noqa: S311 (a game of dice, not a secret)
@@ -75,9 +89,13 @@ def train(stage: Stage[Any], folder: Path, steps: int | None = None, until: int 
             if not console.is_terminal and (number + 1) % SAY_EVERY == 0:
                 pace = (time.monotonic() - began) / (number + 1 - start)
                 print(f"{stage.name} {number + 1}/{steps}  {pace:.2f} s/step  {news}", flush=True)
-            if (number + 1) % SAVE_EVERY == 0 or number + 1 == end:
+            ends = stopped() or number + 1 == end
+            if ends or (number + 1) % SAVE_EVERY == 0 or time.monotonic() - saved > SAVE_SECONDS:
                 state = {"step": number + 1, "finished": number + 1 == steps, "averages": averages}
                 _save(file, stage, student, optimiser, state)
+                saved = time.monotonic()
+            if ends:
+                break
     return averages
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sppruner_vllm.demo.world.layout import draw_layout
 from sppruner_vllm.demo.world.questions import Asked
+from sppruner_vllm.demo.world.sheets import KINDS, draw_sheet
 from sppruner_vllm.demo.world.telling import tell
 
 from .lessons import ask
@@ -38,17 +39,25 @@ class Told:
     telling: Tensor
 
 
-def told(dice: random.Random, batch: int, *, pictures: int, questions: int) -> Told:
+def told(dice: random.Random, batch: int, *, pictures: int, questions: int, crowd: float = 3.5) -> Told:
     """A new batch of scenes in words.
 
     Args:
-        pictures: 1 or 2 per sequence. questions: most per sequence.
+        pictures: 1 or 2 per sequence. questions: most per sequence. crowd: most things, as `draw_layout` takes it.
     """
     scenes = [
-        tuple(draw_layout(dice.randrange(2**62), LARGEST, dice.uniform(0.3, 3.5)) for _ in range(pictures))
+        tuple(draw_layout(dice.randrange(2**62), LARGEST, dice.uniform(0.3, max(0.6, crowd))) for _ in range(pictures))
         for _ in range(batch)
     ]
-    return pack_told([tell(scene, dice) for scene in scenes], [ask(scene, questions, dice) for scene in scenes])
+    asked = [ask(scene, questions, dice, two_hops=True) for scene in scenes]
+    return pack_told([tell(scene, dice) for scene in scenes], asked)
+
+
+def told_sheets(dice: random.Random, batch: int, size: int, questions: int) -> Told:
+    """A new batch of pages, tables and charts in words, as they fit a picture of that size."""
+    sheets = [draw_sheet(dice.choice(KINDS), dice.randrange(2**62), size) for _ in range(batch)]
+    tellings = [" ".join(dice.sample(sheet.told, len(sheet.told))) + "\n" for sheet in sheets]
+    return pack_told(tellings, [dice.sample(sheet.asked, min(questions, len(sheet.asked))) for sheet in sheets])
 
 
 def pack_told(tellings: Sequence[str], questions: Sequence[Sequence[Asked]]) -> Told:

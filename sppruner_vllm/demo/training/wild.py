@@ -20,24 +20,24 @@ from sppruner_vllm.demo.tiny_spec import TinyModelSpec
 from sppruner_vllm.demo.vocabulary import FEATURES
 from sppruner_vllm.demo.world.layout import TOKEN
 
-from .lessons import Lesson, lesson, practice
+from .lessons import Lesson, lesson, practice, sheet_lesson
 from .losses import answers
 from .packing import IGNORED, tokenizer
 from .stages import LARGE, MIDDLE, QUESTIONS, SMALL, Outcome, Stage
 from .student import Student
-from .told import Told, told
+from .told import Told, told, told_sheets
 
 WILD_SPEC: Final = TinyModelSpec(
-    hidden=256,
-    layers=8,
-    heads=8,
-    kv_heads=8,
-    intermediate=512,
+    hidden=192,
+    layers=6,
+    heads=6,
+    kv_heads=6,
+    intermediate=384,
     vision_hidden=128,
-    vision_depth=8,
+    vision_depth=6,
     vision_heads=4,
     vision_intermediate=320,
-    whole_image_blocks=(1, 3, 5, 7),
+    whole_image_blocks=(1, 3, 5),
     rope_theta=10_000.0,
     dtype="bfloat16",
 )
@@ -63,29 +63,43 @@ def new_wild_student(seed: int) -> Student:
 
 
 def _draw_told(dice: random.Random, done: float) -> Told:
-    """One picture as a rule, two in a quarter of the batches once a third is done."""
-    if done > 0.33 and dice.random() < 0.25:
-        return told(dice, 12, pictures=2, questions=8)
-    return told(dice, 16, pictures=1, questions=QUESTIONS + 4)
+    """A few things at first, and by the middle as many as the exam shows; later two pictures, and sheets of paper."""
+    crowd = 0.3 + 3.2 * min(1.0, done / 0.5)
+    turn = dice.random()
+    if done > 0.3 and turn < 0.15:
+        return told(dice, 8, pictures=2, questions=8, crowd=crowd)
+    if done > 0.2 and turn > 0.65:
+        return told_sheets(dice, 12, dice.choice((280, 336, 448) if done > 0.4 else (280,)), 8)
+    return told(dice, 12, pictures=1, questions=12, crowd=crowd)
 
 
 def _draw_seen(dice: random.Random, done: float) -> Lesson:
-    """Crammed pictures of all sizes, for practice in seeing."""
-    if dice.random() < 0.4:
+    """Crammed pictures of all sizes and sheets of paper, for practice in seeing."""
+    turn = dice.random()
+    if turn < 0.25:
+        return sheet_lesson(dice, 12, 280, 1)
+    if turn < 0.5:
         return practice(dice, 24, dice.choice((MIDDLE, LARGE)), dice.randint(6, 8))
     return practice(dice, 24, SMALL, SMALL // TOKEN)
 
 
 def _draw_pictures(dice: random.Random, done: float) -> Lesson:
-    """Small pictures first, then more and more that are as large as what the model is for, and pairs."""
+    """Small pictures first, then more and more that are as large as what the model is for, pairs and sheets."""
     turn = dice.random()
+    if done > 0.15 and turn > 0.7:
+        size = dice.choice((280, MIDDLE, LARGE) if done > 0.4 else (280, MIDDLE))
+        return sheet_lesson(dice, 12 if size == 280 else 5, size, 8)
     if turn < 0.6 - 0.5 * done:
-        return lesson(dice, 20, SMALL, pictures=1, questions=QUESTIONS, cut_away=0)
-    if turn < 0.7 - 0.3 * done:
-        return lesson(dice, 10, MIDDLE, pictures=1, questions=QUESTIONS, cut_away=0)
-    if turn < 0.85 or done < 0.3:
-        return lesson(dice, 6, LARGE, pictures=1, questions=QUESTIONS + 6, cut_away=0)
+        return _scenes(dice, 16, SMALL, QUESTIONS)
+    if turn < 0.65 - 0.3 * done:
+        return _scenes(dice, 8, MIDDLE, QUESTIONS)
+    if turn < 0.6 or done < 0.3:
+        return _scenes(dice, 5, LARGE, QUESTIONS + 6)
     return lesson(dice, 3, LARGE, pictures=2, questions=8, cut_away=0)
+
+
+def _scenes(dice: random.Random, batch: int, size: int, questions: int) -> Lesson:
+    return lesson(dice, batch, size, pictures=1, questions=questions, cut_away=0, two_hops=True)
 
 
 def _knowing(student: Student, batch: Told) -> Outcome:
@@ -126,7 +140,7 @@ def _look(student: Student, batch: Lesson) -> tuple[Tensor, Tensor, dict[str, fl
 
 _LANGUAGE: Final = ("model.model.language", "model.lm_head")
 _EYES: Final = ("model.model.visual", "reader")
-WORDS: Final = Stage("wild-words", (), _LANGUAGE, 2e-3, 0.4, 4000, _draw_told, _knowing, student=new_wild_student)
+WORDS: Final = Stage("wild-words", (), _LANGUAGE, 2e-3, 0.4, 6000, _draw_told, _knowing, student=new_wild_student)
 SHOWN: Final = Stage("wild-shown", (), _EYES, 2e-3, 0.3, 3000, _draw_seen, _showing, student=new_wild_student)
 SIGHT: Final = Stage(
     "wild-sight",
