@@ -32,7 +32,7 @@ def demo_questions(number: int, seed: int) -> Iterable[Question]:
     Raises:
         DatasetError: what draws the scenes is not installed.
     """
-    with _what_draws_scenes():
+    with what_draws_scenes():
         from sppruner_vllm.demo.world.exam import exam
     # Every scene has at least one question, so as many scenes as questions are enough.
     for index, asked in enumerate(islice(exam(seed, number), number)):
@@ -41,7 +41,7 @@ def demo_questions(number: int, seed: int) -> Iterable[Question]:
 
 def hard_questions(number: int, seed: int) -> Iterable[Question]:
     """As `demo_questions`, of the harder exam; the families take turns."""
-    with _what_draws_scenes():
+    with what_draws_scenes():
         from sppruner_vllm.demo.world.hard_exam import hard_exam
     for index, asked in enumerate(islice(hard_exam(seed, number), number)):
         yield Question(
@@ -56,7 +56,7 @@ def hard_questions(number: int, seed: int) -> Iterable[Question]:
 
 
 @contextmanager
-def _what_draws_scenes() -> Iterator[None]:
+def what_draws_scenes() -> Iterator[None]:
     """Raises:
     DatasetError: what draws the scenes is not installed.
     """

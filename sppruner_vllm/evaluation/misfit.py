@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from .demo_dataset import what_draws_scenes
 from .engineless_model import EnginelessModel
-from .naming import names_of, scene, telling
 
 NEAREST: Final = 5
 """Neighbours among which a name counts, as LatentLens shows its judge."""
@@ -75,7 +75,10 @@ def measure(
 
     Raises:
         ValueError: no token of the scenes shows a thing.
+        DatasetError: what draws the scenes is not installed.
     """
+    with what_draws_scenes():
+        from sppruner_vllm.demo.world.naming import names_of, scene, telling
     plain = EnginelessModel(model)
     total = scenes + texts
     rows, names = [], []

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from PIL import Image
 
-if TYPE_CHECKING:
-    from sppruner_vllm.demo.world.layout import Layout
+from sppruner_vllm.demo.vocabulary import CLUTTER, FEATURES, LIGHT, PLURALS, SHAPES
+
+from .content import content
+from .layout import TOKEN, Layout, draw_layout
+from .scene import render
+from .telling import tell
 
 _SIZE: Final = 448
 _CROWD: Final = (1.5, 3.5)
@@ -18,9 +22,6 @@ _CLEAR: Final = 0.9
 
 def scene(seed: int, index: int) -> tuple[Image.Image, Layout]:
     """A held-out picture of 448 x 448 pixels and what is on it."""
-    from sppruner_vllm.demo.world.layout import draw_layout
-    from sppruner_vllm.demo.world.scene import render
-
     dice = random.Random(f"naming:{seed}:{index}")  # noqa: S311 (a game of dice, not a secret)
     layout = draw_layout(dice.randrange(2**62), _SIZE, dice.uniform(*_CROWD))
     return render(layout, held_out=True, other_photos=True), layout
@@ -28,19 +29,12 @@ def scene(seed: int, index: int) -> tuple[Image.Image, Layout]:
 
 def telling(seed: int, index: int) -> str:
     """A text that describes some other scene."""
-    from sppruner_vllm.demo.world.layout import draw_layout
-    from sppruner_vllm.demo.world.telling import tell
-
     dice = random.Random(f"telling:{seed}:{index}")  # noqa: S311 (a game of dice, not a secret)
     return tell([draw_layout(dice.randrange(2**62), _SIZE, dice.uniform(*_CROWD))], dice)
 
 
 def names_of(layout: Layout) -> dict[int, frozenset[str]]:
     """The words that would describe each visual token that clearly shows a thing, by its place in raster order."""
-    from sppruner_vllm.demo.vocabulary import CLUTTER, FEATURES, LIGHT
-    from sppruner_vllm.demo.world.content import content
-    from sppruner_vllm.demo.world.layout import TOKEN
-
     shown = content(layout, layout.size // TOKEN).reshape(-1, len(FEATURES))
     unnamed = {*CLUTTER, *LIGHT, "centre", "nothing"}
     found = {}
@@ -57,7 +51,6 @@ def names_of(layout: Layout) -> dict[int, frozenset[str]]:
 
 
 def _words(feature: str) -> tuple[str, ...]:
-    from sppruner_vllm.demo.vocabulary import PLURALS, SHAPES
 
     if feature in SHAPES:
         return feature, PLURALS[SHAPES.index(feature)]
