@@ -54,10 +54,15 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     student = stage.student(SEED)
     _gather(student, folder, stage)
+    learning = stage.parameters(student)
+    for module in student.parts().values():
+        module.requires_grad_(requires_grad=False)
+    for _, weight in learning:
+        weight.requires_grad_()
     if stage.holds_named:
         hold_named_directions(student)
     dtype = fast_dtype()
-    optimiser = Optimiser(stage.parameters(student), stage.rate, steps, stage.cool_down, dtype)
+    optimiser = Optimiser(learning, stage.rate, steps, stage.cool_down, dtype)
     start, averages = _resume(file, student, optimiser)
     end = steps if until is None else min(until, steps)
     console = Console()

@@ -148,7 +148,7 @@ SIGHT: Final = Stage(
     _EYES,
     1e-3,
     0.6,
-    6000,
+    8000,
     _draw_pictures,
     _sighted,
     student=new_wild_student,
