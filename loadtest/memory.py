@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
+
+ALL: Final = "all"
 
 BLOCKS: Final = 20
 """Readings near each other are alike. Means of as many stretches of the run are not, and a straight line goes through
@@ -17,6 +19,9 @@ these."""
 
 QUANTILE: Final = 2.101
 """Of Student's t, 97.5 %, for BLOCKS - 2 degrees of freedom."""
+
+MOST_ALIKE: Final = 0.9
+"""Bound on the correlation of neighbouring stretches: above it nothing is known."""
 
 _SEGMENT: Final = re.compile(r"/dev/shm/\S+")  # noqa: S108 (looked at, not written)
 
@@ -37,6 +42,9 @@ class Slope:
 def slope(times: Sequence[float], values: Sequence[float]) -> Slope:
     """The straight line through the means of BLOCKS stretches of equally many readings.
 
+    Where neighbouring stretches still lie on the same side of the line, as with steps, or on the way to a level, there
+    are fewer readings than it seems: the margin is that of a first-order autoregression.
+
     Args:
         times: seconds, rising. values: bytes at these times.
 
@@ -52,8 +60,11 @@ def slope(times: Sequence[float], values: Sequence[float]) -> Slope:
     centre, level = _mean(xs), _mean(ys)
     spread = sum((x - centre) ** 2 for x in xs)
     value = sum((x - centre) * (y - level) for x, y in zip(xs, ys, strict=True)) / spread
-    rest = sum((y - level - value * (x - centre)) ** 2 for x, y in zip(xs, ys, strict=True))
-    return Slope(value, QUANTILE * math.sqrt(rest / (BLOCKS - 2) / spread))
+    rests = [y - level - value * (x - centre) for x, y in zip(xs, ys, strict=True)]
+    rest = sum(one**2 for one in rests)
+    alike = sum(one * after for one, after in pairwise(rests)) / rest if rest else 0.0
+    alike = min(MOST_ALIKE, max(0.0, alike))
+    return Slope(value, QUANTILE * math.sqrt(rest / (BLOCKS - 2) / spread * (1 + alike) / (1 - alike)))
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -82,6 +93,30 @@ def anonymous(pid: int) -> int:
         status = Path(f"/proc/{pid}/status").read_text()
         return sum(int(kib) * 1024 for kib in re.findall(r"(?:RssAnon|VmSwap):\s+(\d+) kB", status))
     return 0
+
+
+def title(pid: int) -> str:
+    """What a process calls itself, or the module that it runs; empty for one that is gone."""
+    with suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").split()
+        if "-m" in words[:-1]:
+            return words[words.index("-m") + 1]
+        if words and words[0].startswith("VLLM::"):
+            return words[0]
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
+
+
+def by_process(root: int) -> dict[str, int]:
+    """Bytes of anonymous memory of a process and of all that it started, by title and number."""
+    return {f"{title(pid)} {pid}": anonymous(pid) for pid in tree(root)}
+
+
+def steady(readings: Sequence[tuple[float, Mapping[str, int]]]) -> dict[str, list[int]]:
+    """The bytes of each process that is in all readings, and of all processes together under ALL."""
+    names = [name for name in readings[0][1] if all(name in sizes for _, sizes in readings)]
+    found = {ALL: [sum(sizes.values()) for _, sizes in readings]}
+    return found | {name: [sizes[name] for _, sizes in readings] for name in names}
 
 
 def segments(pids: Sequence[int]) -> dict[str, int]:

@@ -1,16 +1,23 @@
-"""Three of vLLM's gauges, read while a run lasts: KV cache in use, requests waiting and running.
+"""What vLLM says of itself while a run lasts: KV cache in use, requests waiting and running, tokens computed.
 
 Looks for the lines by name instead of parsing the page: a parser would hold up the load generator for milliseconds.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 KV_CACHE: Final = "vllm:kv_cache_usage_perc"
 WAITING: Final = "vllm:num_requests_waiting"
 RUNNING: Final = "vllm:num_requests_running"
+PROMPT: Final = "vllm:prompt_tokens_total"
+CACHED: Final = "vllm:prefix_cache_hits_total"
+GENERATED: Final = "vllm:generation_tokens_total"
+_CAPACITY: Final = re.compile(
+    r'^vllm:cache_config_info\{.*?[{,]block_size="(\d+)".*?,num_gpu_blocks="(\d+)"', re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,18 @@ def read_gauges(page: str, at_s: float) -> Reading:
     """Read the text of /metrics."""
     usage, waiting, running = (_values(page, name) for name in (KV_CACHE, WAITING, RUNNING))
     return Reading(at_s, sum(usage) / len(usage) if usage else None, _sum(waiting), _sum(running))
+
+
+def kv_turns(page: str) -> float | None:
+    """How many times the tokens that were computed so far fill the KV cache; None where the page does not tell.
+
+    Blocks are taken in turn: after once or twice each has been written to.
+    """
+    capacity = sum(int(size) * int(blocks) for size, blocks in _CAPACITY.findall(page))
+    prompt, cached, generated = (_sum(_values(page, name)) for name in (PROMPT, CACHED, GENERATED))
+    if not capacity or prompt is None:
+        return None
+    return (prompt - (cached or 0.0) + (generated or 0.0)) / capacity
 
 
 def _values(page: str, name: str) -> list[float]:

@@ -2,8 +2,8 @@
 
     python -m loadtest.soak [--hours 1] [--requests 5000] [--url URL --pid PID | --model MODEL] [-- vLLM flags]
 
-Ends when both the hours and the requests are over. The caches of a server that it starts are small, so that they are
-full after the first part of a run: what grows afterwards is a leak.
+Ends when both the hours and the requests are over. Memory is judged once the server is warm: its KV cache written over,
+its other caches full, for which a server that is started here has small ones. What grows from then on is a leak.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,18 +25,19 @@ from tqdm import tqdm
 
 from .files import RESULT, save
 from .images import synthetic_pool
-from .memory import BLOCKS, Slope, anonymous, segments, slope, tree
+from .memory import BLOCKS, Slope, by_process, segments, slope, steady, tree
+from .plots import png
+from .server_metrics import kv_turns
+from .soak_report import memory_over_time, report
 from .target import NoServer, Target, machine, parse, serving
 
 OUT: Final = Path(".cache/soak")
 SMALL_CACHES: Final = (
     *("--mm-processor-cache-gb", "0.1", "--rows-cache-mib", "16", "--pixels-cache-mib", "16"),
-    *("--max-num-batched-tokens", "1024"),
+    *("--max-num-batched-tokens", "1024", "--num-gpu-blocks-override", "512"),
 )
 SIZES: Final = ((336, 336), (224, 672), (560, 280), (84, 840), (448, 448), (112, 112))
 RATIOS: Final = (1.0, 0.5, 0.222, 0.1)
-STEADY: Final = 0.25
-"""Share of the run before memory is judged: caches fill, and the allocator finds its size."""
 
 READINGS: Final = 50 * BLOCKS
 FEWEST_READINGS: Final = 3 * BLOCKS
@@ -46,17 +47,46 @@ GOOD: Final = frozenset({200, 400, 499})
 
 @dataclass(slots=True)
 class Tally:
-    """What happened so far. readings: seconds, bytes of all processes."""
+    """What happened so far.
+
+    readings: seconds, and bytes of each process. warm: how many of them were taken before the server was warm; None
+    while it is not. segments: of /dev/shm, whichever a process of the server has held at some time.
+    """
 
     pictures: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
-    readings: list[tuple[float, int]] = field(default_factory=list)
+    readings: list[tuple[float, dict[str, int]]] = field(default_factory=list)
+    warm: int | None = None
+    turns: float | None = None
+    segments: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, status: int, pictures: bool) -> None:
         with self.lock:
             self.statuses[status] += 1
             self.pictures += pictures
+
+    @property
+    def judged(self) -> list[tuple[float, dict[str, int]]]:
+        """The readings of the warm server."""
+        return [] if self.warm is None else self.readings[self.warm :]
+
+
+class Rate:
+    """Spreads the requests of all users: so many a second at most; 0 sets no limit."""
+
+    def __init__(self, most: float) -> None:
+        self._gap = 1 / most if most else 0.0
+        self._next = time.monotonic()
+        self._lock = threading.Lock()
+
+    def wait(self, over: threading.Event) -> None:
+        """Until the next request may be sent, or the run is over."""
+        with self._lock:
+            now = time.monotonic()
+            self._next = max(now, self._next + self._gap)
+            pause = self._next - now
+        over.wait(pause)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,11 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(problem, file=sys.stderr)
         return 1
     result["segments_left"] = [] if options.url else [name for name in result["segments"] if Path(name).exists()]
-    problems = _problems(result)
-    save(options.out / RESULT, {**result, "problems": problems})
-    (options.out / "report.md").write_text(report(result, problems))
-    print(report(result, problems))
-    return 1 if problems else 0
+    result["problems"] = _problems(result)
+    save(options.out / RESULT, result)
+    (options.out / "report.md").write_text(report(result))
+    (options.out / "memory.png").write_bytes(png(memory_over_time(result)))
+    print(report(result))
+    return 1 if result["problems"] else 0
 
 
 def _soak(options: argparse.Namespace, server: Target, pid: int) -> dict[str, Any]:
@@ -89,33 +120,40 @@ def _soak(options: argparse.Namespace, server: Target, pid: int) -> dict[str, An
     ]
     tally, began, over = Tally(), time.monotonic(), threading.Event()
     seconds = options.hours * 3600
-    held = segments(tree(pid))
+    rate = Rate(options.rate)
+    held: dict[str, int] | None = None
     with (
-        tqdm(total=options.requests, unit="request", smoothing=0.05) as bar,
+        httpx.Client(base_url=server.url, timeout=600) as client,
+        tqdm(total=options.requests, unit="request", smoothing=0.05, desc="warming up") as bar,
         ThreadPoolExecutor(options.users) as users,
     ):
         work = [
-            users.submit(_use, server, pool, options.seed * 1000 + user, tally, over) for user in range(options.users)
+            users.submit(_use, server, pool, options.seed * 1000 + user, tally, over, rate)
+            for user in range(options.users)
         ]
         pause = max(0.05, seconds / READINGS)
         try:
             while (
                 tally.pictures < options.requests
                 or time.monotonic() - began < seconds
-                or len(tally.readings) < FEWEST_READINGS
+                or (tally.warm is not None and len(tally.judged) < FEWEST_READINGS)
             ):
                 if any(one.done() for one in work):
                     break
-                tally.readings.append((time.monotonic() - began, sum(map(anonymous, tree(pid)))))
+                if tally.warm is None and _warm(options, tally, client):
+                    tally.warm, held = len(tally.readings), segments(tree(pid))
+                    bar.set_description("measuring")
+                tally.readings.append((time.monotonic() - began, by_process(pid)))
+                tally.segments |= segments(tree(pid)).keys()
                 bar.update(tally.pictures - bar.n)
-                bar.set_postfix(MiB=tally.readings[-1][1] // 2**20, minutes=round((time.monotonic() - began) / 60, 1))
-                time.sleep(pause)
+                total = sum(tally.readings[-1][1].values())
+                bar.set_postfix(MiB=total // 2**20, minutes=round((time.monotonic() - began) / 60, 1))
+                over.wait(pause)
         finally:
             over.set()
     for one in work:
         one.result()  # a mistake in here is no figure
-    settled = tally.readings[int(STEADY * len(tally.readings)) :]
-    grown = slope([at for at, _ in settled], [float(size) for _, size in settled])
+    after = segments(tree(pid))
     return {
         "device": options.device or machine(),
         "model": server.root,
@@ -124,20 +162,54 @@ def _soak(options: argparse.Namespace, server: Target, pid: int) -> dict[str, An
         "users": options.users,
         "picture_requests": tally.pictures,
         "statuses": dict(tally.statuses),
-        "slope_bytes_per_second": grown.value,
-        "slope_margin_bytes_per_second": grown.margin,
-        "bytes": {"first": settled[0][1], "last": settled[-1][1], "most": max(size for _, size in settled)},
-        "segments": held,
-        "segments_after": segments(tree(pid)),
+        "kv_turns": tally.turns,
+        "warm_after_seconds": tally.judged[0][0] if tally.judged else None,
+        "processes": _processes(tally.judged),
+        "segments": sorted(tally.segments),
+        "segments_before": held or after,
+        "segments_after": after,
         "readings": tally.readings,
     }
 
 
-def _use(server: Target, pool: Sequence[str], seed: int, tally: Tally, over: threading.Event) -> None:
+def _warm(options: argparse.Namespace, tally: Tally, client: httpx.Client) -> bool:
+    """Whether every page that the server takes for its caches has been written to.
+
+    So many requests fill the caches of pictures; how often the KV cache was gone through, the server says.
+    """
+    if tally.pictures < options.warm_up:
+        return False
+    tally.turns = kv_turns(client.get("/metrics").text)
+    return tally.turns is None or tally.turns >= options.kv_turns
+
+
+def _processes(readings: Sequence[tuple[float, Mapping[str, int]]]) -> dict[str, dict[str, float]]:
+    """Of each process, and of all together: bytes at the beginning, at the end and at most, and the slope per second.
+
+    Empty where the server did not get warm.
+    """
+    if len(readings) < FEWEST_READINGS:
+        return {}
+    times = [at for at, _ in readings]
+    found = {}
+    for name, sizes in steady(readings).items():
+        grown = slope(times, sizes)
+        found[name] = {
+            "first": float(sizes[0]),
+            "last": float(sizes[-1]),
+            "most": float(max(sizes)),
+            "slope": grown.value,
+            "margin": grown.margin,
+        }
+    return found
+
+
+def _use(server: Target, pool: Sequence[str], seed: int, tally: Tally, over: threading.Event, rate: Rate) -> None:
     """One user: a request after the other, of every kind, until the run is over."""
     draw = random.Random(seed)  # noqa: S311 (no secret)
     with httpx.Client(base_url=server.url, timeout=600) as client:
         while not over.is_set():
+            rate.wait(over)
             body, leaves = _request(server.model, pool, draw)
             pictures = len(body["messages"][0]["content"]) > 1
             with client.stream("POST", "/v1/chat/completions", json=body) as answer:
@@ -165,41 +237,22 @@ def _request(model: str, pool: Sequence[str], draw: random.Random) -> tuple[dict
     return body, kind == 0
 
 
-def _problems(result: dict[str, Any]) -> list[str]:
+def _problems(result: Mapping[str, Any]) -> list[str]:
     """What a leak, a lost segment or a failure is told as; empty where all is well."""
-    grown = Slope(result["slope_bytes_per_second"], result["slope_margin_bytes_per_second"])
+    grown = [name for name, one in result["processes"].items() if Slope(one["slope"], one["margin"]).grows]
     failed = {status: count for status, count in result["statuses"].items() if status not in GOOD}
     found = []
-    if grown.grows:
-        found.append("memory grows")
-    if set(result["segments_after"]) != set(result["segments"]):
-        found.append("the segments of /dev/shm are others than before")
+    if not result["processes"]:
+        found.append("the server did not get warm, so nothing is known of its memory")
+    if grown:
+        found.append(f"memory grows: {', '.join(grown)}")
+    if new := sorted(result["segments_after"].keys() - result["segments_before"].keys()):
+        found.append(f"new in /dev/shm: {', '.join(new)}")
     if result["segments_left"]:
         found.append(f"left in /dev/shm: {', '.join(result['segments_left'])}")
     if failed:
         found.append(f"unexpected statuses: {failed}")
     return found
-
-
-def report(result: dict[str, Any], problems: Sequence[str]) -> str:
-    """The figures in Markdown."""
-    hour = 3600 / 2**20
-    size = {name: f"{value / 2**20:.1f} MiB" for name, value in result["bytes"].items()}
-    lines = [
-        "# Soak",
-        "",
-        f"- {result['picture_requests']} requests with pictures in {result['seconds'] / 3600:.2f} h, "
-        f"{result['users']} users, {result['model']} on {result['device']}, vLLM {result['version']}",
-        f"- statuses: {result['statuses']}",
-        f"- anonymous memory of all processes after {STEADY:.0%} of the run: {size['first']}, "
-        f"at the end {size['last']}, at most {size['most']}",
-        f"- slope: {result['slope_bytes_per_second'] * hour:+.2f} MiB/h "
-        f"± {result['slope_margin_bytes_per_second'] * hour:.2f} (95 %)",
-        f"- /dev/shm: {len(result['segments'])} segments before, {len(result['segments_after'])} after",
-        f"- {'; '.join(problems) or 'nothing grows, nothing stays'}",
-        "",
-    ]
-    return "\n".join(lines)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -210,6 +263,14 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--hours", type=float, default=1.0, help="at least so long (default: %(default)s)")
     add("--requests", type=int, default=5000, help="at least so many with pictures (default: %(default)s)")
     add("--users", type=int, default=8, help="at a time (default: %(default)s)")
+    add("--rate", type=float, default=0.0, help="requests a second of all users, at most (default: as they come)")
+    add("--warm-up", type=int, default=500, help="so many with pictures before memory is judged (default: %(default)s)")
+    add(
+        "--kv-turns",
+        type=float,
+        default=2.0,
+        help="and tokens that fill the KV cache so often (default: %(default)s)",
+    )
     add("--image-pool", type=int, default=64, help="pictures of each of six sizes (default: %(default)s)")
     add("--pid", type=int, help="with --url: the process that was started")
     add("--seed", type=int, default=1, help="default: %(default)s")

@@ -22,8 +22,8 @@ from sppruner_vllm.reduction import BrokenMethod
 from sppruner_vllm.settings import Settings, settings
 
 from .environment import DRAIN_SECONDS, FRONT_SECONDS
-from .key_ring import KeyRing
-from .keys import BadKeys
+from .keys.key import BadKeys
+from .keys.ring import KeyRing
 
 FLAGS: Final = {
     "keep_ratio": "--keep-ratio",
@@ -47,6 +47,7 @@ FLAGS: Final = {
     "fetch_mib": "--fetch-mib",
     "method": "--reduction-method",
     "saliency_attention": "--saliency-attention",
+    "heap_trim_seconds": "--heap-trim-seconds",
     "rows_cache_mib": "--rows-cache-mib",
     "pixels_cache_mib": "--pixels-cache-mib",
     "encoder_cut": "--encoder-cut",
@@ -165,6 +166,7 @@ def serve(args: Namespace) -> None:
     from vllm.logger import configure_logging_from_args
 
     from .hooks import install_api_servers
+    from .lifecycle.api_servers import ApiServers
 
     set_up_command()
     if settings().json_logs:
@@ -178,7 +180,7 @@ def serve(args: Namespace) -> None:
     args.shutdown_timeout += FRONT_SECONDS
     # vLLM only logs that a plugin cannot be imported, and would serve without ours: no keys, no limits, no reduction.
     import_module(f"{__package__}.plugin")
-    install_api_servers()
+    install_api_servers(ApiServers)
     command = ServeSubcommand()
     command.validate(args)
     try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sppruner_vllm.metrics.events import count_rejection
 from sppruner_vllm.settings import settings
 
-from .refusal import Refusal, body_of
+from .errors.refusal import Refusal, body_of
 
 MOST_HEAD: Final = 64 * 1024
 """Bytes of a head that is not whole yet."""

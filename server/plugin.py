@@ -16,14 +16,12 @@ from vllm import envs
 
 from sppruner_vllm import __version__
 from sppruner_vllm.api.fetching_connector import fetch_with_care
+from sppruner_vllm.heap import trim_heap_every
 from sppruner_vllm.metrics import events
 from sppruner_vllm.parts import published
 from sppruner_vllm.settings import settings
 
-from .drain import InFlight
-from .ending import Ending, drain_seconds
-from .handlers import answer_exceptions
-from .health import router as health_router
+from .errors.handlers import answer_exceptions
 from .hooks import (
     close_routes,
     install_acceptance,
@@ -37,14 +35,17 @@ from .hooks import (
     install_watch,
     install_withdrawal,
 )
-from .key_ring import KeyRing
+from .keys.ring import KeyRing
+from .lifecycle.drain import InFlight
+from .lifecycle.ending import Ending, drain_seconds
 from .middleware.capacity import most_requests
 from .middleware.order import middlewares
-from .models import router as models
 from .openapi.document import describing
 from .openapi.facts import facts_of
-from .routes import router
-from .strict import router as strict_router
+from .routes.health import router as health_router
+from .routes.models import router as models
+from .routes.multimodal import router
+from .routes.text import router as strict_router
 
 NAME: Final = "sppruner_api"
 
@@ -75,6 +76,7 @@ class EndpointPlugin:
         answer_exceptions(self._app)
         install_guard(self._app)
         fetch_with_care()
+        trim_heap_every(settings().heap_trim_seconds)
         events.start(__version__, vllm.__version__, settings())
         events.show_parts(published(engine_client.model_config.model))
         install_gate(state.online_renderer)

@@ -61,6 +61,12 @@ class Settings(BaseSettings):
     pixels_cache_mib: int = Field(
         128, ge=0, description="MiB of resized pictures that an API process keeps for later questions; 0: none."
     )
+    heap_trim_seconds: float = Field(
+        60.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds after which a process gives memory back that it holds free; 0: it keeps it.",
+    )
     focus_scope: FocusScope = Field(
         "question", description="Whom selections serve when a request does not say: question, image or auto."
     )

@@ -13,9 +13,9 @@ from starlette.middleware.cors import CORSMiddleware
 from sppruner_vllm.settings import Settings
 
 from .. import headers
-from ..drain import InFlight
-from ..key_ring import KeyRing
-from ..shared_rates import SharedRates
+from ..keys.rates import SharedRates
+from ..keys.ring import KeyRing
+from ..lifecycle.drain import InFlight
 from .access_log import AccessLogMiddleware
 from .authentication import AuthenticationMiddleware
 from .body import BodyMiddleware

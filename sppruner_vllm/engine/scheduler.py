@@ -14,6 +14,9 @@ from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.request import Request
 
+from sppruner_vllm.heap import trim_heap_every
+from sppruner_vllm.settings import settings
+
 from .encoder_budget import EncoderBudget
 
 logger = init_logger("vllm.sppruner")
@@ -31,6 +34,7 @@ class ChargingScheduler(Scheduler):
             logger.warning("--mm-processor-cache-type shm hides pictures from the scheduler, %s", _AS_VLLM)
         self.encoder_cache_manager: Any = EncoderBudget(self.encoder_cache_manager)
         search = super()._try_schedule_encoder_inputs
+        trim_heap_every(settings().heap_trim_seconds)
         self._searches_as_vllm = getattr(search, "__func__", None) is Scheduler._try_schedule_encoder_inputs
 
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:

@@ -17,6 +17,7 @@ from vllm.utils.import_utils import resolve_obj_by_qualname
 from sppruner_vllm.compat import call_when_warm, let_runners_ask, let_workers_forget_rows
 from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family
+from sppruner_vllm.heap import trim_heap_every
 from sppruner_vllm.owned import owned
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction import ImageTokens, Need
@@ -49,6 +50,7 @@ class ReducingMixin:
             let_runners_ask(vllm_config.model_config.multimodal_config, ReducingMultiModalConfig)
             if settings().throughput_guard:
                 call_when_warm(resolve_obj_by_qualname(vllm_config.parallel_config.worker_cls), measure)
+        trim_heap_every(settings().heap_trim_seconds)
         super().__init__(vllm_config=vllm_config, prefix=prefix)  # type: ignore[call-arg]
         # The parent must return plain rows: the columns are ours.
         self.is_multimodal_pruning_enabled = False

@@ -10,14 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sppruner_server.attempt import Attempt
-from sppruner_server.drain import InFlight
-from sppruner_server.ended import CutOff
-from sppruner_server.ending import Ending, drain_seconds
 from sppruner_server.environment import DRAIN_SECONDS
-from sppruner_server.faults import refusal_of
+from sppruner_server.errors.ended import CutOff
+from sppruner_server.errors.faults import refusal_of
 from sppruner_server.hooks import install_ending
+from sppruner_server.lifecycle.drain import InFlight
+from sppruner_server.lifecycle.ending import Ending, drain_seconds
 from sppruner_server.middleware.drain import DrainMiddleware
+from sppruner_server.request.attempt import Attempt
 from vllm.v1.engine.exceptions import EngineDeadError
 
 PATIENT = 600.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sppruner_server.error_codes import CODES
-from sppruner_server.error_doc import BEGIN, END, current, main
+from sppruner_server.errors.codes import CODES
+from sppruner_server.errors.doc import BEGIN, END, current, main
 
 PAGE = Path(__file__).parents[2] / "docs" / "use" / "api.md"
 

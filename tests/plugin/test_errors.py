@@ -6,7 +6,7 @@ from typing import get_args
 import aiohttp
 import pytest
 from PIL import Image
-from sppruner_server.errors import ImageCode, image_refusal, truncation_refusal
+from sppruner_server.errors.rendering import ImageCode, image_refusal, truncation_refusal
 from vllm import envs
 from vllm.exceptions import VLLMUnprocessableEntityError, VLLMValidationError
 from vllm.multimodal.media.image import ImageMediaIO

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from sppruner_server.attempt import note_accepted, note_failure
-from sppruner_server.error_codes import CODES
-from sppruner_server.guard import Guard
-from sppruner_server.refusal import REQUEST_ID, Refusal, answer
+from sppruner_server.errors.codes import CODES
+from sppruner_server.errors.guard import Guard
+from sppruner_server.errors.refusal import REQUEST_ID, Refusal, answer
+from sppruner_server.request.attempt import note_accepted, note_failure
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from vllm.exceptions import GenerationError, QueueOverflowError, VLLMNotFoundError, VLLMValidationError

@@ -11,7 +11,7 @@ from loadtest.agreement import compare
 from loadtest.arrivals import Pace
 from loadtest.bench_keys import PERCENTILES, bench_result
 from loadtest.sample import Sample
-from loadtest.server_metrics import Reading, read_gauges
+from loadtest.server_metrics import Reading, kv_turns, read_gauges
 from loadtest.slo import OK, SLO_MISSED, TOO_MANY_ERRORS, Slo, exit_status, parse_slo
 from loadtest.stream import StreamedAnswer, Usage, failed
 from loadtest.summary import Setting, summarise
@@ -153,6 +153,18 @@ vllm:num_requests_waiting{engine="1"} 1.0
 vllm:num_requests_waiting_by_reason{engine="0",reason="capacity"} 9.0
 """
     assert read_gauges(page, 7.0) == Reading(7.0, 0.5, 4.0, None)
+
+
+def test_the_kv_cache_has_been_gone_through_so_often():
+    page = """vllm:cache_config_info{_block_size_resolved="True",block_size="32",engine="0",num_gpu_blocks="100"} 1.0
+vllm:cache_config_info{_block_size_resolved="True",block_size="32",engine="1",num_gpu_blocks="100"} 1.0
+vllm:prompt_tokens_total{engine="0"} 9000.0
+vllm:prompt_tokens_total{engine="1"} 5000.0
+vllm:prefix_cache_hits_total{engine="0"} 2000.0
+vllm:generation_tokens_total{engine="0"} 800.0
+"""
+    assert kv_turns(page) == 2.0
+    assert kv_turns("") is None
 
 
 def test_two_tools_agree_within_a_tenth_or_five_milliseconds():

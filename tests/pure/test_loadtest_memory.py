@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from loadtest.memory import BLOCKS, anonymous, segments, slope, tree
+from loadtest.memory import ALL, BLOCKS, anonymous, by_process, segments, slope, steady, tree
 
 SECONDS = list(range(1000))
 
@@ -34,6 +34,18 @@ def test_the_interval_holds_the_truth_in_19_of_20_runs():
     assert 0.92 < held < 0.98
 
 
+def test_a_level_that_wanders_is_no_growth():
+    """As a heap does whose gaps fill and empty: neighbouring readings are alike for minutes."""
+    found = []
+    for seed in range(200):
+        noise, level, sizes = random.Random(seed), 0.0, []
+        for _ in SECONDS:
+            level = 0.98 * level + noise.gauss(0, 1e6)
+            sizes.append(level)
+        found.append(slope(SECONDS, sizes).grows)
+    assert sum(found) / len(found) < 0.08
+
+
 def test_too_few_readings_are_no_figure():
     with pytest.raises(ValueError, match="too few"):
         slope(SECONDS[: 2 * BLOCKS - 1], readings(0.0)[: 2 * BLOCKS - 1])
@@ -48,6 +60,19 @@ def test_memory_is_that_of_a_process_and_its_children():
         assert anonymous(child.pid) >= 2**26
         child.communicate()
     assert anonymous(child.pid) == 0
+
+
+def test_a_process_is_known_by_its_title_and_counts_while_it_stays():
+    readings = [
+        (0.0, {"front 1": 10, "short 2": 5}),
+        (1.0, {"front 1": 11}),
+    ]
+    assert steady(readings) == {ALL: [15, 11], "front 1": [10, 11]}
+    with subprocess.Popen([sys.executable, "-m", "http.server", "0"], stderr=subprocess.DEVNULL) as child:
+        try:
+            assert by_process(child.pid).keys() == {f"http.server {child.pid}"}
+        finally:
+            child.kill()
 
 
 def test_a_segment_is_found_while_it_is_held(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import set_num_threads  # now: an engine on a CPU leaves one in its place that does nothing
 from transformers import AutoProcessor
 
 from sppruner_vllm.demo.checkpoint import save_checkpoint
@@ -47,9 +48,9 @@ def processor(student, tmp_path_factory):
 def one_thread():
     """Steps this small gain nothing from a second thread, and on a busy machine each waits for the other."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    set_num_threads(1)
     yield
-    torch.set_num_threads(threads)
+    set_num_threads(threads)
 
 
 def prompt(processor, pictures, text):

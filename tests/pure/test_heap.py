@@ -1,0 +1,51 @@
+"""Memory that is held free goes back to the system."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+FRAGMENTED = """
+import ctypes, re, sys, time
+from pathlib import Path
+from sppruner_vllm.heap import trim_heap_every
+
+def anonymous():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
+
+c = ctypes.CDLL(None)
+c.malloc.restype, c.malloc.argtypes, c.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+c.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+blocks = []
+for _ in range(2000):
+    blocks.append(c.malloc(100_000))
+    c.memset(blocks[-1], 1, 100_000)
+    c.malloc(64)  # stays, and keeps its neighbours from the end of the heap
+for block in blocks:
+    c.free(block)
+print(anonymous(), flush=True)
+trim_heap_every(float(sys.argv[1]))
+trim_heap_every(float(sys.argv[1]))
+while float(sys.argv[1]) and anonymous() > 100:
+    time.sleep(0.01)
+print(anonymous(), flush=True)
+"""
+
+
+def held(seconds: float) -> list[int]:
+    """MiB of a process whose heap has 190 MiB of gaps, before and after it gives memory back."""
+    command = [sys.executable, "-c", FRAGMENTED, str(seconds)]
+    out = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    return [int(line) for line in out.split()]
+
+
+def test_gaps_in_the_heap_are_given_back():
+    before, after = held(0.01)
+    assert before > 190
+    assert after <= 100
+
+
+def test_with_0_they_stay():
+    before, after = held(0)
+    assert before > 190
+    assert after > 190
