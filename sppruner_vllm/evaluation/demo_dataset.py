@@ -52,6 +52,7 @@ def hard_questions(number: int, seed: int) -> Iterable[Question]:
             family=asked.family,
             group=str(asked.group),
             before=tuple(Turn(turn.text, turn.answer) for turn in asked.before),
+            focus=None if asked.chosen_for is None else asked.chosen_for.text,
         )
 
 

@@ -111,7 +111,8 @@ class EnginelessAsker:
     def _plans(self, question: Question, condition: Condition, variant: Variant) -> tuple[ReductionPlan, ...]:
         """The server's plans. Pictures are encoded at the size they have, so that only the smallest would grow."""
         scope = self._manner.focus_scope or "question"
-        request = ReductionRequest(condition.ratio, None, variant.query, _method(condition), scope)
+        focus = question.focus if variant.query is None else variant.query
+        request = ReductionRequest(condition.ratio, None, focus, _method(condition), scope)
         grids = [self._look(picture, None).grid for picture in question.images]
         return self._plain.chat.plans(self._manner.prompt(question), grids, request, question.before)
 

@@ -54,15 +54,24 @@ class InProcessAsker:
         return Usable(list(wanted))
 
     def ask(self, questions: Sequence[Question], condition: Condition) -> list[Answer]:
+        answers: dict[int, Answer] = {}
+        # The engine takes one set of our fields for all chats of a call.
+        for focus in dict.fromkeys(question.focus for question in questions):
+            alike = [index for index, question in enumerate(questions) if question.focus == focus]
+            outputs = self._chat([questions[index] for index in alike], self._manner.fields(condition, focus))
+            answers |= {index: self._answer(one, condition) for index, one in zip(alike, outputs, strict=True)}
+        return [answers[index] for index in range(len(questions))]
+
+    def _chat(self, questions: Sequence[Question], fields: dict[str, Any]) -> Sequence[Any]:
         from vllm import SamplingParams
 
-        outputs = self._llm.chat(
+        outputs: Sequence[Any] = self._llm.chat(
             [self._messages(question) for question in questions],
             SamplingParams(max_tokens=self._manner.max_tokens, temperature=0, seed=self._manner.seed),
             use_tqdm=False,
-            mm_processor_kwargs=self._manner.fields(condition),
+            mm_processor_kwargs=fields,
         )
-        return [self._answer(output, condition) for output in outputs]
+        return outputs
 
     def _answer(self, output: Any, condition: Condition) -> Answer:
         prompt = list(output.prompt_token_ids)

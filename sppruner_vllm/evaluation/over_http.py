@@ -124,27 +124,28 @@ class HttpAsker:
             return False
 
     def ask(self, questions: Sequence[Question], condition: Condition) -> list[Answer]:
-        bodies = [self._messages(question) for question in questions]
+        chats = [self._messages(question) for question in questions]
+        fields = [self._fields(condition, question.focus) for question in questions]
         try:
-            return self._runner.run(self._ask_all(bodies, condition))
+            return self._runner.run(self._ask_all(chats, fields, condition))
         except APIError as error:
             raise _explained(error, condition) from error
 
-    async def _ask_all(self, bodies: Sequence[Any], condition: Condition) -> list[Answer]:
+    async def _ask_all(self, chats: Sequence[Any], fields: Sequence[Any], condition: Condition) -> list[Answer]:
         places = asyncio.Semaphore(self._concurrency)
 
-        async def ask(chat: Any) -> Answer:
+        async def ask(chat: Any, ours: Any) -> Answer:
             async with places:
-                return await self._ask_one(chat, condition)
+                return await self._ask_one(chat, ours, condition)
 
-        tasks = [asyncio.create_task(ask(chat)) for chat in bodies]
+        tasks = [asyncio.create_task(ask(chat, ours)) for chat, ours in zip(chats, fields, strict=True)]
         try:
             return await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
 
-    async def _ask_one(self, chat: Any, condition: Condition) -> Answer:
+    async def _ask_one(self, chat: Any, fields: Any, condition: Condition) -> Answer:
         started = time.perf_counter()
         stream = await self._client.chat.completions.create(
             model=self.model,
@@ -154,7 +155,7 @@ class HttpAsker:
             seed=self._manner.seed,
             stream=True,
             stream_options={"include_usage": True},
-            extra_body=self._fields(condition),
+            extra_body=fields,
         )
         text, first, usage = "", None, None
         async for chunk in stream:
@@ -170,11 +171,11 @@ class HttpAsker:
         prompt_tokens = usage.prompt_tokens if usage else None
         return Answer(text.strip(), counts.get("original"), counts.get("retained"), prompt_tokens, first, seconds)
 
-    def _fields(self, condition: Condition) -> dict[str, Any] | None:
+    def _fields(self, condition: Condition, focus: str | None) -> dict[str, Any] | None:
         """Our request fields; the server's own method need not be named, and may not be where none is open."""
         if not self._ours:
             return None
-        fields = self._manner.fields(condition)
+        fields = self._manner.fields(condition, focus)
         if condition.method == self._own_method:
             del fields[REDUCTION_METHOD]
         return fields

@@ -63,15 +63,16 @@ def test_whole_pictures_are_answered_as_by_transformers(asker, tiny_model):
 
 
 def test_a_second_turn_has_the_picture_as_the_first_one_chose_it(asker):
-    def kept(text, *before):
-        question = replace(LATER, text=text, before=before)
-        ((plan,),) = [asker._plans(question, Condition("relevance", 0.222), Variant())]
+    def chosen_for(text, **others):
+        question = replace(LATER, text=text, **{"before": (), **others})
+        (plan,) = asker._plans(question, Condition("relevance", 0.222), Variant())
         return plan.query_ids
 
-    first = kept("where is the cat")
+    first = chosen_for("where is the cat")
     assert first
-    assert kept("how many", Turn("where is the cat", "top left")) == first
-    assert kept("how many") != first
+    assert chosen_for("how many", before=(Turn("where is the cat", "top left"),)) == first
+    assert set(chosen_for("how many", focus="where is the cat")) == set(first)
+    assert chosen_for("how many") != first
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import json
 from sppruner_vllm.demo.world.hard_exam import HARD_FAMILIES
 from sppruner_vllm.evaluation.__main__ import main
 
-SMALL = HARD_FAMILIES[:5]
+SMALL = HARD_FAMILIES[:6]
 """The large pictures come last; encoding one takes seconds."""
 
 

@@ -32,7 +32,7 @@ def words_alone(dice, done):
 
 
 def one_picture(dice, done):
-    return lesson(dice, 1, 112, pictures=1, questions=2, cut_away=0, two_hops=True)
+    return lesson(dice, 1, 112, pictures=1, questions=2, cut_away=0, harder=True)
 
 
 def named(folder):

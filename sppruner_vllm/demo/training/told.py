@@ -49,7 +49,7 @@ def told(dice: random.Random, batch: int, *, pictures: int, questions: int, crow
         tuple(draw_layout(dice.randrange(2**62), LARGEST, dice.uniform(0.3, max(0.6, crowd))) for _ in range(pictures))
         for _ in range(batch)
     ]
-    asked = [ask(scene, questions, dice, two_hops=True) for scene in scenes]
+    asked = [ask(scene, questions, dice, harder=True) for scene in scenes]
     return pack_told([tell(scene, dice) for scene in scenes], asked)
 
 

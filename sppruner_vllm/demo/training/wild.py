@@ -99,7 +99,7 @@ def _draw_pictures(dice: random.Random, done: float) -> Lesson:
 
 
 def _scenes(dice: random.Random, batch: int, size: int, questions: int) -> Lesson:
-    return lesson(dice, batch, size, pictures=1, questions=questions, cut_away=0, two_hops=True)
+    return lesson(dice, batch, size, pictures=1, questions=questions, cut_away=0, harder=True)
 
 
 def _knowing(student: Student, batch: Told) -> Outcome:

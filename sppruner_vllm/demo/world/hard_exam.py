@@ -17,11 +17,12 @@ from .questions import Asked, askable, askable_by_two_hops, choose
 from .scene import render
 from .sheets import KINDS, draw_sheet
 
-HardFamily = Literal["page", "table", "chart", "two hops", "second turn", "large 672", "large 1008"]
+HardFamily = Literal["page", "table", "chart", "two hops", "second turn", "second look", "large 672", "large 1008"]
 HARD_FAMILIES: Final[tuple[HardFamily, ...]] = (
     *KINDS,
     "two hops",
     "second turn",
+    "second look",
     "large 672",
     "large 1008",
 )
@@ -29,8 +30,7 @@ HARD_FAMILIES: Final[tuple[HardFamily, ...]] = (
 SIZE: Final = 448
 LARGE: Final[dict[HardFamily, int]] = {"large 672": 672, "large 1008": 1008}
 _CROWD: Final = (1.5, 3.5)
-_LARGE_CROWD: Final = (2.0, 4.0)
-"""Large pictures hold as many things as one of 448 pixels with such a crowd: small ones, far apart."""
+"""As the exam. On a larger picture what is asked about stays as many things, and as small; clutter grows."""
 _COMMON: Final = frozenset(
     [
         "what",
@@ -60,6 +60,7 @@ class HardQuestion:
 
     asked: the question. family: what makes it hard. layout: the picture. before: what was asked and answered in the
     turns before it, oldest first; the picture stands in the first turn. group: equal for questions drawn together.
+    chosen_for: the question that the picture's tokens are chosen for in place of this one.
     """
 
     asked: Asked
@@ -67,6 +68,7 @@ class HardQuestion:
     layout: Layout
     before: tuple[Asked, ...]
     group: int
+    chosen_for: Asked | None = None
 
     def picture(self) -> Image.Image:
         """The picture, drawn anew at every call."""
@@ -83,7 +85,10 @@ def hard_exam(seed: int, groups: int) -> Iterator[HardQuestion]:
         for family in HARD_FAMILIES:
             dice = random.Random(f"hard:{seed}:{group}:{family}")  # noqa: S311 (a game of dice, not a secret)
             layout, asked, before = _draw(family, dice)
-            yield HardQuestion(asked, family, layout, before, group)
+            if family == "second look":
+                yield HardQuestion(asked, family, layout, (), group, chosen_for=before[0])
+            else:
+                yield HardQuestion(asked, family, layout, before, group)
 
 
 def _draw(family: HardFamily, dice: random.Random) -> tuple[Layout, Asked, tuple[Asked, ...]]:
@@ -94,19 +99,16 @@ def _draw(family: HardFamily, dice: random.Random) -> tuple[Layout, Asked, tuple
             # What colour a named bar has is for training: one glance at one bar answers it.
             return sheet.layout, dice.choice([one for one in sheet.asked if one.text.startswith("Which")]), ()
     for _ in range(_DRAWS):
-        if size := LARGE.get(family):
-            layout = draw_layout(dice.randrange(2**62), size, dice.uniform(*_LARGE_CROWD) * (SIZE / size) ** 2)
-            turns = tuple(choose(askable(layout), 1, dice))
+        layout = draw_layout(dice.randrange(2**62), LARGE.get(family, SIZE), dice.uniform(*_CROWD))
+        if family == "two hops":
+            turns = tuple(dice.sample(pool, 1)) if (pool := askable_by_two_hops(layout)) else ()
+        elif family in ("second turn", "second look"):
+            turns = _two_turns(layout, dice)
         else:
-            layout = draw_layout(dice.randrange(2**62), SIZE, dice.uniform(*_CROWD))
-            turns = _two_turns(layout, dice) if family == "second turn" else _one(askable_by_two_hops(layout), dice)
+            turns = tuple(choose(askable(layout), 1, dice))
         if turns:
             return layout, turns[-1], turns[:-1]
     raise RuntimeError(f"no scene of {_DRAWS} answers a question of the family {family}")
-
-
-def _one(pool: list[Asked], dice: random.Random) -> tuple[Asked, ...]:
-    return tuple(dice.sample(pool, min(1, len(pool))))
 
 
 def _two_turns(layout: Layout, dice: random.Random) -> tuple[Asked, ...]:
