@@ -39,6 +39,9 @@ SMALL_CACHES: Final = (
 SIZES: Final = ((336, 336), (224, 672), (560, 280), (84, 840), (448, 448), (112, 112))
 RATIOS: Final = (1.0, 0.5, 0.222, 0.1)
 
+WARM_UP: Final = 1500
+"""Requests with pictures: caches are full after a few hundred, the heap of a worker has its size after a thousand."""
+
 READINGS: Final = 50 * BLOCKS
 FEWEST_READINGS: Final = 3 * BLOCKS
 GOOD: Final = frozenset({200, 400, 499})
@@ -264,12 +267,17 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--requests", type=int, default=5000, help="at least so many with pictures (default: %(default)s)")
     add("--users", type=int, default=8, help="at a time (default: %(default)s)")
     add("--rate", type=float, default=0.0, help="requests a second of all users, at most (default: as they come)")
-    add("--warm-up", type=int, default=500, help="so many with pictures before memory is judged (default: %(default)s)")
+    add(
+        "--warm-up",
+        type=int,
+        default=WARM_UP,
+        help="requests with pictures first (default: %(default)s)",
+    )
     add(
         "--kv-turns",
         type=float,
         default=2.0,
-        help="and tokens that fill the KV cache so often (default: %(default)s)",
+        help="and first, tokens that fill the KV cache so often (default: %(default)s)",
     )
     add("--image-pool", type=int, default=64, help="pictures of each of six sizes (default: %(default)s)")
     add("--pid", type=int, help="with --url: the process that was started")
