@@ -7,7 +7,9 @@ docs/develop/architecture.md, "How a request flows".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, lru_cache, partial
 from itertools import compress
@@ -27,7 +29,7 @@ from vllm.multimodal.processing.inputs import ProcessorInputs
 from sppruner_vllm import wire
 from sppruner_vllm.admission import admit
 from sppruner_vllm.compat import media_placeholders
-from sppruner_vllm.errors import RowCountError
+from sppruner_vllm.errors import InvalidField, RowCountError
 from sppruner_vllm.family import Family
 from sppruner_vllm.parts import published
 from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, account
@@ -38,6 +40,7 @@ from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
 from sppruner_vllm.planning.query import TurnFinder
 from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.smaller import Grid, resize
+from sppruner_vllm.recipes import get_recipe
 from sppruner_vllm.request import RATIO_BOUNDS, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
@@ -46,6 +49,7 @@ from .fitting import blaming, refuse_misfit, refuse_other_sizes
 from .pixels_cache import PixelsCache, merged
 from .question_table import QuestionTable
 from .refusing import refusing
+from .room import Most, Room, within
 from .shrinking import count_shrunk, shrunk
 from .typed_markers import TypedMarkers
 from .uuids import LastSent
@@ -116,6 +120,32 @@ class ReductionProcessorMixin(BaseMultiModalProcessor[Any]):
         return published(self.info.ctx.model_config.model) if settings().throughput_guard else None
 
     # Planning
+
+    def rendering(self, given: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Holds pictures that are read while a prompt is rendered against the room in it (compat.py).
+
+        Args:
+            given: processor kwargs of the request.
+        """
+        if settings().shrink_large_images or given.keys() - {*REQUEST_FIELDS, RATIO_BOUNDS}:
+            return within(None)
+        always = min(self._context, self._bounds.prompt, self._bounds.picture)
+        return within(
+            Room(lambda width, height: math.prod(self._usual_grid(width, height)), always, partial(self._most, given))
+        )
+
+    def _most(self, given: Mapping[str, Any]) -> Most | None:
+        """What the pictures of a request may come to."""
+        try:
+            request = admit(given).request
+        except InvalidField:
+            return None  # `apply` says what is wrong
+        reduced = self.family.reduces and not request.keeps_all
+        if reduced and get_recipe(request.method).shrinks_to is not None:
+            return None
+        prompt = max(self._context, self._bounds.prompt) if reduced else self._context
+        picture = self._bounds.picture if reduced and request.insists else None
+        return Most(prompt, picture, reduced)
 
     def apply(self, inputs: ProcessorInputs, timing_ctx: Any) -> Any:
         given = inputs.hf_processor_mm_kwargs
