@@ -25,6 +25,7 @@ from sppruner_vllm.wire import StageOrder
 from sppruner_vllm.worker.positions import initial_positions
 
 from .chat import Chat
+from .turns import Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +85,17 @@ class EnginelessModel:
 
     def states(self, ids: Sequence[int], depth: float) -> Tensor | None:
         """(T, D) states of token ids, read alone by a share of the layers as a worker reads them; None for none."""
-        return self._read(tuple(ids), layers_read(depth, len(self._model.model.language_model.layers))) if ids else None
+        return (
+            self._states(tuple(ids), layers_read(depth, len(self._model.model.language_model.layers))) if ids else None
+        )
 
     def states_mean(self, depth: float) -> Tensor:
         """(D,) mean state of the captions' words."""
-        encode_text = self._processor.tokenizer.encode
-        return torch.cat([cast("Tensor", self.states(encode_text(text), depth)) for text in CAPTIONS]).mean(0)
+        spoken = [self._processor.tokenizer.encode(text, add_special_tokens=False) for text in CAPTIONS]
+        return torch.cat([cast("Tensor", self.states(ids, depth)) for ids in spoken]).mean(0)
 
     @torch.no_grad()
-    def _read(self, ids: tuple[int, ...], layers: int) -> Tensor:
+    def _states(self, ids: tuple[int, ...], layers: int) -> Tensor:
         lead = self.chat.family.lead
         embedded = self._table[torch.tensor((*lead, *ids))].unsqueeze(0)
         length = embedded.shape[1]
@@ -101,15 +104,37 @@ class EnginelessModel:
         states = decode(self._model.model.language_model, embedded, positions, mask)
         return states[layers - 1][0, len(lead) :]
 
-    def prompt(self, question: str, pictures: Sequence[Seen], kept: Sequence[Tensor | None]) -> Prompt:
+    def vocabulary(self) -> tuple[Tensor, list[str]]:
+        """(M, D) embeddings of the tokens that are whole words or digits, and the words."""
+        texts = [self._processor.tokenizer.decode([index]).strip() for index in range(len(self._processor.tokenizer))]
+        known = [index for index, text in enumerate(texts) if text.isdigit() or (text.isalpha() and len(text) > 1)]
+        return self._table[torch.tensor(known)], [texts[index] for index in known]
+
+    @torch.no_grad()
+    def read(self, text: str) -> tuple[list[str], list[Tensor]]:
+        """What the words of a user's text become in the language model.
+
+        Returns:
+            The words, and per layer their states (T, D). The last layer's are normalised.
+        """
+        ids, (start, end) = self.chat.text(text)
+        positions = torch.arange(len(ids)).expand(3, 1, -1)
+        mask = torch.ones(1, 1, len(ids), len(ids), dtype=torch.bool).tril()
+        states = decode(self._model.model.language_model, self._table[torch.tensor(ids)][None], positions, mask)
+        words = [self._processor.tokenizer.decode([token]).strip() for token in ids[start:end]]
+        return words, [layer[0, start:end] for layer in states]
+
+    def prompt(
+        self, question: str, pictures: Sequence[Seen], kept: Sequence[Tensor | None], before: Sequence[Turn] = ()
+    ) -> Prompt:
         """The chat prompt of a question about pictures.
 
         Args:
-            kept: per picture, indices of the rows that stay; None keeps all.
+            kept: per picture, indices of the rows that stay; None keeps all. before: earlier turns of the chat.
         """
         parts, stays, spans, length = [], [], [], 0
         left = iter(zip(pictures, kept, strict=True))
-        for token in self.chat.ids(question, len(pictures)):
+        for token in self.chat.ids(question, len(pictures), before):
             if token != self.chat.family.image_token:
                 parts.append(self._table[token : token + 1])
                 stays.append(torch.tensor([length]))
