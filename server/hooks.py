@@ -152,18 +152,20 @@ def install_messages(messages: Any) -> None:
         messages.count_tokens = noting(messages.count_tokens)
 
 
-def install_acceptance(engine_client: Any) -> None:
+def install_acceptance(engine_client: Any, stops: Callable[[], bool]) -> None:
     """Tell the client's fault from the server's where a request passes to the engine.
 
     vLLM (0.32 and 0.33, v1/engine/async_llm.py, AsyncLLM) calls a failure of its engine what it cannot encode, and
     leaves it among the requests that run (engine/acceptance.py).
     Until: it validates a request before the stream begins, and names what was wrong.
+
+    Args: stops: whether the server is about to end.
     """
     core = engine_client.engine_core
     core.add_request_async = withdrawing(core.add_request_async, engine_client.abort)
     engine_client.add_request = accepting(engine_client.add_request)
     dead_ends = engine_client.vllm_config.kv_transfer_config is None
-    engine_client.generate = telling(engine_client.generate, dead_ends=dead_ends)
+    engine_client.generate = telling(engine_client.generate, dead_ends=dead_ends, stops=stops)
 
 
 def install_resend(engine_client: Any) -> None:

@@ -88,7 +88,7 @@ class EndpointPlugin:
         ending = Ending(engine_client, state, state.sppruner_in_flight, seconds)
         self._app.state.sppruner_ending = ending
         install_ending(engine_client, ending.shutting_down)
-        install_acceptance(engine_client)
+        install_acceptance(engine_client, ending.stops)
         self._close(engine_client.vllm_config, state, args)
 
     def _close(self, config: Any, state: State, args: Namespace) -> None:
