@@ -1,7 +1,7 @@
 """`python -m sppruner_server.container [flags]`: the entry point of our images; `prove [flags]` runs the proof kit.
 
-The server, on every interface and draining when it is told to stop. Without a model in its flags it serves the bundled
-demo model, so that a first `docker run` needs no download.
+The server, on every interface. Without a model in its flags it serves the bundled demo model, so that a first
+`docker run` needs no download.
 """
 
 from __future__ import annotations
@@ -23,10 +23,7 @@ PROVE: Final = "prove"
 PROOF_KIT: Final = "sppruner_vllm.evaluation.proof"
 """Run by name: what serves imports no evaluation."""
 
-DRAIN_SECONDS: Final = 30
-"""What requests in flight may take after a SIGTERM; stop timeouts of whoever runs the image must be longer."""
-
-DEFAULTS: Final = ("--host", "0.0.0.0", "--port", "8000", "--shutdown-timeout", str(DRAIN_SECONDS))  # noqa: S104
+DEFAULTS: Final = ("--host", "0.0.0.0", "--port", "8000")  # noqa: S104
 MODEL_KV_SPACE: Final = "4"
 
 FULL_CHUNK: Final = 24

@@ -34,6 +34,7 @@ def encode(
     cut: tuple[int, int] | None = None,
     *,
     skip_repeats: bool = False,
+    sources: list[Tensor] | None = None,
 ) -> Tensor:
     """Visual tokens of pictures of one size.
 
@@ -44,6 +45,7 @@ def encode(
             looks at the whole picture. None leaves it out.
         cut: a block, counted from 0, and how many tokens go on behind it; None lets all go through.
         skip_repeats: tokens with exactly the pixels of another one of their window do not enter.
+        sources: gets one (B, N, 4 * width) tensor, what the merger makes the visual tokens from. None leaves it out.
 
     Returns:
         (B, N, D) in raster order, N = H / 28 * W / 28.
@@ -78,6 +80,8 @@ def encode(
         hidden = hidden + _look(block.attn, source, cos, sin, real, whole=whole)
         hidden = hidden + gated(block.mlp, norm(block.norm2, hidden))
     merged = norm(visual.merger.ln_q, hidden).view(*hidden.shape[:2], _WINDOW**2, -1)
+    if sources is not None:
+        sources.append(_in_raster_order(merged, windows)[:, : grid[0], : grid[1]].flatten(1, 2))
     rows: Tensor = _in_raster_order(visual.merger.mlp(merged), windows)
     return rows[:, : grid[0], : grid[1]].flatten(1, 2)
 

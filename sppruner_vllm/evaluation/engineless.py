@@ -104,16 +104,17 @@ class EnginelessAsker:
             if variant.merge:
                 pictures[number][index] = _merged(pictures[number][index], selection, variant.merge)
         return [
-            self._plain.prompt(self._manner.prompt(question), shown, stays)
+            self._plain.prompt(self._manner.prompt(question), shown, stays, question.before)
             for question, shown, stays in zip(questions, pictures, kept, strict=True)
         ]
 
     def _plans(self, question: Question, condition: Condition, variant: Variant) -> tuple[ReductionPlan, ...]:
         """The server's plans. Pictures are encoded at the size they have, so that only the smallest would grow."""
         scope = self._manner.focus_scope or "question"
-        request = ReductionRequest(condition.ratio, None, variant.query, _method(condition), scope)
+        focus = question.focus if variant.query is None else variant.query
+        request = ReductionRequest(condition.ratio, None, focus, _method(condition), scope)
         grids = [self._look(picture, None).grid for picture in question.images]
-        return self._plain.chat.plans(self._manner.prompt(question), grids, request)
+        return self._plain.chat.plans(self._manner.prompt(question), grids, request, question.before)
 
     def _selections(
         self,

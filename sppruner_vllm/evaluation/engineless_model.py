@@ -24,6 +24,7 @@ from sppruner_vllm.wire import StageOrder
 from sppruner_vllm.worker.positions import initial_positions
 
 from .chat import Chat
+from .turns import Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +82,37 @@ class EnginelessModel:
         """(T, D) embeddings of token ids; None for none."""
         return self._table[torch.tensor(ids)] if ids else None
 
-    def prompt(self, question: str, pictures: Sequence[Seen], kept: Sequence[Tensor | None]) -> Prompt:
+    def vocabulary(self) -> tuple[Tensor, list[str]]:
+        """(M, D) embeddings of the tokens that are whole words or digits, and the words."""
+        texts = [self._processor.tokenizer.decode([index]).strip() for index in range(len(self._processor.tokenizer))]
+        known = [index for index, text in enumerate(texts) if text.isdigit() or (text.isalpha() and len(text) > 1)]
+        return self._table[torch.tensor(known)], [texts[index] for index in known]
+
+    @torch.no_grad()
+    def read(self, text: str) -> tuple[list[str], list[Tensor]]:
+        """What the words of a user's text become in the language model.
+
+        Returns:
+            The words, and per layer their states (T, D). The last layer's are normalised.
+        """
+        ids, (start, end) = self.chat.text(text)
+        positions = torch.arange(len(ids)).expand(3, 1, -1)
+        mask = torch.ones(1, 1, len(ids), len(ids), dtype=torch.bool).tril()
+        states = decode(self._model.model.language_model, self._table[torch.tensor(ids)][None], positions, mask)
+        words = [self._processor.tokenizer.decode([token]).strip() for token in ids[start:end]]
+        return words, [layer[0, start:end] for layer in states]
+
+    def prompt(
+        self, question: str, pictures: Sequence[Seen], kept: Sequence[Tensor | None], before: Sequence[Turn] = ()
+    ) -> Prompt:
         """The chat prompt of a question about pictures.
 
         Args:
-            kept: per picture, indices of the rows that stay; None keeps all.
+            kept: per picture, indices of the rows that stay; None keeps all. before: earlier turns of the chat.
         """
         parts, stays, spans, length = [], [], [], 0
         left = iter(zip(pictures, kept, strict=True))
-        for token in self.chat.ids(question, len(pictures)):
+        for token in self.chat.ids(question, len(pictures), before):
             if token != self.chat.family.image_token:
                 parts.append(self._table[token : token + 1])
                 stays.append(torch.tensor([length]))

@@ -16,6 +16,7 @@ from sppruner_vllm.evaluation.asking import AskingFailed, Manner
 from sppruner_vllm.evaluation.conditions import FULL, Condition
 from sppruner_vllm.evaluation.engineless import EnginelessAsker, Variant
 from sppruner_vllm.evaluation.questions import Picture, Question
+from sppruner_vllm.evaluation.turns import Turn
 from sppruner_vllm.reduction import FocusContextParams
 
 TOKENS = 4
@@ -34,6 +35,8 @@ QUESTIONS = [
     Question("2", (WIDE, TALL), "which picture shows a cat", ("b",), group="1"),
     Question("3", (TALL,), "how many", ("c",), group="2"),
 ]
+LATER = Question("4", (WIDE,), "how many", ("c",), before=(Turn("where is the cat", "top left"),))
+"""A second turn about a picture that the first one brought."""
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +49,30 @@ def test_whole_pictures_are_answered_as_by_transformers(asker, tiny_model):
     processor = AutoProcessor.from_pretrained(tiny_model)
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(tiny_model, dtype=torch.float32).eval()
     theirs = []
-    for question in QUESTIONS:
+    for question in (*QUESTIONS, LATER):
         images = [Image.open(io.BytesIO(shown.read())) for shown in question.images]
-        content = [*({"type": "image"} for _ in images), {"type": "text", "text": question.text}]
-        prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        first, *_ = [turn.text for turn in question.before] + [question.text]
+        chat = [{"role": "user", "content": [*({"type": "image"} for _ in images), {"type": "text", "text": first}]}]
+        if question is LATER:
+            chat += [{"role": "assistant", "content": "top left"}, {"role": "user", "content": question.text}]
+        prompt = processor.apply_chat_template(chat, add_generation_prompt=True)
         inputs = processor(text=[prompt], images=images, return_tensors="pt")
         written = model.generate(**inputs, max_new_tokens=TOKENS, do_sample=False)[0, inputs["input_ids"].shape[1] :]
         theirs.append(processor.tokenizer.decode(written, skip_special_tokens=True).strip())
-    assert [answer.text for answer in asker.ask(QUESTIONS, FULL)] == theirs
+    assert [answer.text for answer in asker.ask([*QUESTIONS, LATER], FULL)] == theirs
+
+
+def test_a_second_turn_has_the_picture_as_the_first_one_chose_it(asker):
+    def chosen_for(text, **others):
+        question = replace(LATER, text=text, **{"before": (), **others})
+        (plan,) = asker._plans(question, Condition("relevance", 0.222), Variant())
+        return plan.query_ids
+
+    first = chosen_for("where is the cat")
+    assert first
+    assert chosen_for("how many", before=(Turn("where is the cat", "top left"),)) == first
+    assert set(chosen_for("how many", focus="where is the cat")) == set(first)
+    assert chosen_for("how many") != first
 
 
 @pytest.mark.parametrize(

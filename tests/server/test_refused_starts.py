@@ -10,9 +10,6 @@ import pytest
 from serving import CPU_ENVIRONMENT, START_SECONDS, command_of, program
 from sppruner_vllm.demo.server_process import free_port
 
-TWO_WORKERS = {"VLLM_CPU_OMP_THREADS_BIND": "0|1"}
-"""vLLM binds each CPU worker to a NUMA node of its own unless told otherwise, and a small machine has one."""
-
 REFUSED = {
     ("--video-pruning-rate", "0.5"): "visual-token reduction and --video-pruning-rate exclude each other",
     ("--pipeline-parallel-size", "2"): "visual-token reduction needs --pipeline-parallel-size 1",
@@ -26,10 +23,9 @@ Ends = dict[tuple[str, str], tuple[int, str]]
 def ends(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Ends:
     """All of them at once: what takes its time is the start."""
     logs = {flags: tmp_path_factory.mktemp("refused") / "server.log" for flags in REFUSED}
-    env = CPU_ENVIRONMENT | TWO_WORKERS
     with ExitStack() as stack:
         started = {
-            flags: stack.enter_context(program(command_of(tiny_model, free_port(), *flags), log, env))
+            flags: stack.enter_context(program(command_of(tiny_model, free_port(), *flags), log, CPU_ENVIRONMENT))
             for flags, log in logs.items()
         }
         return {flags: (process.wait(START_SECONDS), logs[flags].read_text()) for flags, process in started.items()}

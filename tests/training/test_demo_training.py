@@ -128,9 +128,8 @@ def test_what_was_first_seen_in_inference_mode_can_be_learnt_from(student):
     assert see(student, batch).requires_grad
 
 
-def test_an_anchor_is_the_shape_that_the_companion_stands_beside(monkeypatch):
-    monkeypatch.setattr("sppruner_vllm.demo.training.lessons.CUT_AWAY", 0.0)
-    batch = lesson(random.Random(1), 8, 224, pictures=1, questions=3, drawn=False)
+def test_an_anchor_is_the_shape_that_the_companion_stands_beside():
+    batch = lesson(random.Random(1), 8, 224, pictures=1, questions=3, drawn=False, cut_away=0)
     sides = {"right of": 0, "below": 1}
     pairs = 0
     for index, (layout,) in enumerate(batch.scenes):
