@@ -63,6 +63,9 @@ FLAGS: Final = {
     "header_timeout": "--header-timeout",
     "body_timeout": "--body-timeout",
     "write_timeout": "--write-timeout",
+    "shadow_share": "--shadow-share",
+    "shadow_per_hour": "--shadow-per-hour",
+    "shadow_max_in_flight": "--shadow-max-in-flight",
     "json_logs": "--json-logs",
 }
 """Settings field to flag."""
