@@ -47,6 +47,8 @@ FLAGS: Final = {
     "fetch_mib": "--fetch-mib",
     "method": "--reduction-method",
     "saliency_attention": "--saliency-attention",
+    "question_depth": "--question-depth",
+    "state_table": "--state-table",
     "heap_trim_seconds": "--heap-trim-seconds",
     "rows_cache_mib": "--rows-cache-mib",
     "pixels_cache_mib": "--pixels-cache-mib",

@@ -52,6 +52,18 @@ class Settings(BaseSettings):
     skip_repeats: bool = Field(
         False, description="Let tokens that equal another one near them, pixel for pixel, skip most of the encoder."
     )
+    question_depth: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="Share of the language model's layers by which a question is read before it steers the selection; "
+        "0: none, its word embeddings do.",
+    )
+    state_table: FilePath | None = Field(
+        None,
+        description="File of a middle state for each token, in which questions are looked up; none: they are not.",
+    )
     allow_method: bool = Field(False, description="Let requests choose `reduction_method`.")
     rows_cache_mib: int = Field(
         128,
@@ -189,6 +201,8 @@ class Settings(BaseSettings):
             raise ValueError("settings must satisfy shared_keep_ratio <= max_keep_ratio")
         if self.shadow_share > 0 and self.max_keep_ratio < 1:
             raise ValueError("shadow_share asks at keep ratio 1, which max_keep_ratio forbids")
+        if self.question_depth and self.state_table is not None:
+            raise ValueError("question_depth and state_table exclude each other: a table has a depth of its own")
         return self
 
     def narrowed(self, low: float, high: float) -> Settings:

@@ -131,6 +131,11 @@ def observe_selection(method: str, seconds: float) -> None:
     families.SELECTION_SECONDS.metric.labels(known).observe(max(0.0, seconds))
 
 
+def observe_questions(seconds: float) -> None:
+    """Account for the questions of one step that a worker read by layers of the language model."""
+    families.QUESTION_SECONDS.metric.observe(max(0.0, seconds))
+
+
 def count_repeats(tokens: int) -> None:
     """Account for visual tokens that a worker did not let into the encoder, for they repeat others."""
     families.REPEATS.metric.inc(tokens)

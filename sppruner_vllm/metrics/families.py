@@ -215,6 +215,12 @@ SELECTION_SECONDS: Final = HistogramFamily(
     note="Of the first tensor-parallel rank. The second step of `hybrid` counts as `focus_context`; `downscale` "
     "selects nothing. On a GPU a batch shows when the next one is selected.",
 )
+QUESTION_SECONDS: Final = HistogramFamily(
+    "sppruner_question_seconds",
+    "Time a worker spent reading the new questions of one step by layers of the language model.",
+    buckets=_SELECTION_BUCKETS,
+    note="`--question-depth`; else none. Of the first tensor-parallel rank. A question that is kept is not read again.",
+)
 REPEATS: Final = CounterFamily(
     "sppruner_repeated_visual_tokens",
     "Visual tokens that did not enter the encoder because another one has the same pixels.",
@@ -304,6 +310,7 @@ FAMILIES: Final[tuple[CounterFamily | HistogramFamily | GaugeFamily, ...]] = (
     REQUESTS_IN_FLIGHT,
     REJECTED,
     SELECTION_SECONDS,
+    QUESTION_SECONDS,
     REPEATS,
     ROWS_KEPT,
     ROWS_EVICTED,
