@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -39,14 +39,22 @@ class Slope:
         return self.value - self.margin > 0
 
 
-def slope(times: Sequence[float], values: Sequence[float]) -> Slope:
-    """The straight line through the means of BLOCKS stretches of equally many readings.
+def mean(values: Sequence[float]) -> float:
+    """Of at least one value."""
+    return sum(values) / len(values)
+
+
+def slope(
+    times: Sequence[float], values: Sequence[float], level_of: Callable[[Sequence[float]], float] = mean
+) -> Slope:
+    """The straight line through the levels of BLOCKS stretches of equally many readings.
 
     Where neighbouring stretches still lie on the same side of the line, as with steps, or on the way to a level, there
     are fewer readings than it seems: the margin is that of a first-order autoregression.
 
     Args:
         times: seconds, rising. values: bytes at these times.
+        level_of: what stands for a stretch; `min` for memory of which some is given back again and again.
 
     Raises:
         ValueError: fewer readings than two a stretch.
@@ -55,9 +63,9 @@ def slope(times: Sequence[float], values: Sequence[float]) -> Slope:
         raise ValueError(f"{len(times)} readings are too few; {2 * BLOCKS} are needed")
     edges = [round(number * len(times) / BLOCKS) for number in range(BLOCKS + 1)]
     stretches = [slice(*pair) for pair in pairwise(edges)]
-    xs = [_mean(times[stretch]) for stretch in stretches]
-    ys = [_mean(values[stretch]) for stretch in stretches]
-    centre, level = _mean(xs), _mean(ys)
+    xs = [mean(times[stretch]) for stretch in stretches]
+    ys = [level_of(values[stretch]) for stretch in stretches]
+    centre, level = mean(xs), mean(ys)
     spread = sum((x - centre) ** 2 for x in xs)
     value = sum((x - centre) * (y - level) for x, y in zip(xs, ys, strict=True)) / spread
     rests = [y - level - value * (x - centre) for x, y in zip(xs, ys, strict=True)]
@@ -65,10 +73,6 @@ def slope(times: Sequence[float], values: Sequence[float]) -> Slope:
     alike = sum(one * after for one, after in pairwise(rests)) / rest if rest else 0.0
     alike = min(MOST_ALIKE, max(0.0, alike))
     return Slope(value, QUANTILE * math.sqrt(rest / (BLOCKS - 2) / spread * (1 + alike) / (1 - alike)))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def tree(root: int) -> list[int]:

@@ -42,7 +42,7 @@ RATIOS: Final = (1.0, 0.5, 0.222, 0.1)
 WARM_UP: Final = 1500
 """Requests with pictures: caches are full after a few hundred, the heap of a worker has its size after a thousand."""
 
-READINGS: Final = 50 * BLOCKS
+READINGS: Final = 150 * BLOCKS
 FEWEST_READINGS: Final = 3 * BLOCKS
 GOOD: Final = frozenset({200, 400, 499})
 """Statuses of what is sent: served, refused on purpose, and 499 for what this client leaves on purpose."""
@@ -187,22 +187,26 @@ def _warm(options: argparse.Namespace, tally: Tally, client: httpx.Client) -> bo
 
 
 def _processes(readings: Sequence[tuple[float, Mapping[str, int]]]) -> dict[str, dict[str, float]]:
-    """Of each process, and of all together: bytes at the beginning, at the end and at most, and the slope per second.
+    """Of each process, and of all together: bytes at the beginning, the end, at least and at most, and slopes a second.
 
-    Empty where the server did not get warm.
+    The slope that is judged is that of the least: what is left each time when a process has given back what it holds
+    free. The mean moves with the gaps in its heap too. Empty where the server did not get warm.
     """
     if len(readings) < FEWEST_READINGS:
         return {}
     times = [at for at, _ in readings]
     found = {}
     for name, sizes in steady(readings).items():
-        grown = slope(times, sizes)
+        grown, least = slope(times, sizes), slope(times, sizes, min)
         found[name] = {
             "first": float(sizes[0]),
             "last": float(sizes[-1]),
             "most": float(max(sizes)),
             "slope": grown.value,
             "margin": grown.margin,
+            "least": float(min(sizes)),
+            "least_slope": least.value,
+            "least_margin": least.margin,
         }
     return found
 
@@ -242,7 +246,7 @@ def _request(model: str, pool: Sequence[str], draw: random.Random) -> tuple[dict
 
 def _problems(result: Mapping[str, Any]) -> list[str]:
     """What a leak, a lost segment or a failure is told as; empty where all is well."""
-    grown = [name for name, one in result["processes"].items() if Slope(one["slope"], one["margin"]).grows]
+    grown = [name for name, one in result["processes"].items() if Slope(one["least_slope"], one["least_margin"]).grows]
     failed = {status: count for status, count in result["statuses"].items() if status not in GOOD}
     found = []
     if not result["processes"]:

@@ -48,11 +48,12 @@ def _table(processes: Mapping[str, Mapping[str, float]]) -> list[str]:
     if not processes:
         return []
     rows = [
-        f"| {name} | {one['first'] / MIB:.1f} | {one['last'] / MIB:.1f} | {one['most'] / MIB:.1f} "
-        f"| {one['slope'] * _HOUR / MIB:+.2f} ± {one['margin'] * _HOUR / MIB:.2f} |"
+        f"| {name} | {one['least'] / MIB:.1f} | {one['most'] / MIB:.1f} "
+        f"| {one['slope'] * _HOUR / MIB:+.2f} ± {one['margin'] * _HOUR / MIB:.2f} "
+        f"| {one['least_slope'] * _HOUR / MIB:+.2f} ± {one['least_margin'] * _HOUR / MIB:.2f} |"
         for name, one in processes.items()
     ]
-    head = "| process | MiB when warm | at the end | at most | slope in MiB/h, 95 % |"
+    head = "| process | MiB at least | at most | mean: MiB/h, 95 % | least, judged: MiB/h, 95 % |"
     return [head, "|---|---|---|---|---|", *rows]
 
 

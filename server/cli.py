@@ -68,7 +68,9 @@ FLAGS: Final = {
 """Settings field to flag."""
 
 STOP_SECONDS: Final = 30
-"""Default of --shutdown-timeout: what requests in flight may take after a SIGTERM. vLLM's own is 0."""
+"""Default of --shutdown-timeout: what requests in flight may take after a SIGTERM. vLLM's own is 0.
+
+Stop timeouts of whoever runs the server must be longer."""
 
 TRACES_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 

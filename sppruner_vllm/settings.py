@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         128, ge=0, description="MiB of resized pictures that an API process keeps for later questions; 0: none."
     )
     heap_trim_seconds: float = Field(
-        60.0,
+        10.0,
         ge=0,
         allow_inf_nan=False,
         description="Seconds after which a process gives memory back that it holds free; 0: it keeps it.",

@@ -18,8 +18,8 @@ from sppruner_vllm.admission import Admitted, admit
 from sppruner_vllm.planning.accounting import visual_tokens_of
 
 from ..body.fields import foreign_kwargs, reduction_fields
-from ..errors.rendering import bounds_refusal, image_refusal, truncation_refusal
-from ..keys.key import bounds_in_force, limits_in_force
+from ..errors.rendering import blaming_pictures
+from ..keys.current import bounds_in_force, limits_in_force
 from ..request.record import RequestRecord, current_record
 from ..tracing import RENDER, note_visual_tokens, stage
 from .resend import AGAIN, lacks_pictures
@@ -45,14 +45,10 @@ def gated_chat(preprocess: Preprocess, trusted: bool) -> Preprocess:
             kwargs["skip_mm_cache"] = True
         with stage(RENDER) as span:
             try:
-                conversation, engine_inputs = await preprocess(request, *args, **kwargs)
+                with blaming_pictures(getattr(request, "truncate_prompt_tokens", None)):
+                    conversation, engine_inputs = await preprocess(request, *args, **kwargs)
             except asyncio.CancelledError:
                 record.withdraw()  # the client left; the rendering goes on in its thread
-                raise
-            except Exception as exc:
-                limit = getattr(request, "truncate_prompt_tokens", None)
-                if refused := bounds_refusal(exc) or image_refusal(exc) or truncation_refusal(exc, limit):
-                    raise refused from exc
                 raise
             _let_render_again(engine_inputs, lambda: preprocess(request, *args, **{**kwargs, "skip_mm_cache": True}))
             if (tokens := visual_tokens_of(engine_inputs[0])) is not None:
@@ -73,12 +69,8 @@ def _let_render_again(engine_inputs: Sequence[Any], render: Callable[[], Awaitab
     """
 
     async def again(place: int) -> Any:
-        try:
+        with blaming_pictures():
             _, rendered = await render()
-        except Exception as exc:
-            if refused := bounds_refusal(exc) or image_refusal(exc):
-                raise refused from exc
-            raise
         return rendered[place]
 
     for place, engine_input in enumerate(engine_inputs):

@@ -15,11 +15,6 @@ from sppruner_vllm.generated_table import GeneratedTable
 from .codes import CODES, Code
 from .refusal import ANTHROPIC_TYPES, INVALID_REQUEST, OPENAI_TYPES
 
-COMMAND: Final = "python -m sppruner_server.errors.doc"
-DEFAULT_FILE: Final = Path("docs/use/api.md")
-BEGIN: Final = f"<!-- codes: written by `{COMMAND}` from server/errors/codes.py -->\n"
-END: Final = "<!-- end of codes -->\n"
-
 
 def codes_table() -> str:
     """What stands between the two marks: a row for each status and its types, then one for each code."""
@@ -38,11 +33,14 @@ def _row(name: str, code: Code) -> str:
     return f"| `{name}` | {code.status} | {code.meaning} |"
 
 
-_TABLE: Final = GeneratedTable(
-    COMMAND, "Write the error codes into docs/use/api.md.", DEFAULT_FILE, BEGIN, END, codes_table
+TABLE: Final = GeneratedTable(
+    name="codes",
+    command="python -m sppruner_server.errors.doc",
+    source="server/errors/codes.py",
+    file=Path("docs/use/api.md"),
+    table=codes_table,
 )
-current, main = _TABLE.current, _TABLE.main
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(TABLE.main())

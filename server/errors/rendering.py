@@ -1,17 +1,19 @@
-"""Which exceptions of a rendering are about a picture, and in which words the client hears of them.
+"""What is raised while a prompt is rendered and is about a picture: it leaves the rendering as the client's fault.
 
-Their codes are counted: they are of `sppruner_vllm.metrics.families.RejectedReason`.
+It is told there, as later nobody knows that a picture was being read; whose fault all else is, faults.py tells. Codes
+are counted: they are of `sppruner_vllm.metrics.families.RejectedReason`.
 """
 
 from __future__ import annotations
 
 import re
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, Literal
 
 import aiohttp
 from PIL import Image
-from pydantic import BaseModel
 from vllm.exceptions import VLLMClientError
 
 from sppruner_vllm.errors import InvalidField
@@ -31,24 +33,25 @@ _FIELDS: Final = {"image": IMAGE_URL, "video": "video_url", "audio": "audio_url"
 _EMPTY: Final = {IMAGE_URL: "invalid_image"}
 
 
-class ErrorObject(BaseModel):
-    """`error` of a refusal."""
-
-    message: str
-    type: str
-    param: str | None = None
-    code: str | None = None
+ImageCode = Literal["invalid_image", "image_too_large", "image_fetch_failed", "image_url_forbidden"]
 
 
-class ErrorBody(BaseModel):
-    """Body of a refusal."""
+@contextmanager
+def blaming_pictures(limit: object = None) -> Iterator[None]:
+    """Where a prompt is rendered.
 
-    error: ErrorObject
+    Args:
+        limit: tokens that the client let the prompt be cut to; None for the whole prompt.
 
-
-def bounds_refusal(exc: Exception) -> InvalidField | None:
-    """What the processor refused about a request's fields, under its own code; vLLM's errors carry none."""
-    return exc.__cause__ if isinstance(exc.__cause__, InvalidField) else None
+    Raises:
+        InvalidField: in place of what a picture is to blame for.
+    """
+    try:
+        yield
+    except Exception as exc:
+        if (refused := image_refusal(exc) or truncation_refusal(exc, limit)) is not None:
+            raise refused from exc
+        raise
 
 
 def image_refusal(exc: Exception) -> InvalidField | None:
@@ -62,7 +65,7 @@ def image_refusal(exc: Exception) -> InvalidField | None:
     match exc:
         case ValueError() | VLLMClientError() if (nothing := _NOTHING_SENT.match(message)) is not None:
             field = _FIELDS.get(nothing[1], nothing[1])
-            return InvalidField(field, f"{field} has no url", code=_EMPTY.get(field, "invalid_media"))
+            return InvalidField(field, f"{field} has no url", code=_EMPTY.get(field, "invalid_media"), given="")
         case VLLMClientError() | InvalidField():
             return None
         case Image.DecompressionBombError():
@@ -94,9 +97,6 @@ def truncation_refusal(exc: Exception, limit: object) -> InvalidField | None:
     return InvalidField(
         "truncate_prompt_tokens", f"truncate_prompt_tokens={limit} cuts off an image", code="image_cut_off"
     )
-
-
-ImageCode = Literal["invalid_image", "image_too_large", "image_fetch_failed", "image_url_forbidden"]
 
 
 def _refused(code: ImageCode, message: str) -> InvalidField:

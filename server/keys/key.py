@@ -1,31 +1,23 @@
-"""API keys: who may ask, how often, and within which keep ratios.
+"""An API key: who may ask, how often, and within which keep ratios.
 
-A key comes from a file (`--api-keys-file`), from SPPRUNER_API_KEYS, or from vLLM's own `--api-key` and VLLM_API_KEY.
-Only hashes are held, and the one that is presented is compared with all of them in constant time. The format of the
-file is documented in docs/use/api.md, "Keys".
+Only hashes are held, and the one that is presented is compared with all of them in constant time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import tomllib
 from collections.abc import Iterable
-from contextvars import ContextVar
-from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sppruner_vllm.errors import UnsupportedSetup
-from sppruner_vllm.request import ANY_RATIO, RATIO_BOUNDS, RatioBounds
-from sppruner_vllm.settings import Settings, settings
+from sppruner_vllm.request import RatioBounds
+from sppruner_vllm.settings import Settings
 
 NAME: Final = r"^[A-Za-z0-9._-]{1,64}$"
 DIGEST: Final = r"^[0-9a-f]{64}$"
-MOST_BYTES: Final = 4 * 2**20
-"""Of a key file, some 40,000 keys; what is larger is not one."""
-
 Ratio = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
 
@@ -86,12 +78,6 @@ class Key(BaseModel):
         return RatioBounds(self.min_keep_ratio or 0.0, self.max_keep_ratio or 1.0)
 
 
-class _KeyFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    key: list[Key] = Field(min_length=1)
-
-
 def digest_of(key: object) -> str:
     """The SHA-256 of a key, as the file may give it.
 
@@ -101,30 +87,6 @@ def digest_of(key: object) -> str:
     if not isinstance(key, str) or not key or not all("!" <= character <= "~" for character in key):
         raise ValueError("a key is visible ASCII without spaces")
     return hashlib.sha256(key.encode()).hexdigest()
-
-
-def read_keys(file: Path, limits: Settings) -> tuple[Key, ...]:
-    """The keys of a file.
-
-    Raises:
-        BadKeys: the file cannot be read, or an entry is wrong; the message holds no key.
-    """
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise BadKeys(f"key file {file}: more than {MOST_BYTES} bytes")
-        keys = tuple(_KeyFile.model_validate(tomllib.loads(content.decode())).key)
-    except OSError as problem:
-        raise BadKeys(f"key file {file}: {problem.strerror}") from None
-    except UnicodeDecodeError:
-        raise BadKeys(f"key file {file}: not UTF-8") from None
-    except ValidationError as problem:
-        raise BadKeys(f"key file {file}: {explain(problem)}") from None
-    except tomllib.TOMLDecodeError as problem:
-        raise BadKeys(f"key file {file}: not TOML: {problem}") from None
-    check(keys, limits)
-    return keys
 
 
 def check(keys: Iterable[Key], limits: Settings) -> None:
@@ -154,13 +116,6 @@ def plain_keys(given: Iterable[str], prefix: str) -> tuple[Key, ...]:
     return tuple(keys.values())
 
 
-def explain(problem: ValidationError) -> str:
-    """What is wrong with the entries, without what they hold."""
-    return "; ".join(
-        f"{'.'.join(str(place) for place in error['loc']) or 'file'}: {error['msg']}" for error in problem.errors()
-    )
-
-
 def find(keys: Iterable[Key], presented: Iterable[bytes]) -> Key | None:
     """The key that one of the presented secrets is; takes as long whether it is one or not.
 
@@ -175,28 +130,3 @@ def find(keys: Iterable[Key], presented: Iterable[bytes]) -> Key | None:
             if hmac.compare_digest(digest, key.sha256) and found is None:
                 found = key
     return found
-
-
-_current: ContextVar[Key | None] = ContextVar("sppruner_key", default=None)
-
-
-def use_key(key: Key) -> None:
-    """Let the key be that of the request which this task serves."""
-    _current.set(key)
-
-
-def current_key() -> Key | None:
-    """The key of the request this task serves; None without keys, and for routes that ask for none."""
-    return _current.get()
-
-
-def limits_in_force() -> Settings:
-    """The operator's settings as they are for the request this task serves."""
-    key = current_key()
-    return settings() if key is None else key.within(settings())
-
-
-def bounds_in_force() -> dict[str, object]:
-    """The bounds of the request's key as a processor kwarg, which outlives copies of the kwargs; empty without any."""
-    key = current_key()
-    return {} if key is None or key.bounds == ANY_RATIO else {RATIO_BOUNDS: key.bounds}

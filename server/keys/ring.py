@@ -1,5 +1,7 @@
 """The keys in force: those of the file as it is now, and those that were given at the start.
 
+The latter come from SPPRUNER_API_KEYS, or from vLLM's own `--api-key` and VLLM_API_KEY.
+
 Every API process has a ring of its own and looks at the file itself, so that nothing has to be told to any of them.
 """
 
@@ -14,7 +16,8 @@ from typing import Final
 
 from sppruner_vllm.settings import Settings
 
-from .key import BadKeys, Key, check, find, plain_keys, read_keys
+from .file import read_keys
+from .key import BadKeys, Key, check, find, plain_keys
 
 LOOK_EVERY: Final = 1.0
 """Seconds after which a request has the file looked at again."""

@@ -12,7 +12,7 @@ from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors.refusal import Refusal
-from ..keys.key import use_key
+from ..keys.current import use_key
 from ..keys.ring import KeyRing
 from .refusing import refuse
 

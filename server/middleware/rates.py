@@ -8,7 +8,8 @@ from collections import Counter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors.refusal import Refusal
-from ..keys.key import Key, current_key
+from ..keys.current import current_key
+from ..keys.key import Key
 from ..keys.rates import SharedRates
 from .refusing import refuse
 from .work import is_work

@@ -11,12 +11,10 @@ from vllm.entrypoints.serve.engine.protocol import ModelCard
 
 from sppruner_vllm.errors import InvalidField
 
-from ..errors.rendering import ErrorBody
-
 router: Final = APIRouter()
 
 
-@router.get("/v1/models/{model_id:path}", response_model=ModelCard, responses={404: {"model": ErrorBody}})
+@router.get("/v1/models/{model_id:path}", response_model=ModelCard)
 async def retrieve_model(model_id: str, raw_request: Request) -> JSONResponse:
     """One of the models of /v1/models.
 

@@ -10,23 +10,19 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from fastapi.routing import APIRoute
-from pydantic import BaseModel
 from vllm.entrypoints.anthropic import api_router as messages_api
-from vllm.entrypoints.anthropic.protocol import AnthropicErrorResponse
 from vllm.entrypoints.openai.chat_completion import api_router as chat_api
 from vllm.entrypoints.openai.responses import api_router as responses_api
 
 from sppruner_vllm.admission import admit
 
 from ..body.fields import reduction_fields
-from ..errors.rendering import ErrorBody
-from ..keys.key import limits_in_force
+from ..keys.current import limits_in_force
 from ..request.record import RequestRecord, current_record
 from ..tracing import VALIDATE, stage
 from .answers import CHAT, NO_USAGE, RESPONSES, Usage, complete
-from .message_images import check_images
 from .outcomes import RecordedRoute
+from .replacing import declared
 from .requests import BatchRequest, ChatRequest, CountTokensRequest, MessagesRequest, ResponseRequest
 
 router: Final = APIRouter(route_class=RecordedRoute)
@@ -34,48 +30,33 @@ router: Final = APIRouter(route_class=RecordedRoute)
 Handler = Callable[..., Awaitable[Any]]
 
 
-def _replaces(upstream: APIRouter, path: str, refused: type[BaseModel]) -> Callable[[Handler], Handler]:
-    """Declare a route as vLLM declares the one it replaces: same dependencies and documented answers, but our 400."""
-    route = next(r for r in upstream.routes if isinstance(r, APIRoute) and r.path == path and "POST" in r.methods)
-    return router.post(
-        path,
-        dependencies=route.dependencies,
-        responses={**route.responses, 400: {"model": refused}},
-        # Since 0.33 these two carry the schema of the answer that is no stream.
-        response_model=route.response_model,
-        openapi_extra=route.openapi_extra,
-    )
-
-
-@_replaces(chat_api.router, "/v1/chat/completions", ErrorBody)
+@router.post(**declared(chat_api.router, "/v1/chat/completions"))
 async def chat_completions(request: ChatRequest, raw_request: Request) -> Response | None:
     """OpenAI's chat completions, with reduction fields."""
     return await _serve(chat_api.create_chat_completion, request, raw_request, CHAT)
 
 
-@_replaces(chat_api.router, "/v1/chat/completions/batch", ErrorBody)
+@router.post(**declared(chat_api.router, "/v1/chat/completions/batch"))
 async def batch(request: BatchRequest, raw_request: Request) -> Response | None:
     """vLLM's batch of chat completions, with reduction fields; its conversations are summed."""
     return await _serve(chat_api.create_batch_chat_completion, request, raw_request, CHAT)
 
 
-@_replaces(responses_api.router, "/v1/responses", ErrorBody)
+@router.post(**declared(responses_api.router, "/v1/responses"))
 async def responses(request: ResponseRequest, raw_request: Request) -> Response | None:
     """OpenAI's responses, with reduction fields."""
     return await _serve(responses_api.create_responses, request, raw_request, RESPONSES)
 
 
-@_replaces(messages_api.router, "/v1/messages", AnthropicErrorResponse)
+@router.post(**declared(messages_api.router, "/v1/messages"))
 async def messages(request: MessagesRequest, raw_request: Request) -> Response | None:
     """Anthropic's messages, with reduction fields; the account is in the headers alone."""
-    check_images(request)
     return await _serve(messages_api.create_messages, request, raw_request, NO_USAGE)
 
 
-@_replaces(messages_api.router, "/v1/messages/count_tokens", AnthropicErrorResponse)
+@router.post(**declared(messages_api.router, "/v1/messages/count_tokens"))
 async def count_tokens(request: CountTokensRequest, raw_request: Request) -> Response | None:
     """Anthropic's token count, of the reduced prompt."""
-    check_images(request)
     return await _serve(messages_api.count_tokens, request, raw_request, NO_USAGE, dry=True)
 
 

@@ -7,42 +7,31 @@ the final one, and requests to other routes are not touched.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from fastapi.routing import APIRoute
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from sppruner_vllm.metrics.events import count_rejection, count_request, count_visual_tokens, in_flight
 from sppruner_vllm.metrics.families import Outcome
 
-from ..body.check import BodyCheck, ReadRequest
+from ..body.check import BodyCheck
 from ..errors.codes import CODES
 from ..errors.guard import Guard
 from ..request.record import RequestRecord, recording
 from ..tracing import note_outcome, request_span
+from .replacing import ReadRoute
 
 _REFUSED: Final[tuple[Outcome, ...]] = ("client_error", "server_error")
 _ERROR_EVENTS: Final = (b'data: {"error"', b"event: error", b"event: response.failed")
 
 
-class RecordedRoute(APIRoute):
+class RecordedRoute(ReadRoute):
     """A route that keeps a RequestRecord while it serves, and settles it by the answer."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.app = Guard(BodyCheck(self.app))
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's own, with the body as it was read before."""
-        read_and_answer = super().get_route_handler()
-
-        async def handler(request: Request) -> Response:
-            return await read_and_answer(ReadRequest(request.scope, request.receive))
-
-        return handler
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in self.methods:

@@ -1,4 +1,4 @@
-"""vLLM's request models with the reduction fields, so that the OpenAPI schema documents them.
+"""vLLM's request models with the reduction fields.
 
 Whether a value of these is good is decided by `sppruner_vllm.admission`. All other fields are taken at their word: a
 value of another JSON type than the field's is refused, where vLLM would make 1 of true and of "1".

@@ -27,7 +27,7 @@ class LastSent:
     def __init__(self, algorithm: Any) -> None:
         """Args: algorithm: vLLM's, by which items are hashed."""
         self._algorithm = algorithm
-        self._last: LRUCache[tuple[str, str], str] = LRUCache(maxsize=8192)
+        self._last: LRUCache[str, str] = LRUCache(maxsize=8192)
 
     def hashes(self, inputs: ProcessorInputs, upstream: Callable[[ProcessorInputs], Hashes]) -> Hashes:
         """The hash of each item, in place of what vLLM makes of uuids.
@@ -57,10 +57,12 @@ class LastSent:
 
     def _known(self, kind: str, name: str, content: str | None) -> str:
         """The hash of what a name stands for from now on, or has stood for where nothing was sent with it."""
+        # A client may choose a name as long as a body, and 8,192 of them.
+        key = MultiModalHasher.hash_kwargs(self._algorithm, kind=kind, name=name)
         if content is not None:
-            self._last[kind, name] = MultiModalHasher.hash_kwargs(self._algorithm, name=name, content=content)
+            self._last[key] = MultiModalHasher.hash_kwargs(self._algorithm, name=name, content=content)
         # No hash looks like it: nobody finds another's item by guessing what it hashes to.
-        return self._last.get((kind, name), f"unknown uuid {name}")
+        return self._last.get(key, f"unknown uuid {name}")
 
 
 def _named(uuids: Sequence[str | None]) -> bool:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from sppruner_server.cli import parse
-from sppruner_server.keys.key import BadKeys, Key, find, read_keys
+from sppruner_server.keys.file import read_keys
+from sppruner_server.keys.key import BadKeys, Key, find
 from sppruner_server.keys.rates import SharedRates
 from sppruner_server.keys.ring import KeyRing
 

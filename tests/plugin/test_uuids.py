@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,18 @@ def test_how_a_picture_is_processed_is_part_of_what_a_uuid_stands_for(processor:
 def test_the_names_that_vllm_makes_up_for_want_of_caches_are_kept(processor: Processor) -> None:
     made_up = "renderer0-mm-3-image-0"
     assert processor.names(RED, uuids=[made_up]) == [made_up]
+
+
+def test_long_uuids_are_not_held(processor: Processor) -> None:
+    """A body may be a uuid of 32 MiB, and thousands are remembered."""
+    processor.names(RED, uuids=["first"])
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        names = [processor.names(RED, uuids=[str(number) * 2**20])[0] for number in range(10)]
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(set(names)) == 10
+    assert held - before < 2**20
+    assert processor.names(None, uuids=["7" * 2**20]) == [names[7]]

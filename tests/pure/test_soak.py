@@ -55,6 +55,14 @@ def test_a_process_that_grows_is_named_and_another_is_not():
     assert found["slope"] - found["margin"] < 50 * MIB / 3600 < found["slope"] + found["margin"]
 
 
+def test_what_is_given_back_again_and_again_hides_no_slope_of_the_least():
+    readings = [(float(at), {"worker 1": 1000 * MIB + at % 47 * 5 * MIB + at * 1000}) for at in range(0, 3600, 3)]
+    found = _processes(readings)["worker 1"]
+    assert found["least"] == 1000 * MIB
+    assert found["margin"] > 2 * found["least_margin"]
+    assert abs(found["least_slope"] - 1000) <= found["least_margin"]
+
+
 def test_a_server_that_stays_as_it_is_has_no_problem():
     assert _problems(result(0)) == []
     assert _problems(result(-50)) == []

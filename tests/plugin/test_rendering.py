@@ -1,4 +1,4 @@
-"""Exceptions that are the client's fault."""
+"""What a rendering raises, and what of it is the fault of whoever sent a picture."""
 
 from functools import partial
 from typing import get_args
