@@ -48,6 +48,7 @@ FLAGS: Final = {
     "method": "--reduction-method",
     "saliency_attention": "--saliency-attention",
     "heap_trim_seconds": "--heap-trim-seconds",
+    "rank_on": "--rank-on",
     "rows_cache_mib": "--rows-cache-mib",
     "pixels_cache_mib": "--pixels-cache-mib",
     "encoder_cut": "--encoder-cut",

@@ -22,9 +22,11 @@ SCOPES: Final[Mapping[str, Settings]] = {
 }
 ATTENTION: Final[Mapping[str, Settings]] = {"attention": {"SALIENCY_ATTENTION": "1"}}
 
-SWITCHES: Final = {**FEWER, **ATTENTION, **SCOPES}
+PATCHES: Final[Mapping[str, Settings]] = {"patches": {"RANK_ON": "patches"}}
+
+SWITCHES: Final = {**FEWER, **ATTENTION, **PATCHES, **SCOPES}
 
 
 def switches_of(bed: Bed) -> Mapping[str, Settings]:
     """Those that a server of this family starts with."""
-    return SCOPES if bed.block is None else SWITCHES
+    return {**PATCHES, **SCOPES} if bed.block is None else SWITCHES

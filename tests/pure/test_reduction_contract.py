@@ -186,10 +186,10 @@ def test_without_query_tokens_there_is_no_relevance():
         ({"attention": torch.zeros(12, 1)}, "attention must be floating"),
         ({"attention": torch.zeros(12, dtype=torch.int64)}, "attention must be floating"),
         ({"attention": torch.zeros(12, device="meta")}, "attention is on meta"),
-        ({"merger_input": torch.zeros(11, 5)}, "merger_input must be a floating"),
-        ({"merger_input": torch.zeros(12)}, "merger_input must be a floating"),
-        ({"merger_input": torch.zeros(12, 5, dtype=torch.int64)}, "merger_input must be a floating"),
-        ({"merger_input": torch.zeros(12, 5, device="meta")}, "merger_input is on meta"),
+        ({"merger_input": torch.zeros(11, 4, 5)}, "merger_input must be floating"),
+        ({"merger_input": torch.zeros(12, 5)}, "merger_input must be floating"),
+        ({"merger_input": torch.zeros(12, 4, 5, dtype=torch.int64)}, "merger_input must be floating"),
+        ({"merger_input": torch.zeros(12, 4, 5, device="meta")}, "merger_input is on meta"),
     ],
 )
 def test_an_impossible_image_is_refused_by_number(change: dict[str, object], message: str):
@@ -237,9 +237,9 @@ def test_the_query_changes_the_choice_of_just_the_methods_that_look_at_it(method
 def test_what_a_method_needs_is_what_changes_its_scores(method: str, need: str):
     rows = scene((9, 10), [(1, 1, 3, 3), (5, 5, 3, 4)], seed=10)
     aim = (rows[11] - rows.mean(0))[None]
-    whole = ImageTokens(rows, (9, 10), aim, 20, torch.arange(90.0) ** 2, scene((9, 10), [], seed=11))
+    whole = ImageTokens(rows, (9, 10), aim, 20, torch.arange(90.0) ** 2, scene((9, 10), [], seed=11)[:, None])
     given, left_out = (reduce([image], method)[0] for image in (whole, replace(whole, **{need: None})))
-    assert torch.equal(given.scores, left_out.scores) != (need in get_method(method).needs)
+    assert torch.equal(given.scores, left_out.scores) != (need in get_method(method).needs | get_method(method).options)
 
 
 def test_a_name_cannot_be_taken_twice():

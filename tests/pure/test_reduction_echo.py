@@ -16,7 +16,7 @@ def test_an_echo_is_the_largest_likeness_to_a_more_salient_neighbour():
     """Against the definition, token by token, on a grid with a border and ties."""
     batch = padded(noise_image((5, 7), 16, seed=3))
     places = grid.build(batch)
-    units = centred_directions(batch)
+    units = centred_directions(batch.rows, batch)
     salient = torch.randint(0, 4, (1, batch.real.shape[1]), generator=torch.Generator().manual_seed(1)).double() / 4
     salient[:, 35:] = 0
     got = echoes(units, salient, batch, places)[0]

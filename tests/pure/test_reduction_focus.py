@@ -24,7 +24,7 @@ OTHER = (12, 15, 5, 6)
 def measured(image: ImageTokens, params: FocusContextParams | None = None) -> Relevance:
     params = params or FocusContextParams()
     batch = padded(image)
-    return relevance(centred_directions(batch), batch, grids.build(batch), None, params)
+    return relevance(centred_directions(batch.rows, batch), batch, grids.build(batch), None, params)
 
 
 def aim(rows: Tensor, box: tuple[int, int, int, int]) -> Tensor:
@@ -39,7 +39,7 @@ def kept_in(selection: Selection, box: tuple[int, int, int, int]) -> int:
 def test_distinctiveness_is_minus_the_mean_cosine_to_all_rows():
     rows = scene((6, 7), [(1, 1, 2, 2)], seed=0)
     batch = padded(ImageTokens(rows, (6, 7), None, 5))
-    got = distinctiveness(centred_directions(batch), batch)[0, :42]
+    got = distinctiveness(centred_directions(batch.rows, batch), batch)[0, :42]
     unit = torch.nn.functional.normalize((rows - rows.mean(0)).double(), dim=1)
     assert (got + (unit @ unit.T).mean(1)).abs().max() < 1e-3
 
@@ -63,7 +63,7 @@ def test_an_outlier_does_not_press_the_other_tokens_flat():
     rows = scene((20, 20), [], seed=4)
     rows[7] = -40 * (rows.mean(0) + torch.randn(256, generator=seeded(5)))
     batch = padded(ImageTokens(rows, (20, 20), None, 5))
-    values = saliency(centred_directions(batch), batch, FocusContextParams())[0, :400]
+    values = saliency(centred_directions(batch.rows, batch), batch, FocusContextParams())[0, :400]
     assert (values == 1).sum() >= 4
 
 
@@ -158,7 +158,7 @@ def test_the_text_mean_is_taken_off_the_query():
 
 def test_a_random_word_narrows_an_image_down_by_half_a_nat():
     batch = padded(noise_image((40, 40), 100, seed=17, width=512, words=32))
-    units = centred_directions(batch)
+    units = centred_directions(batch.rows, batch)
     text = torch.nn.functional.normalize(batch.text.double(), dim=-1)
     scores = torch.bmm(text, torch.nn.functional.normalize(units.double(), dim=-1).transpose(1, 2)) * 512**0.5
     assert narrowing(scores, batch).mean().item() == pytest.approx(0.5, abs=0.05)

@@ -37,11 +37,12 @@ def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: Focu
 
 def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
     neighbours = grid.build(batch)
-    units = centred_directions(batch)
+    units = centred_directions(batch.space, batch)
     salient = saliency(units, batch, params)
     relevant = None
     if params.relevance and batch.words.shape[1]:
-        relevant = relevance(units, batch, neighbours, text_mean, params)
+        rows = units if batch.space is batch.rows else centred_directions(batch.rows, batch)
+        relevant = relevance(rows, batch, neighbours, text_mean, params)
     trust = torch.zeros_like(salient[:, :1]) if relevant is None else relevant.gate
     standing = salient
     if params.echo_discount:
@@ -64,4 +65,10 @@ def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextPa
     return by_priority(batch, priority, key=batch.keys(priority), focus=focus, saliency=salient, relevance=shown)
 
 
-METHOD: Final = Method("focus_context", select=select, needs={"query", "attention"}, constants=FocusContextParams())
+METHOD: Final = Method(
+    "focus_context",
+    select=select,
+    needs={"query", "attention"},
+    options={"merger_input"},
+    constants=FocusContextParams(),
+)
