@@ -151,10 +151,11 @@ def test_the_kept_tokens_are_those_of_highest_score(method: str):
     assert torch.equal(order[: image.budget].sort().values, selection.kept)
 
 
-def test_focus_takes_half_the_budget_at_most():
-    images = [noise_image((9, 9), budget, seed=6) for budget in (1, 2, 3, 10, 41, 81)]
-    for image, selection in zip(images, reduce(images), strict=True):
-        assert selection.is_focus.sum() <= max(1, image.budget // 2)
+def test_focus_takes_half_the_budget_at_most_under_a_trusted_question_and_three_quarters_without():
+    for words, share, params in ((0, 0.75, None), (2, 0.5, FocusContextParams(gate=False))):
+        images = [noise_image((9, 9), budget, seed=6, words=words) for budget in (1, 2, 3, 10, 41, 81)]
+        for image, selection in zip(images, reduce(images, params=params), strict=True):
+            assert selection.is_focus.sum() <= max(1, int(image.budget * share))
 
 
 def test_no_image_gives_no_selection():
@@ -258,6 +259,9 @@ def test_a_name_cannot_be_taken_twice():
         {"context_floor": 0.0},
         {"saliency_clip": 0.5},
         {"rings": -1},
+        {"echo_far": 1.1},
+        {"echo_candidates": 0.9},
+        {"blind_cap": -0.1},
         {"curve": "peano"},
     ],
 )

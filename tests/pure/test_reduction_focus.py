@@ -19,6 +19,7 @@ from sppruner_vllm.reduction.focus_context.saliency import centred_directions, d
 GRID = (20, 24)
 OBJECT = (4, 5, 5, 6)
 OTHER = (12, 15, 5, 6)
+TRUSTED = torch.ones(1, 1).double()
 
 
 def measured(image: ImageTokens, params: FocusContextParams | None = None) -> Relevance:
@@ -204,7 +205,7 @@ def test_the_focus_holds_nine_tenths_of_the_mass_in_as_few_tokens_as_that_takes(
     batch = padded(noise_image((3, 4), 12, seed=21))
     fused = torch.zeros(batch.real.shape).double()
     fused[0, [2, 5, 9, 10]] = torch.tensor([0.5, 0.3, 0.15, 0.05]).double()
-    focus = focus_set(fused, fused, batch, grids.build(batch), FocusContextParams())
+    focus = focus_set(fused, fused, TRUSTED, batch, grids.build(batch), FocusContextParams())
     assert focus[0].nonzero().flatten().tolist() == [2, 5, 9]
 
 
@@ -213,8 +214,10 @@ def test_a_share_of_the_focus_goes_to_what_is_salient_but_not_named():
     salient, fused = torch.zeros(2, *batch.real.shape).double()
     fused[0, :12] = 0.5
     salient[0, 18:20] = 1.0
-    assert focus_set(fused, salient, batch, grids.build(batch), FocusContextParams())[0, 18:20].all()
-    assert not focus_set(fused, salient, batch, grids.build(batch), FocusContextParams(union_share=0))[0, 18:20].any()
+    assert focus_set(fused, salient, TRUSTED, batch, grids.build(batch), FocusContextParams())[0, 18:20].all()
+    assert not focus_set(fused, salient, TRUSTED, batch, grids.build(batch), FocusContextParams(union_share=0))[
+        0, 18:20
+    ].any()
 
 
 def test_smoothing_keeps_a_flat_map_flat_up_to_the_border():
@@ -239,8 +242,8 @@ def test_of_several_things_each_is_seen_before_any_is_seen_whole():
     for column, strength in ((0, 1.0), (4, 0.9), (8, 0.7)):
         fused[0, [column, column + 1, 12 + column, 13 + column]] = strength
     params = FocusContextParams(union_share=0.0)
-    peaks_first = focus_set(fused, fused, batch, grids.build(batch), params)[0]
-    mass_only = focus_set(fused, fused, batch, grids.build(batch), replace(params, peak_floor=2.0))[0]
+    peaks_first = focus_set(fused, fused, TRUSTED, batch, grids.build(batch), params)[0]
+    mass_only = focus_set(fused, fused, TRUSTED, batch, grids.build(batch), replace(params, peak_floor=2.0))[0]
     assert peaks_first.sum() == mass_only.sum() == 6
     assert peaks_first[[0, 4, 8]].all()
     assert not mass_only[8:10].any()
