@@ -189,8 +189,8 @@ def _warm(options: argparse.Namespace, tally: Tally, client: httpx.Client) -> bo
 def _processes(readings: Sequence[tuple[float, Mapping[str, int]]]) -> dict[str, dict[str, float]]:
     """Of each process, and of all together: bytes at the beginning, the end, at least and at most, and slopes a second.
 
-    The slope that is judged is that of the mean. That of the least is what is left each time when a process has given
-    back what it held free. Empty where the server did not get warm.
+    The slope that is judged is that of the least: what is left each time when a process has given back what it holds
+    free. The mean moves with the gaps in its heap too. Empty where the server did not get warm.
     """
     if len(readings) < FEWEST_READINGS:
         return {}
@@ -246,7 +246,7 @@ def _request(model: str, pool: Sequence[str], draw: random.Random) -> tuple[dict
 
 def _problems(result: Mapping[str, Any]) -> list[str]:
     """What a leak, a lost segment or a failure is told as; empty where all is well."""
-    grown = [name for name, one in result["processes"].items() if Slope(one["slope"], one["margin"]).grows]
+    grown = [name for name, one in result["processes"].items() if Slope(one["least_slope"], one["least_margin"]).grows]
     failed = {status: count for status, count in result["statuses"].items() if status not in GOOD}
     found = []
     if not result["processes"]:

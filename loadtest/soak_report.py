@@ -53,7 +53,7 @@ def _table(processes: Mapping[str, Mapping[str, float]]) -> list[str]:
         f"| {one['least_slope'] * _HOUR / MIB:+.2f} ± {one['least_margin'] * _HOUR / MIB:.2f} |"
         for name, one in processes.items()
     ]
-    head = "| process | MiB at least | at most | slope in MiB/h, 95 % | of the least in each stretch |"
+    head = "| process | MiB at least | at most | mean: MiB/h, 95 % | least, judged: MiB/h, 95 % |"
     return [head, "|---|---|---|---|---|", *rows]
 
 

@@ -15,6 +15,7 @@ from sppruner_vllm.request import REQUEST_FIELDS
 
 from ..errors.refusal import Refusal, answer
 from ..request.document import DOCUMENT
+from .content.document import check_content
 from .json_body import BadBody, read
 from .placement import misplaced
 
@@ -43,11 +44,11 @@ class BodyCheck:
         if body:
             try:
                 scope[DOCUMENT] = read(body, _REDUCTION)
+                if (refusal := misplaced(scope[DOCUMENT], scope["query_string"])) is not None:
+                    raise BadBody(refusal)
+                check_content(scope[DOCUMENT], scope["path"])
             except BadBody as bad:
                 await answer(bad.refusal, scope, receive, send)
-                return
-            if (refusal := misplaced(scope[DOCUMENT], scope["query_string"])) is not None:
-                await answer(refusal, scope, receive, send)
                 return
         await self._app(scope, _again(body, receive), send)
 

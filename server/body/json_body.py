@@ -18,8 +18,6 @@ from ..errors.refusal import Refusal
 DEEPEST: Final = 256
 """Levels of a body. vLLM takes schemas of 64 and less (sampling_params.py); templates recurse from level to level."""
 
-Place = tuple[str | int, ...]
-
 
 class BadBody(Exception):
     """A body that is not JSON as we take it."""

@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl
 from sppruner_vllm.request import REQUEST_FIELDS
 
 from ..errors.invalid_body import written
+from ..errors.places import Place
 from ..errors.refusal import Refusal
-from .json_body import Place
 
 PROCESSOR_KWARGS: Final = "mm_processor_kwargs"
 """Where plain vLLM takes our fields."""

@@ -33,9 +33,10 @@ from ..request.document import DOCUMENT
 from .codes import CODES
 from .ended import CUT_OFF, ENGINE_DEAD, CutOff
 from .invalid_body import refusal_of_body
+from .places import named as place_named
 from .refusal import Refusal
 from .routing import allowed_methods
-from .wording import code_of, field_named, field_of, sanitised
+from .wording import code_of, field_named, field_of, sanitised, too_large
 
 UNREADABLE: Final = "the request cannot be read: a value has the wrong type, or is out of range"
 FAULT: Final = "the server failed on this request"
@@ -66,7 +67,7 @@ def refusal_of(exc: Exception, scope: Scope, attempt: Attempt) -> Refusal:
         return refusal_of(exc.__cause__, scope, attempt)
     match exc:
         case InvalidField():
-            return refusal_of_field(exc)
+            return refusal_of_field(exc, scope)
         case RequestValidationError():
             return refusal_of_body(exc)
         case HTTPException():
@@ -105,10 +106,11 @@ def is_servers(exc: Exception) -> bool:
     return isinstance(exc, RuntimeError) and str(exc).startswith(_LAST_WORDS)
 
 
-def refusal_of_field(exc: InvalidField) -> Refusal:
-    """The 400 that names the field to correct."""
+def refusal_of_field(exc: InvalidField, scope: Scope) -> Refusal:
+    """The 400 that names the field to correct, as the client of that API has spelt it."""
     code = exc.code if exc.code in CODES else "invalid_value"
-    return Refusal(CODES[code].status, code, str(exc), exc.field)
+    param = place_named(exc.field, exc.given, scope.get(DOCUMENT), scope["path"])
+    return Refusal(CODES[code].status, code, str(exc), param)
 
 
 def _refusal_of_value(exc: Exception, scope: Scope) -> Refusal:
@@ -119,6 +121,10 @@ def _refusal_of_value(exc: Exception, scope: Scope) -> Refusal:
     if message.startswith(_PROCESSOR):
         message, named = UNPROCESSED, "mm_processor_kwargs"
     param = field_of(named, scope["path"]) or field_named(message, scope.get(DOCUMENT))
+    if param is None and message == UNREADABLE:
+        param = too_large(scope.get(DOCUMENT))
+    if param is not None:
+        param = place_named(param, None, scope.get(DOCUMENT), scope["path"])
     if isinstance(named, str) and param is not None:
         message = message.replace(f"{named}=", f"{param}=")
     code = code_of(400, message, param)

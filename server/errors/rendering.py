@@ -65,7 +65,7 @@ def image_refusal(exc: Exception) -> InvalidField | None:
     match exc:
         case ValueError() | VLLMClientError() if (nothing := _NOTHING_SENT.match(message)) is not None:
             field = _FIELDS.get(nothing[1], nothing[1])
-            return InvalidField(field, f"{field} has no url", code=_EMPTY.get(field, "invalid_media"))
+            return InvalidField(field, f"{field} has no url", code=_EMPTY.get(field, "invalid_media"), given="")
         case VLLMClientError() | InvalidField():
             return None
         case Image.DecompressionBombError():

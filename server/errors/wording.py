@@ -21,6 +21,7 @@ _CODES: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
 _VALUES: Final = re.compile(r" \((?:parameter|value)=.*\)$", re.DOTALL)
 """What vLLM's exceptions add to their own text; the answer has `param` for it."""
 
+_NO_MESSAGES: Final = "Cannot apply chat template to an empty conversation"
 _FIRST_WORD: Final = re.compile(r"[`'\"]?([a-z_]+)")
 
 _NAMES: Final[tuple[tuple[str, dict[str, str]], ...]] = (
@@ -60,9 +61,17 @@ def field_of(param: object, path: str) -> str | None:
 
 
 def field_named(message: str, document: object) -> str | None:
-    """The field that a sentence begins with, as in "n must be at least 1", if the request has it."""
+    """The field that a sentence begins with, as in "n must be at least 1", if the request has it, or means."""
+    if message.startswith(_NO_MESSAGES):
+        return "messages"
     first = _FIRST_WORD.match(message)
     return first[1] if first is not None and isinstance(document, dict) and first[1] in document else None
+
+
+def too_large(document: object) -> str | None:
+    """The first field with a number that no 64 bits hold, over which a library stumbles without a word."""
+    fields = document.items() if isinstance(document, dict) else ()
+    return next((name for name, value in fields if isinstance(value, int) and not -(2**63) <= value < 2**63), None)
 
 
 def sanitised(message: object) -> str:

@@ -171,12 +171,17 @@ def _messages(known: Known) -> dict[str, Schema]:
         *("type", "media_type", "data"),
     )
     image = obj({"type": const("image"), "source": source}, "type", "source")
-    content = either(STRING, items(either(ref("TextPart"), image)))
-    role = {"type": "string", "enum": ["user", "assistant"]}
+    text = obj({"type": const("text"), "text": {"type": "string", "minLength": 1}}, "type", "text")
+    blocks = either(text, image)
+    # An answer of nothing may be sent back.
+    messages = [
+        obj({"role": const(role), "content": either(STRING, items(blocks, fewest))}, "role", "content")
+        for role, fewest in (("user", 1), ("assistant", 0))
+    ]
     counted: dict[str, Schema] = {
         "model": model(known.models),
-        "messages": items(obj({"role": role, "content": content}, "role", "content")),
-        "system": or_null(type="string"),
+        "messages": items(either(*messages)),
+        "system": either(STRING, items(ref("TextPart"), 0), {"type": "null"}),
         **known.reduction,
     }
     fields = {

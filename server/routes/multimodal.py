@@ -21,7 +21,6 @@ from ..keys.current import limits_in_force
 from ..request.record import RequestRecord, current_record
 from ..tracing import VALIDATE, stage
 from .answers import CHAT, NO_USAGE, RESPONSES, Usage, complete
-from .message_images import check_images
 from .outcomes import RecordedRoute
 from .replacing import declared
 from .requests import BatchRequest, ChatRequest, CountTokensRequest, MessagesRequest, ResponseRequest
@@ -52,14 +51,12 @@ async def responses(request: ResponseRequest, raw_request: Request) -> Response 
 @router.post(**declared(messages_api.router, "/v1/messages"))
 async def messages(request: MessagesRequest, raw_request: Request) -> Response | None:
     """Anthropic's messages, with reduction fields; the account is in the headers alone."""
-    check_images(request)
     return await _serve(messages_api.create_messages, request, raw_request, NO_USAGE)
 
 
 @router.post(**declared(messages_api.router, "/v1/messages/count_tokens"))
 async def count_tokens(request: CountTokensRequest, raw_request: Request) -> Response | None:
     """Anthropic's token count, of the reduced prompt."""
-    check_images(request)
     return await _serve(messages_api.count_tokens, request, raw_request, NO_USAGE, dry=True)
 
 

@@ -10,6 +10,9 @@ import torch
 
 from sppruner_vllm import wire
 from sppruner_vllm.planning.plan import ReductionPlan
+from sppruner_vllm.settings import settings
+
+from .identity import question_name
 
 PLANNED: Final = "sppruner_planned"
 
@@ -41,6 +44,7 @@ def without_plan(kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 def orders(planned: Planned) -> list[wire.Order]:
     """What the worker is told of each image."""
+    named = settings().question_depth > 0
     return [
         wire.Order(
             plan.encoded,
@@ -49,6 +53,7 @@ def orders(planned: Planned) -> list[wire.Order]:
             torch.tensor(plan.query_ids, dtype=torch.int64),
             planned.profiling,
             picture,
+            question_name(plan.query_ids) if named else "",
         )
         for plan, picture in zip(planned.plans, planned.pictures, strict=True)
     ]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +14,7 @@ from vllm.multimodal.hasher import MultiModalHasher
 
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION, ReductionPlan
 from sppruner_vllm.planning.planner import Sent
+from sppruner_vllm.reading.token_table import digest
 from sppruner_vllm.settings import settings
 
 
@@ -21,6 +25,7 @@ def identities(algorithm: Any, hashes: Sequence[str], plans: Sequence[ReductionP
         algorithm: vLLM's, by which it hashes items.
         hashes: upstream's keys. plans: one of each image.
     """
+    reading = _reading(settings().question_depth, settings().state_table)
     return [
         MultiModalHasher.hash_kwargs(
             algorithm,
@@ -33,11 +38,25 @@ def identities(algorithm: Any, hashes: Sequence[str], plans: Sequence[ReductionP
             attention=settings().saliency_attention,
             rank_on=settings().rank_on,
             query=torch.tensor(plan.query_ids, dtype=torch.int64),
+            **({"reading": reading} if reading and plan.query_ids else {}),
         )
         if plan.reduces
         else key
         for key, plan in zip(hashes, plans, strict=True)
     ]
+
+
+def question_name(ids: Sequence[int]) -> str:
+    """The same for queries of the same ids; empty for none."""
+    return blake2b(repr(tuple(ids)).encode(), digest_size=16).hexdigest() if ids else ""
+
+
+@cache
+def _reading(depth: float, table: Path | None) -> str:
+    """What a question is read by before it steers a selection; empty where its word embeddings do."""
+    if table is not None:
+        return digest(table)
+    return str(depth) if depth else ""
 
 
 def encoded_as(algorithm: Any, sent: Sequence[Sent], plans: Sequence[ReductionPlan]) -> list[str]:

@@ -6,7 +6,9 @@ limits of the model, the tokenizer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property, lru_cache, partial
 from typing import Any, ClassVar, cast
@@ -18,6 +20,8 @@ from vllm.multimodal.parse import ImageProcessorItems
 from vllm.multimodal.processing import BaseMultiModalProcessor
 from vllm.multimodal.processing.inputs import ProcessorInputs
 
+from sppruner_vllm.admission import admit
+from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.family import Family
 from sppruner_vllm.parts import published
 from sppruner_vllm.planning.bounds import Bounds, refuse_beyond_context
@@ -27,13 +31,15 @@ from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
 from sppruner_vllm.planning.query import TurnFinder
 from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.smaller import Grid
-from sppruner_vllm.request import ReductionRequest
+from sppruner_vllm.recipes import get_recipe
+from sppruner_vllm.request import RATIO_BOUNDS, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
 from .embedded import came_encoded
 from .embedded import grid_of as embedded_grid
 from .question_table import QuestionTable
 from .refusing import refusing
+from .room import Most, Room, within
 from .shrinking import shrunk
 
 
@@ -63,6 +69,32 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
     def _parts(self) -> Parts | None:
         """Looked for at the first request, when the workers have long been warm."""
         return published(self.info.ctx.model_config.model) if settings().throughput_guard else None
+
+    def rendering(self, given: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Holds pictures that are read while a prompt is rendered against the room in it (compat.py).
+
+        Args:
+            given: processor kwargs of the request.
+        """
+        if settings().shrink_large_images or given.keys() - {*REQUEST_FIELDS, RATIO_BOUNDS}:
+            return within(None)
+        always = min(self._context, self._bounds.prompt, self._bounds.picture)
+        return within(
+            Room(lambda width, height: math.prod(self._usual_grid(width, height)), always, partial(self._most, given))
+        )
+
+    def _most(self, given: Mapping[str, Any]) -> Most | None:
+        """What the pictures of a request may come to."""
+        try:
+            request = admit(given).request
+        except InvalidField:
+            return None  # `apply` says what is wrong
+        reduced = self.family.reduces and not request.keeps_all
+        if reduced and get_recipe(request.method).shrinks_to is not None:
+            return None
+        prompt = max(self._context, self._bounds.prompt) if reduced else self._context
+        picture = self._bounds.picture if reduced and request.insists else None
+        return Most(prompt, picture, reduced)
 
     def _plan(
         self,

@@ -13,8 +13,11 @@ from vllm.v1.request import Request
 
 from sppruner_vllm.wire import decode_item
 
-REMEMBERED: Final = 8192
-"""Pictures whose unreduced size is kept in mind, for the scheduler asks about those that wait in every step."""
+REMEMBERED: Final = 1024
+"""Pictures whose unreduced size is kept in mind, for the scheduler asks about those that wait in every step.
+
+It looks at few of them, and each further question about a picture is another entry: more would only take longer to be
+full."""
 
 
 class EncoderBudget:

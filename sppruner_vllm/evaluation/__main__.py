@@ -1,5 +1,5 @@
-"""`python -m sppruner_vllm.evaluation`: ask and report, write a report again, show what a selection kept, or measure
-how visual tokens and words agree."""
+"""`python -m sppruner_vllm.evaluation`: ask and report, write a report again, show what a selection kept, try its gate,
+or measure how visual tokens and words agree."""
 
 from __future__ import annotations
 
@@ -42,6 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
         from .commands import report
 
         return report(options)
+    if options.command == "stress":
+        from .stress import main as stress
+
+        return stress(options)
     if options.command == "misfit":
         from .misfit_report import main as misfit
 
@@ -60,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     misfit = commands.add_parser("misfit", help="measure how far visual tokens lie from the words for what they show")
     _add_report_options(report)
     _add_explain(explain)
+    _add_stress(commands.add_parser("stress", help="ask with disturbed questions: does the gate hold?"))
     _add_misfit(misfit)
     return parser
 
@@ -102,6 +107,26 @@ def _add_explain(command: argparse.ArgumentParser) -> None:
     command.add_argument("--focus-scope", choices=get_args(Served), default="question", help="default: %(default)s")
     command.add_argument("--panels", type=_names, default=(), help="image,kept,saliency,relevance (default: all)")
     command.add_argument("-o", "--out", type=Path, default=Path("explain.png"), help="default: %(default)s")
+
+
+def _add_stress(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", default=str(CHECKPOINT), help="folder or hub name (default: the demo model)")
+    command.add_argument("--dataset", default=DEMO, help="demo, or a JSONL file (default: %(default)s)")
+    command.add_argument("--limit", type=count, default=280, help="questions (default: %(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="of the demo's scenes (default: %(default)s)")
+    command.add_argument("--depths", type=_depths, default=(0.4,), help="shares of the layers that read the question")
+    command.add_argument("--ratios", type=_ratios, default=(0.222, 0.111), help="with commas between")
+    command.add_argument("--max-tokens", type=count, default=6, help="longest answer (default: %(default)s)")
+    command.add_argument("--instruction", default="", help="text after each question")
+    command.add_argument("--resamples", type=_resamples, default=DEFAULT_RESAMPLES, help="default: %(default)s")
+    command.add_argument("--out", type=Path, default=OUT, help="folder (default: %(default)s)")
+
+
+def _depths(text: str) -> tuple[float, ...]:
+    depths = tuple(float(part) for part in text.split(",") if part.strip())
+    if any(not 0 < depth < 1 for depth in depths):
+        raise argparse.ArgumentTypeError("depths must be above 0 and below 1")
+    return depths
 
 
 def _add_misfit(command: argparse.ArgumentParser) -> None:

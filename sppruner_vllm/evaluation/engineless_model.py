@@ -20,6 +20,7 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 from sppruner_vllm.demo.forward import Cache, decode, encode
 from sppruner_vllm.family import MediaSpan
 from sppruner_vllm.planning.smaller import Grid
+from sppruner_vllm.reading.captions import CAPTIONS, layers_read
 from sppruner_vllm.wire import StageOrder
 from sppruner_vllm.worker.positions import initial_positions
 
@@ -90,6 +91,27 @@ class EnginelessModel:
     def embed(self, ids: Sequence[int]) -> Tensor | None:
         """(T, D) embeddings of token ids; None for none."""
         return self._table[torch.tensor(ids)] if ids else None
+
+    def states(self, ids: Sequence[int], depth: float) -> Tensor | None:
+        """(T, D) states of token ids, read alone by a share of the layers as a worker reads them; None for none."""
+        return (
+            self._states(tuple(ids), layers_read(depth, len(self._model.model.language_model.layers))) if ids else None
+        )
+
+    def states_mean(self, depth: float) -> Tensor:
+        """(D,) mean state of the captions' words."""
+        spoken = [self._processor.tokenizer.encode(text, add_special_tokens=False) for text in CAPTIONS]
+        return torch.cat([cast("Tensor", self.states(ids, depth)) for ids in spoken]).mean(0)
+
+    @torch.no_grad()
+    def _states(self, ids: tuple[int, ...], layers: int) -> Tensor:
+        lead = self.chat.family.lead
+        embedded = self._table[torch.tensor((*lead, *ids))].unsqueeze(0)
+        length = embedded.shape[1]
+        positions = torch.arange(length).expand(3, 1, length)
+        mask = torch.ones(1, 1, length, length, dtype=torch.bool).tril()
+        states = decode(self._model.model.language_model, embedded, positions, mask)
+        return states[layers - 1][0, len(lead) :]
 
     def vocabulary(self) -> tuple[Tensor, list[str]]:
         """(M, D) embeddings of the tokens that are whole words or digits, and the words."""

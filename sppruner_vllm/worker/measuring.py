@@ -19,6 +19,7 @@ from sppruner_vllm.parts import publish
 from sppruner_vllm.planning.paying import Parts, fitted
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction import ImageTokens
+from sppruner_vllm.settings import settings
 
 from .served import usual_selection
 
@@ -75,7 +76,15 @@ def _selection(worker: Any, grid: Grid, kept: int) -> Callable[[], object]:
     question = torch.zeros(_QUESTION, dtype=torch.int64, device=device)
     (query,) = model._selector.embed_queries([question])
     image = ImageTokens(noise.to(device, worker.model_config.dtype), grid, query, kept)
-    return partial(model._packed, [image] * IMAGES, usual_selection())
+    select = partial(model._packed, [image] * IMAGES, usual_selection())
+    if not settings().question_depth:
+        return select
+
+    def read_and_select() -> object:
+        model._selector.embed_queries([question] * IMAGES)
+        return select()
+
+    return read_and_select
 
 
 def compared(shorter: Callable[[], object], longer: Callable[[], object], rounds: int) -> tuple[float, float]:

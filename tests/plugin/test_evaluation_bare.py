@@ -11,9 +11,12 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
+from sppruner_vllm.evaluation import stress
 from sppruner_vllm.evaluation.ablation import run, table
 from sppruner_vllm.evaluation.asking import AskingFailed, Manner
+from sppruner_vllm.evaluation.bootstrap import Interval
 from sppruner_vllm.evaluation.conditions import FULL, Condition
+from sppruner_vllm.evaluation.disturbing import DISTURBANCES
 from sppruner_vllm.evaluation.engineless import EnginelessAsker, Variant
 from sppruner_vllm.evaluation.questions import Picture, Question
 from sppruner_vllm.evaluation.turns import Turn
@@ -105,3 +108,50 @@ def test_the_ablation_compares_every_variant_with_the_first(asker):
     text = table(found, [0.5, 0.222])
     assert text.splitlines()[0] == "| variant | 50.0% kept | 22.2% kept |"
     assert [line.split(" | ")[0] for line in text.splitlines()[2:]] == ["| as shipped", "| no gate"]
+
+
+@torch.inference_mode()
+def test_a_question_is_read_as_transformers_reads_it(asker, tiny_model):
+    language = Qwen2_5_VLForConditionalGeneration.from_pretrained(tiny_model, dtype=torch.float32).model.language_model
+    (lead,), ids = asker._plain.chat.family.lead, [300, 301, 302]
+    states = language(torch.tensor([[lead, *ids]]), use_cache=False, output_hidden_states=True).hidden_states
+    read = asker._plain.states(ids, 0.5)
+    assert torch.allclose(read, states[len(language.layers) // 2][0, 1:], atol=1e-4)
+
+
+def test_the_stress_asks_each_kind_of_query_plain_and_disturbed(asker):
+    rows = stress.run(asker, QUESTIONS, (0.5,), (0.5, 0.2), 1000)
+    names = [(row.query, row.disturbed, row.ratio) for row in rows]
+    kinds = [None, *DISTURBANCES]
+    assert names == [(q, kind, ratio) for ratio in (0.5, 0.2) for q in ("words", "states at 0.5") for kind in kinds]
+    assert all(0 <= row.opened <= 1 for row in rows)
+    assert all(row.blind.value == 0 for row in rows if row.opened == 0)
+    assert len(stress.table(rows).splitlines()) == 2 + len(rows)
+
+
+def test_a_disturbed_query_that_moves_answers_is_said_not_to_hold():
+    same, moved = (Interval(value, None, None) for value in (0.001, -0.01))
+    rows = [
+        stress.Row("words", kind, 0.2, 0.0, same, found, same) for kind in (None, "noise") for found in (same, moved)
+    ]
+    assert [row.holds for row in rows] == [True, True, True, False]
+    assert stress.table(rows).splitlines()[-1].endswith("| **no** |")
+
+
+@pytest.mark.parametrize("kind", DISTURBANCES)
+def test_a_disturbance_keeps_shapes_and_is_the_same_each_time(kind):
+    dice = torch.Generator().manual_seed(1)
+    queries = [torch.randn(length, 32, generator=dice) for length in (3, 5, 3, 5)]
+    mean = torch.full((32,), 0.25)
+    once, again = (DISTURBANCES[kind](queries, mean) for _ in range(2))
+    for query, other, same in zip(queries, once, again, strict=True):
+        assert query.shape == other.shape
+        assert torch.equal(other, same)
+        assert not torch.allclose(query, other)
+
+
+def test_a_rotation_keeps_lengths_and_angles_about_the_mean():
+    queries, mean = [torch.randn(7, 32)], torch.randn(32)
+    (turned,) = DISTURBANCES["rotated"](queries, mean)
+    before, after = queries[0] - mean, turned - mean
+    assert torch.allclose(before @ before.T, after @ after.T, atol=1e-4)

@@ -116,6 +116,18 @@ def test_the_gate_is_shut_when_the_aim_is_scattered_over_the_image():
     assert measured(ImageTokens(rows, GRID, query, 100)).gate.item() < 0.2
 
 
+def test_a_direction_along_which_the_image_spreads_both_ways_means_nothing_with_contrast():
+    rows = scene(GRID, [], seed=9)
+    along = 6 * torch.randn(256, generator=seeded(11))
+    rows[inside(GRID, OBJECT)] += along
+    rows[inside(GRID, OTHER)] -= along
+    one_way = scene(GRID, [OBJECT, OTHER], seed=7)
+    for params, told in ((FocusContextParams(), True), (FocusContextParams(gate_contrast=True), False)):
+        spread = [measured(ImageTokens(rows, GRID, sign * along[None], 100), params).gate.item() for sign in (1, -1)]
+        assert all((gate > 0.5) == told for gate in spread)
+        assert measured(ImageTokens(one_way, GRID, aim(one_way, OBJECT), 100), params).gate.item() > 0.5
+
+
 def test_a_shut_gate_shows_as_zero_relevance_and_leaves_the_choice_alone():
     rows = scene(GRID, [OBJECT], seed=12)
     query = torch.randn(4, 256, generator=seeded(13))

@@ -171,7 +171,7 @@ def test_the_field_to_correct_is_named(connection: Connection, name: str, param:
 def test_an_empty_url_is_told_as_such(connection: Connection) -> None:
     path, fields = WRONG_VALUES["an empty url"]
     error = error_of(path, connection.send(path, good(path, **fields)))
-    assert (error["code"], error["param"]) == ("invalid_image", "image_url")
+    assert (error["code"], error["param"]) == ("invalid_image", "messages[0].content[0].image_url")
     assert "uuid" not in error["message"]
 
 

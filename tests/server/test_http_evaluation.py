@@ -97,6 +97,7 @@ def test_a_second_turn_is_asked_about_the_picture_of_the_first(server):
     with HttpAsker(server.url, None, Manner(max_tokens=1), 1) as asker:
         half = Condition(DEFAULT_METHOD, 0.5)
         assert asker.usable(QUESTION, [FULL, half]).conditions == [FULL, half]
-        alone, later = (asker.ask([question], half)[0] for question in (QUESTION, replace(QUESTION, before=(turn,))))
+        asked = [QUESTION, replace(QUESTION, before=(turn,)), replace(QUESTION, focus=turn.text)]
+        alone, later, steered = asker.ask(asked, half)
     assert (later.original, later.retained) == (alone.original, alone.retained) == (144, 72)
-    assert later.prompt_tokens > alone.prompt_tokens
+    assert later.prompt_tokens > alone.prompt_tokens == steered.prompt_tokens

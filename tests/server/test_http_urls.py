@@ -117,7 +117,7 @@ def test_a_url_is_fetched_once_where_it_may_be_and_else_not_at_all(
         return
     assert response.status_code == 400, response.text
     error = response.json()["error"]
-    assert (error["code"], error["param"]) == (expected, "image_url")
+    assert (error["code"], error["param"]) == (expected, "messages[0].content[0].image_url")
     assert error["message"] == MESSAGES.setdefault(expected, error["message"]), "one answer for all refusals of a kind"
     assert asked == 0
     if expected == FORBIDDEN:
@@ -137,7 +137,7 @@ def test_what_comes_too_slowly_is_given_up_and_not_asked_for_again(client: httpx
         answers = list(threads.map(lambda path: ask(client, web.url(path), keep_ratio=asked[path]), asked))
     assert [answer.status_code for answer in answers] == [400] * len(asked), [answer.text for answer in answers]
     errors = [answer.json()["error"] for answer in answers]
-    assert {(error["code"], error["param"]) for error in errors} == {(FAILED, "image_url")}
+    assert {(error["code"], error["param"]) for error in errors} == {(FAILED, "messages[0].content[0].image_url")}
     assert {error["message"] for error in errors} == {MESSAGES.setdefault(FAILED, errors[0]["message"])}
     assert [web.asked[path] for path in asked] == [1] * len(asked)
 
@@ -160,4 +160,4 @@ def test_every_api_refuses_alike(client: httpx.Client, web: Counting) -> None:
 
 def test_what_is_fetched_and_is_no_picture_is_an_invalid_image(client: httpx.Client, web: Counting) -> None:
     error = ask(client, web.url("/text")).json()["error"]
-    assert (error["code"], error["param"]) == ("invalid_image", "image_url")
+    assert (error["code"], error["param"]) == ("invalid_image", "messages[0].content[0].image_url")

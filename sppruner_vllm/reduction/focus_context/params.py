@@ -73,6 +73,8 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
     gate_concentration: nats by which the query must narrow the image down: below the first the gate is shut, above the
         second this half of it is open.
     gate_coherence: the same for Moran's I of the relevance map.
+    gate_contrast: of these nats, those by which the query pointing the other way narrows the image down are no sign of
+        meaning, beyond what a random direction does.
     relevance_power, relevance_floor: alpha and epsilon of the fusion.
     union_share: share of the focus set reserved for what is salient whatever the query says.
     focus_mass: share of the fused mass that the focus set must hold.
@@ -96,6 +98,7 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
     gate: bool = True
     gate_concentration: tuple[float, float] = (1.0, 2.0)
     gate_coherence: tuple[float, float] = (0.1, 0.4)
+    gate_contrast: bool = False
     relevance_power: float = 1.0
     relevance_floor: float = 0.1
     union_share: float = 0.5
