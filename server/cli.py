@@ -50,6 +50,7 @@ FLAGS: Final = {
     "question_depth": "--question-depth",
     "state_table": "--state-table",
     "heap_trim_seconds": "--heap-trim-seconds",
+    "rank_on": "--rank-on",
     "rows_cache_mib": "--rows-cache-mib",
     "pixels_cache_mib": "--pixels-cache-mib",
     "encoder_cut": "--encoder-cut",

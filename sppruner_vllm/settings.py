@@ -21,6 +21,9 @@ FEWEST_TOKENS: Final = 2
 FocusScope = Literal["question", "image", "auto"]
 """Whom a selection serves: its own question, all questions about the image, or the one that planning/scope.py finds."""
 
+RankOn = Literal["rows", "patches"]
+"""What tokens are compared with each other by."""
+
 UrlFetching = Literal["listed", "any", "vllm"]
 
 
@@ -39,6 +42,11 @@ class Settings(BaseSettings):
     method: str = Field(DEFAULT_METHOD, description="Reduction method when a request names none.")
     saliency_attention: bool = Field(
         False, description="Let methods see which patches the encoder's last full-attention block looks at."
+    )
+    rank_on: RankOn = Field(
+        "rows",
+        description="What methods compare the tokens of a picture by: the rows behind the encoder's merger, or the "
+        "patches before it; the question is always compared with rows.",
     )
     encoder_cut: float = Field(
         0.0,
