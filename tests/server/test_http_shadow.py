@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import httpx
@@ -9,6 +10,8 @@ import pytest
 
 from serving import WAIT_SECONDS, Server, chat_body, data_url, eventually, metric, png, serving, unread_stream
 from sppruner_vllm.demo_model import CHECKPOINT
+
+pytestmark = pytest.mark.skipif("SPPRUNER_TEST_SHADOW" not in os.environ, reason="starts a server: make test-shadow")
 
 PER_HOUR = 20
 CHAT = "/v1/chat/completions"

@@ -93,7 +93,7 @@ class HarnessClient:
         self._concurrency = concurrency
         self._client = OpenAI(base_url=f"{base}/v1", api_key=api_key, timeout=timeout, max_retries=TRIES)
         try:
-            self.model = model or self._client.models.list().data[0].id
+            self.model = model or self._client.with_options(max_retries=0).models.list().data[0].id
         except (APIError, IndexError) as error:
             raise HarnessFailed(f"no model is served at {base}: {error}") from error
         self._run = run_name(run, fields)
