@@ -50,6 +50,7 @@ FLAGS: Final = {
     "question_depth": "--question-depth",
     "state_table": "--state-table",
     "heap_trim_seconds": "--heap-trim-seconds",
+    "rank_on": "--rank-on",
     "rows_cache_mib": "--rows-cache-mib",
     "pixels_cache_mib": "--pixels-cache-mib",
     "encoder_cut": "--encoder-cut",
@@ -65,6 +66,9 @@ FLAGS: Final = {
     "header_timeout": "--header-timeout",
     "body_timeout": "--body-timeout",
     "write_timeout": "--write-timeout",
+    "shadow_share": "--shadow-share",
+    "shadow_per_hour": "--shadow-per-hour",
+    "shadow_max_in_flight": "--shadow-max-in-flight",
     "json_logs": "--json-logs",
 }
 """Settings field to flag."""

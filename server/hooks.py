@@ -27,6 +27,8 @@ from .errors.guard import Guard
 from .request.attempt import noting
 from .routes.open_routes import divide, opened
 from .routes.outcomes import RecordedRoute
+from .shadow.candidate import remembering
+from .shadow.shadow import Shadow
 
 REPLACED: Final = ("AuthenticationMiddleware", "CORSMiddleware", "XRequestIdMiddleware")
 """Middlewares that vLLM adds and ours stand in for, by the name of their class."""
@@ -85,7 +87,7 @@ def install_document(app: Any, openapi: Callable[[], dict[str, Any]]) -> None:
     app.openapi = openapi
 
 
-def install_gate(renderer: Any) -> None:
+def install_gate(renderer: Any, shadow: Shadow | None = None) -> None:
     """Put the gate before a renderer's two entrances, `preprocess_chat` and `preprocess_cmpl`.
 
     vLLM (0.32 and 0.33, renderers/online_renderer.py, OnlineRenderer) lets all processor kwargs of a request through or
@@ -95,10 +97,11 @@ def install_gate(renderer: Any) -> None:
 
     Args:
         renderer: vLLM's OnlineRenderer.
+        shadow: picks requests to be asked again; None for none.
     """
     trusted = bool(renderer.trust_request_mm_kwargs)
     renderer.trust_request_mm_kwargs = True
-    renderer.preprocess_chat = gated_chat(renderer.preprocess_chat, trusted)
+    renderer.preprocess_chat = gated_chat(renderer.preprocess_chat, trusted, shadow)
     renderer.preprocess_cmpl = gated_completion(renderer.preprocess_cmpl, trusted)
 
 
@@ -152,18 +155,20 @@ def install_messages(messages: Any) -> None:
         messages.count_tokens = noting(messages.count_tokens)
 
 
-def install_acceptance(engine_client: Any) -> None:
+def install_acceptance(engine_client: Any, stops: Callable[[], bool]) -> None:
     """Tell the client's fault from the server's where a request passes to the engine.
 
     vLLM (0.32 and 0.33, v1/engine/async_llm.py, AsyncLLM) calls a failure of its engine what it cannot encode, and
     leaves it among the requests that run (engine/acceptance.py).
     Until: it validates a request before the stream begins, and names what was wrong.
+
+    Args: stops: whether the server is about to end.
     """
     core = engine_client.engine_core
     core.add_request_async = withdrawing(core.add_request_async, engine_client.abort)
     engine_client.add_request = accepting(engine_client.add_request)
     dead_ends = engine_client.vllm_config.kv_transfer_config is None
-    engine_client.generate = telling(engine_client.generate, dead_ends=dead_ends)
+    engine_client.generate = telling(engine_client.generate, dead_ends=dead_ends, stops=stops)
 
 
 def install_resend(engine_client: Any) -> None:
@@ -173,6 +178,15 @@ def install_resend(engine_client: Any) -> None:
     Until: vLLM renders such a request again itself.
     """
     engine_client.generate = resending(engine_client.generate)
+
+
+def install_shadow(engine_client: Any) -> None:
+    """Let a request that is to be asked again see its own answer (shadow/candidate.py).
+
+    To be installed first: closest to the engine, behind what sends a prompt again.
+    Until: a statistics plugin that is given the prompt beside the output, as with `install_watch`.
+    """
+    engine_client.generate = remembering(engine_client.generate)
 
 
 def install_watch(engine_client: Any) -> None:

@@ -138,6 +138,10 @@ def _in_other_turns() -> dict[tuple[str, str], tuple[dict[str, Any], str]]:
     ):
         said = [hello, {"role": "assistant", "content": None, "tool_calls": calls}]
         cases[CHAT, name] = {"messages": said}, f"messages[1].tool_calls{where}"
+    for name, value in (("null", None), ("a text", "hello"), ("an object", {"role": "user"})):
+        cases[CHAT, f"messages {name}"] = {"messages": value}, "messages"
+        cases[BATCH, f"messages {name}"] = {"messages": value}, "messages"
+    cases[CHAT, "messages empty"] = {"messages": []}, "messages"
     cases[CHAT, "a role that is empty"] = {"messages": [{"role": "", "content": "a"}]}, "messages[0].role"
     cases[CHAT, "a name that is a number"] = {"messages": [{**hello, "name": 5}]}, "messages[0].name"
     cases[CHAT, "a thought that is a number"] = {"messages": [{**hello, "reasoning": 5}]}, "messages[0].reasoning"

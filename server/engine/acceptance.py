@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from vllm.exceptions import VLLMClientError, VLLMValidationError
 
+from ..errors.ended import CutOff
 from ..errors.faults import UNREADABLE, is_servers
 from ..errors.wording import sanitised
 from ..request.attempt import note_accepted, note_failure
@@ -63,7 +64,7 @@ def withdrawing(send: AddRequest, abort: Callable[..., Awaitable[None]]) -> AddR
     return send_or_forget
 
 
-def telling(generate: Generate, *, dead_ends: bool) -> Generate:
+def telling(generate: Generate, *, dead_ends: bool, stops: Callable[[], bool]) -> Generate:
     """vLLM's `AsyncLLM.generate`, bound, with what it raises noted: vLLM's streams make an event of it, in which a
     number is all that tells one failure from another.
 
@@ -71,22 +72,28 @@ def telling(generate: Generate, *, dead_ends: bool) -> Generate:
         dead_ends: whether a structured answer that the engine gives up is the client's fault, who wanted a grammar that
             nothing can follow. It then finishes with the reason `error` and no word, as it does when a KV connector
             fails to load blocks; so this is for an engine without one.
+        stops: whether the server is about to end. What the engine gives up then, as it does with a request that
+            reaches it too late, is an error and no short answer.
     """
 
     @wraps(generate)
     def told(prompt: Any, sampling_params: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         structured = getattr(sampling_params, "structured_outputs", None) is not None
-        return _told(generate(prompt, sampling_params, *args, **kwargs), dead_ends and structured)
+        return _told(generate(prompt, sampling_params, *args, **kwargs), dead_ends and structured, stops)
 
     return told
 
 
-async def _told(outputs: AsyncGenerator[Any, None], dead_ends: bool) -> AsyncGenerator[Any, None]:
+async def _told(
+    outputs: AsyncGenerator[Any, None], dead_ends: bool, stops: Callable[[], bool]
+) -> AsyncGenerator[Any, None]:
     async with aclosing(outputs):
         try:
             async for output in outputs:
                 if dead_ends and any(choice.finish_reason == "error" for choice in output.outputs):
                     raise VLLMValidationError(DEAD_END, parameter="response_format")
+                if any(choice.finish_reason == "abort" for choice in output.outputs) and stops():
+                    raise CutOff
                 yield output
         except Exception as exc:
             note_failure(exc)

@@ -7,7 +7,7 @@ covers them all; hooks.py puts it there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any
 
@@ -16,23 +16,26 @@ from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 
 from sppruner_vllm.admission import Admitted, admit
 from sppruner_vllm.planning.accounting import visual_tokens_of
+from sppruner_vllm.request import KEEP_RATIO
 
 from ..body.fields import foreign_kwargs, reduction_fields
 from ..errors.rendering import blaming_pictures
 from ..keys.current import bounds_in_force, limits_in_force
 from ..request.record import RequestRecord, current_record
+from ..shadow.shadow import Shadow
 from ..tracing import RENDER, note_visual_tokens, stage
 from .resend import AGAIN, lacks_pictures
 
 Preprocess = Callable[..., Awaitable[Any]]
 
 
-def gated_chat(preprocess: Preprocess, trusted: bool) -> Preprocess:
+def gated_chat(preprocess: Preprocess, trusted: bool, shadow: Shadow | None = None) -> Preprocess:
     """The entrance of prompts with images, behind the gate.
 
     Args:
         preprocess: vLLM's `OnlineRenderer.preprocess_chat`, bound.
         trusted: whether the operator lets foreign processor kwargs through.
+        shadow: picks requests to be asked again; None for none.
     """
 
     @wraps(preprocess)
@@ -57,9 +60,22 @@ def gated_chat(preprocess: Preprocess, trusted: bool) -> Preprocess:
         rendered_again = bool(record.accounts) and isinstance(request, ResponsesRequest)
         if tokens is not None and not rendered_again:
             record.accounts.append(tokens)
+            if shadow is not None and not record.dry and not getattr(request, "use_beam_search", False):
+                whole = partial(_with_every_token, preprocess, request, foreign, args, kwargs)
+                if (candidate := shadow.choose(engine_inputs[0], tokens, whole)) is not None:
+                    record.afterwards.append(partial(shadow.ask, candidate))
         return conversation, engine_inputs
 
     return gated
+
+
+async def _with_every_token(
+    preprocess: Preprocess, request: Any, foreign: Mapping[str, object], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """The engine input of a request at keep ratio 1, past the caches: nobody else's pictures make room for it."""
+    whole = request.model_copy(update={"mm_processor_kwargs": admit({**foreign, KEEP_RATIO: 1.0})})
+    _, (engine_input,) = await preprocess(whole, *args, **{**kwargs, "skip_mm_cache": True})
+    return engine_input
 
 
 def _let_render_again(engine_inputs: Sequence[Any], render: Callable[[], Awaitable[Any]]) -> None:

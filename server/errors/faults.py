@@ -36,7 +36,7 @@ from .invalid_body import refusal_of_body
 from .places import named as place_named
 from .refusal import Refusal
 from .routing import allowed_methods
-from .wording import code_of, field_named, field_of, sanitised
+from .wording import code_of, field_named, field_of, sanitised, too_large
 
 UNREADABLE: Final = "the request cannot be read: a value has the wrong type, or is out of range"
 FAULT: Final = "the server failed on this request"
@@ -121,6 +121,8 @@ def _refusal_of_value(exc: Exception, scope: Scope) -> Refusal:
     if message.startswith(_PROCESSOR):
         message, named = UNPROCESSED, "mm_processor_kwargs"
     param = field_of(named, scope["path"]) or field_named(message, scope.get(DOCUMENT))
+    if param is None and message == UNREADABLE:
+        param = too_large(scope.get(DOCUMENT))
     if param is not None:
         param = place_named(param, None, scope.get(DOCUMENT), scope["path"])
     if isinstance(named, str) and param is not None:

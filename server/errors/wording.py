@@ -68,6 +68,12 @@ def field_named(message: str, document: object) -> str | None:
     return first[1] if first is not None and isinstance(document, dict) and first[1] in document else None
 
 
+def too_large(document: object) -> str | None:
+    """The first field with a number that no 64 bits hold, over which a library stumbles without a word."""
+    fields = document.items() if isinstance(document, dict) else ()
+    return next((name for name, value in fields if isinstance(value, int) and not -(2**63) <= value < 2**63), None)
+
+
 def sanitised(message: object) -> str:
     """A sentence of vLLM's without paths and addresses, and without the values it quotes behind it."""
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from typing import Final
 
 from starlette.types import Message, Receive
@@ -42,6 +43,7 @@ class InFlight:
         self._deadline = math.inf
         self._coming: set[asyncio.Timeout] = set()
         self._in_flight = 0
+        self._watchers: list[Callable[[], None]] = []
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -50,6 +52,7 @@ class InFlight:
         if self.refusal is None:
             self._in_flight += 1
             self._empty.clear()
+            self._tell()
         return self.refusal
 
     def leave(self) -> None:
@@ -64,6 +67,15 @@ class InFlight:
         for limit in self._coming:
             if not limit.expired():
                 limit.reschedule(asyncio.get_running_loop().time() + self._left())
+        self._tell()
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Call `watcher` whenever a request has come in, and when no more may."""
+        self._watchers.append(watcher)
+
+    def _tell(self) -> None:
+        for watcher in self._watchers:
+            watcher()
 
     async def piece(self, receive: Receive) -> Message:
         """The next message of a request whose body is not whole yet.

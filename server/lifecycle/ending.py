@@ -70,6 +70,8 @@ class Ending:
                 loop.add_signal_handler(signal.SIGHUP, self.stop)
         else:
             loop.add_signal_handler(NOW, self._now.set)
+            if (front := multiprocessing.parent_process()) is not None:
+                loop.add_reader(front.sentinel, self._follow, front.sentinel)
         self._watches = [loop.create_task(self._watch_engine()), notice_engine_loss(self._engine)]
 
     def stop(self) -> None:
@@ -84,6 +86,18 @@ class Ending:
             self._task = asyncio.get_running_loop().create_task(self._drain())
         elif self._is_front:
             self._now.set()
+
+    def stops(self) -> bool:
+        """Whether this process is about to end, or its front is gone, which a full event loop may not know yet."""
+        front = multiprocessing.parent_process()
+        return self._task is not None or (front is not None and not front.is_alive())
+
+    def _follow(self, sentinel: int) -> None:
+        """The front is gone, and with it whoever would end this process; its engines end by themselves."""
+        asyncio.get_running_loop().remove_reader(sentinel)
+        if self._task is None:
+            logger.error("the front is gone")
+            self.stop()
 
     def shutting_down(self, shutdown: Shutdown) -> Shutdown:
         """vLLM's `AsyncLLM.shutdown`, bound, when nothing is in flight, with a status of its own if the engine died."""

@@ -76,12 +76,16 @@ def _shared() -> dict[str, Schema]:
 def _chat(known: Known) -> dict[str, Schema]:
     texts = either(STRING, items(ref("TextPart")))
     parts = items(either(ref("TextPart"), ref("ImagePart")))
+    other = {"type": "string", "minLength": 1, "not": {"enum": ["system", "developer", "user", "assistant", "tool"]}}
     roles = [
         obj({"role": {"type": "string", "enum": ["system", "developer"]}, "content": texts}, "role", "content"),
         obj({"role": const("user"), "content": either(STRING, parts)}, "role", "content"),
         obj(
             {"role": const("assistant"), "content": either(STRING, items(ref("TextPart"), 0), {"type": "null"})}, "role"
         ),
+        obj({"role": const("tool"), "content": either(STRING, items(ref("TextPart"), 0))}, "role"),
+        # Roles of the model's own.
+        obj({"role": other, "content": either(STRING, items(either(STRING, ref("TextPart")), 0))}, "role"),
     ]
     function = obj({"name": {"type": "string"}, "description": or_null(**STRING)}, "name")
     fields: dict[str, Schema] = {

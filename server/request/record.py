@@ -23,6 +23,7 @@ class RequestRecord:
     fields: reduction fields as the route admitted them, for the renderer: some of vLLM's handlers lose them on the way.
     dry: the prompt is rendered to be counted, and never reaches the engine.
     accounts: one per rendered prompt with images; a batch renders several.
+    afterwards: each is called once the whole answer has gone out, and never for one that was refused or cut short.
     withdrawals: each takes out of vLLM's sender cache what one rendering entered.
     outcome: set where the HTTP status does not tell it (errors inside a stream, clients that left).
     refused_as: our error code of the refusal; None when it was not us that refused.
@@ -33,6 +34,7 @@ class RequestRecord:
     dry: bool = False
     accounts: list[VisualTokens] = field(default_factory=list)
     withdrawals: list[Callable[[], None]] = field(default_factory=list)
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
     outcome: Outcome | None = None
     refused_as: str | None = None
     arrived: float = field(default_factory=time.time)

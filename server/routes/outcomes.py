@@ -65,6 +65,9 @@ class RecordedRoute(ReadRoute):
                 outcome = record.outcome or outcome_of(status, complete)
                 _count(record, outcome)
                 note_outcome(span, outcome)
+                if outcome == "success":
+                    for follow in record.afterwards:
+                        follow()
 
 
 def _count(record: RequestRecord, outcome: Outcome) -> None:

@@ -36,6 +36,7 @@ def identities(algorithm: Any, hashes: Sequence[str], plans: Sequence[ReductionP
             stages=[[str(value) for value in astuple(stage)] for stage in plan.stages],
             version=ALGORITHM_VERSION,
             attention=settings().saliency_attention,
+            rank_on=settings().rank_on,
             query=torch.tensor(plan.query_ids, dtype=torch.int64),
             **({"reading": reading} if reading and plan.query_ids else {}),
         )

@@ -28,6 +28,9 @@ GRACE: Final = 45.0
 """Seconds a server may take to stop before it is killed: it finishes what it has in flight, for 30 s by default."""
 
 
+TIDYING: Final = 5.0
+"""Seconds for what ends last: Python's resource tracker removes from /dev/shm what killed processes have left there."""
+
 OURS: Final = "sppruner_server"
 STOCK: Final = "vllm.entrypoints.launchers.api_server.entry"
 """vLLM's own server; the `vllm` command of its CPU build does not start."""
@@ -128,10 +131,22 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(GRACE)
+        if process.poll() is not None:
+            _let_tidy(process.pid)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def _let_tidy(group: int) -> None:
+    """Ask what is left of a process group to end, and wait until it has, within limits. The tracker is deaf to it."""
+    end = time.monotonic() + TIDYING
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGTERM)
+        while time.monotonic() < end:
+            os.killpg(group, 0)
+            time.sleep(0.02)
 
 
 @contextmanager

@@ -43,7 +43,8 @@ class Variant:
 
     params: constants of focus_context. centred: subtract the mean text embedding from the query. query: in place of
     each question; None leaves it in force. merge: weight of dropped tokens in context anchors (merging.py).
-    attention: bring the encoder's column attention, as a server does with `--saliency-attention`.
+    attention: bring the encoder's column attention, as a server does with `--saliency-attention`. patches: bring the
+    merger's input, as with `--rank-on patches`.
     depth: share of the language model's layers that read the question, as with `--question-depth`; 0 for its words.
     disturbance: what is done to the vectors of questions, of several together (disturbing.py).
     """
@@ -53,6 +54,7 @@ class Variant:
     query: str | None = None
     merge: float = 0.0
     attention: bool = False
+    patches: bool = False
     depth: float = 0.0
     disturbance: Disturbance | None = None
 
@@ -70,7 +72,7 @@ class EnginelessAsker:
         self.facts: Mapping[str, str] = {"backend": "bare"}
         self._manner = manner
         self._plain = EnginelessModel(model)
-        self._seen: dict[tuple[Picture, Grid | None, tuple[StageOrder, ...]], Seen] = {}
+        self._seen: dict[tuple[Picture, Grid | None, tuple[StageOrder, ...], bool], Seen] = {}
         self._states_mean = lru_cache(maxsize=None)(self._plain.states_mean)
         self._said: dict[bytes, str] = {}
         self._open = lru_cache(maxsize=64)(_open)
@@ -125,7 +127,7 @@ class EnginelessAsker:
     ) -> list[Prompt]:
         plans = [self._plans(question, condition, variant) for question in questions]
         pictures = [
-            [self._look(picture, plan) for picture, plan in zip(question.images, planned, strict=True)]
+            [self._look(picture, plan, variant.patches) for picture, plan in zip(question.images, planned, strict=True)]
             for question, planned in zip(questions, plans, strict=True)
         ]
         kept: list[list[Tensor | None]] = [[None] * len(shown) for shown in pictures]
@@ -163,7 +165,7 @@ class EnginelessAsker:
                 if plan.stages:
                     attention = seen.attention if variant.attention else None
                     query = self._query(plan.query_ids, variant.depth)
-                    images.append(ImageTokens(seen.rows, seen.grid, query, plan.retained, attention))
+                    images.append(ImageTokens(seen.rows, seen.grid, query, plan.retained, attention, seen.merger_input))
                     places.append((number, index))
         mean: Tensor | None = self._mean(variant.depth)
         if variant.disturbance is not None and mean is not None:
@@ -180,15 +182,15 @@ class EnginelessAsker:
         """What is subtracted from the vectors of questions."""
         return self._states_mean(depth) if depth else self._plain.text_mean
 
-    def _look(self, picture: Picture, plan: ReductionPlan | None) -> Seen:
-        """A picture as a plan has it encoded, or as it is."""
+    def _look(self, picture: Picture, plan: ReductionPlan | None, patches: bool = False) -> Seen:
+        """A picture as a plan has it encoded, or as it is, with the merger's input or without."""
         grid = None if plan is None else plan.resized
         stages = () if plan is None else tuple(stage for stage in plan.stages if stage.where != "rows")
-        key = picture, grid, stages
+        key = picture, grid, stages, patches
         if key not in self._seen:
             image = self._open(picture)
             shown = image if grid is None else resize(image, grid, self._plain.cell)
-            (self._seen[key],) = self._plain.see([shown], stages)
+            (self._seen[key],) = self._plain.see([shown], stages, patches=patches)
         return self._seen[key]
 
 

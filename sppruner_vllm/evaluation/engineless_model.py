@@ -30,11 +30,16 @@ from .turns import Turn
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An encoded picture. rows: (N, D) float32. grid: (height, width). attention: (N,) received in one block."""
+    """An encoded picture.
+
+    rows: (N, D) float32. grid: (height, width). attention: (N,) received in one block. merger_input: (N, 4, F), the
+    patches behind each row; None where it was not asked for.
+    """
 
     rows: Tensor
     grid: Grid
     attention: Tensor
+    merger_input: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +65,13 @@ class EnginelessModel:
         self._ends = frozenset(self._model.generation_config.eos_token_id)
 
     @torch.no_grad()
-    def see(self, pictures: Sequence[Image.Image], stages: Sequence[StageOrder] = ()) -> list[Seen]:
+    def see(
+        self, pictures: Sequence[Image.Image], stages: Sequence[StageOrder] = (), *, patches: bool = False
+    ) -> list[Seen]:
         """Encode pictures of one size, whose sides are whole visual tokens.
 
         Args:
-            stages: those that drop tokens in the encoder.
+            stages: those that drop tokens in the encoder. patches: bring the merger's input too.
 
         Raises:
             ValueError: a side is not.
@@ -76,8 +83,10 @@ class EnginelessModel:
         attention: list[Tensor] = []
         cut = next(((stage.block, stage.budget) for stage in stages if stage.block is not None), None)
         skips = any(stage.where == "entry" for stage in stages)
-        rows = encode(self._model.model.visual, pixels, attention, cut, skip_repeats=skips)
-        return [Seen(image, grid, mass) for image, mass in zip(rows, attention[0], strict=True)]
+        units: list[Tensor] | None = [] if patches else None
+        rows = encode(self._model.model.visual, pixels, attention, cut, skip_repeats=skips, merger_input=units)
+        behind = units[0] if units else [None] * len(rows)
+        return [Seen(image, grid, *taps) for image, *taps in zip(rows, attention[0], behind, strict=True)]
 
     def embed(self, ids: Sequence[int]) -> Tensor | None:
         """(T, D) embeddings of token ids; None for none."""

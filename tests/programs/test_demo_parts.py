@@ -30,6 +30,21 @@ class Healthy(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Healthy).serve_forever()
 """
 
+LEAVING_SERVER = """
+import http.server, os, pathlib, signal, sys
+from multiprocessing import shared_memory
+segment = shared_memory.SharedMemory(create=True, size=4096)
+pathlib.Path(sys.argv[2]).write_text(segment.name)
+if os.fork() == 0:
+    signal.pause()  # a worker that lives longer, and until then the tracker waits for it
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+class Healthy(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Healthy).serve_forever()
+"""
+
 # A suite that a shell runs in the background inherits a SIGINT that is ignored; a person's terminal does not.
 HOLD_UNTIL_TOLD = """
 import signal, sys
@@ -102,6 +117,16 @@ def test_leaving_the_block_ends_the_server_and_its_children(tmp_path):
         pass
     assert server.process.poll() is not None
     assert gone(int(pid_file.read_text()))
+
+
+def test_what_a_server_leaves_in_shared_memory_goes_with_it(tmp_path):
+    """Python's resource tracker removes it after the server, which has killed a worker, has ended."""
+    port, name_file = free_port(), tmp_path / "name"
+    command = [sys.executable, "-c", LEAVING_SERVER, str(port), str(name_file)]
+    with running_server(command, server_url(port), {}, log=tmp_path / "log"):
+        segment = Path("/dev/shm", name_file.read_text())
+        assert segment.exists()
+    assert not segment.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

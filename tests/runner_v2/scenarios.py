@@ -182,6 +182,7 @@ SWITCHES: Final = Engine(
                 ("repeats", {"SKIP_REPEATS": "1"}),
                 ("both", FEWER),
                 ("attention", {"SALIENCY_ATTENTION": "1"}),
+                ("patches", {"RANK_ON": "patches"}),
                 ("question depth", READ),
                 ("image scope", {"FOCUS_SCOPE": "image"}),
                 ("auto scope", AUTO),
@@ -200,6 +201,7 @@ TWO_RANKS: Final = Engine(
         Step("scene at 0.222", (about_scene(0.222),)),
         Step("two pictures of at most 128 tokens", (AT_MOST_128,)),
         Step("fewer tokens in the encoder", (ABOUT_PAGE,), settings=FEWER),
+        Step("ranked before the merger", (ABOUT_PAGE,), settings=FEWER | {"RANK_ON": "patches"}),
     ),
 )
 ENGINES: Final = (SHORT, WHOLE, CHUNKS, ASYNCHRONOUS, PREEMPTION, SWITCHES, TWO_RANKS)

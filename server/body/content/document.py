@@ -8,8 +8,10 @@ from ...errors.refusal import RESPONSES_API, is_anthropic
 from .blocks import check_conversation
 from .chat import check_messages
 from .items import check_input
+from .reading import expect
 
-BATCH: Final = "/v1/chat/completions/batch"
+CHAT: Final = "/v1/chat/completions"
+BATCH: Final = f"{CHAT}/batch"
 """Takes a list of conversations."""
 
 
@@ -28,9 +30,10 @@ def check_content(document: Any, path: str) -> None:
         check_conversation(document)
     elif path.startswith(RESPONSES_API):
         check_input(document)
-    elif isinstance(messages := document.get("messages"), list):
-        if path != BATCH:
-            check_messages(messages, ("messages",))
-            return
-        for number, conversation in enumerate(messages):
+    elif "messages" not in document:
+        return
+    elif path == BATCH:
+        for number, conversation in enumerate(expect(document["messages"], ("messages",), list)):
             check_messages(conversation, ("messages", number))
+    elif path == CHAT or isinstance(document["messages"], list):  # elsewhere a prompt may stand beside it
+        check_messages(document["messages"], ("messages",))

@@ -8,7 +8,7 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from door.served import ALICE, AS_JSON, BODY_MIB, CHAT, LARGE, WITH_KEY, all_of, head, opened
+from door.served import ALICE, AS_JSON, BODY_MIB, CHAT, LARGE, WITH_KEY, all_of, ask_raw, head, opened
 from serving import Server, chat_body, metric
 
 
@@ -59,6 +59,37 @@ def test_what_is_not_http_is_answered_in_the_shape_of_the_api(door: Server, sent
     assert head_.startswith(b"HTTP/1.1 400 ")
     assert b"x-request-id: " in head_
     assert json.loads(body)["error"]["code"] == "invalid_http"
+
+
+@pytest.mark.parametrize(
+    "hosts", [[], ["host: a", "host: b"], ["host: a", "host: a"], ["host: a b"], ["host: a/b"], ["host: a:x"]], ids=repr
+)
+def test_a_request_for_no_host_or_several_is_refused(door: Server, hosts: list[str]) -> None:
+    lines = ["GET /livez HTTP/1.1", *hosts, "connection: close", "", ""]
+    with opened(door, "\r\n".join(lines).encode()) as connection:
+        head_, _, body = all_of(connection).partition(b"\r\n\r\n")
+    assert head_.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body)["error"]["code"] == "invalid_http"
+
+
+@pytest.mark.parametrize("host", ["host: a.example:80", "host: [::1]:8000", "host: "])
+def test_a_request_for_one_host_is_taken(door: Server, host: str) -> None:
+    lines = ["GET /livez HTTP/1.1", host, "connection: close", "", ""]
+    with opened(door, "\r\n".join(lines).encode()) as connection:
+        assert all_of(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_body_beside_the_wish_for_another_protocol_is_read(door: Server) -> None:
+    """As Java's HTTP client sends it."""
+    body = json.dumps(chat_body(text="hello", max_tokens=1)).encode()
+    upgrade = ["connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAABkAAQAAP__"]
+    with opened(door, head(CHAT, WITH_KEY, f"content-length: {len(body)}", *upgrade) + body) as connection:
+        assert connection.recv(13) == b"HTTP/1.1 200 "
+
+
+def test_a_slash_too_many_leads_to_a_path_whatever_the_host_says(door: Server) -> None:
+    status, headers, _ = ask_raw(door, "POST", f"{CHAT}/?a=b", {"x-forwarded-host": "evil.example", **ALICE})
+    assert (status, headers["location"]) == (307, f"{CHAT}?a=b")
 
 
 def test_a_head_without_end_is_refused(door: Server) -> None:
