@@ -29,7 +29,7 @@ export HF_HUB_OFFLINE ?= $(if $(MODEL),,1)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo quick test parity test-v2 test-vllm test-stops conformance fuzz lint style types imports format eval ablation train-demo bench bench-smoke bench-overhead bench-selection bench-gpu loadtest loadtest-stock loadtest-agree soak capacity image image-test release clean
+.PHONY: help setup prove test-prove test-shadow serve demo quick test parity test-v2 test-vllm test-stops conformance fuzz lint style types imports format eval exam misfit ablation train-demo train-wild bench bench-smoke bench-overhead bench-selection bench-gpu loadtest loadtest-stock loadtest-agree soak capacity image image-test release clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -92,11 +92,31 @@ eval: setup ## Measure answers per method and keep ratio; URL: a server, or MODE
 	@$(VENV)/python -m sppruner_vllm.evaluation run $(if $(URL),--url $(URL)) $(if $(MODEL),--model $(MODEL)) \
 		$(if $(DATASET),--dataset $(DATASET)) $(if $(OUT),--out $(OUT)) $(ARGS)
 
+prove: setup ## Ask the standard sets of MODEL (the demo's, local ones) by lmms-eval and report; a second call goes on; OUT; ARGS
+	@$(VENV)/python -m sppruner_vllm.evaluation.proof $(if $(URL),--url $(URL)) $(if $(MODEL),--model $(MODEL)) \
+		$(if $(OUT),--out $(OUT)) $(ARGS)
+
+test-shadow: setup ## Ask requests again on a server that does so with all of them; a minute
+	SPPRUNER_TEST_SHADOW=1 $(VENV)/python -m pytest tests/server/test_http_shadow.py $(ARGS)
+
+test-prove: setup ## Run the proof kit offline on the demo model, killed on the way and resumed; some minutes
+	SPPRUNER_TEST_PROVE=1 $(VENV)/python -m pytest tests/programs/test_prove.py $(ARGS)
+
+exam: setup ## Ask the harder questions: small print, large pictures, second turns, two hops; MODEL, OUT: folder; ARGS
+	@$(VENV)/python -m sppruner_vllm.evaluation run --bare --dataset hard --max-tokens 6 $(if $(MODEL),--model $(MODEL)) \
+		--out $(or $(OUT),.cache/exam) $(ARGS)
+
+misfit: setup ## Measure how far a model's visual tokens lie from the words for what they show; MODEL, OUT: folder; ARGS
+	@$(VENV)/python -m sppruner_vllm.evaluation misfit $(if $(MODEL),--model $(MODEL)) $(if $(OUT),--out $(OUT)) $(ARGS)
+
 ablation: setup ## Take every step of the selection out in turn and measure what it was worth, on the demo's questions
 	@$(VENV)/python -m sppruner_vllm.evaluation.ablation $(if $(OUT),--out $(OUT)) $(ARGS)
 
 train-demo: setup ## Train the demo model from nothing: some three hours on two cores; a second call goes on
 	@$(VENV)/python -m sppruner_vllm.demo.training $(ARGS)
+
+train-wild: setup ## Train the wild test bed: some six hours of one core; a second call goes on; ARGS=--background
+	@$(VENV)/python -m sppruner_vllm.demo.training --wild --threads 1 $(ARGS)
 
 bench: setup ## Measure speed against stock vLLM and against the ideal, some 20 minutes; ARGS: --quick and others; OUT
 	@$(VENV)/python -m sppruner_vllm.evaluation.bench $(if $(OUT),--out $(OUT)) $(ARGS)

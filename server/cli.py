@@ -22,8 +22,8 @@ from sppruner_vllm.reduction import BrokenMethod
 from sppruner_vllm.settings import Settings, settings
 
 from .environment import DRAIN_SECONDS, FRONT_SECONDS
-from .key_ring import KeyRing
-from .keys import BadKeys
+from .keys.key import BadKeys
+from .keys.ring import KeyRing
 
 FLAGS: Final = {
     "keep_ratio": "--keep-ratio",
@@ -47,7 +47,10 @@ FLAGS: Final = {
     "fetch_mib": "--fetch-mib",
     "method": "--reduction-method",
     "saliency_attention": "--saliency-attention",
+    "question_depth": "--question-depth",
+    "state_table": "--state-table",
     "heap_trim_seconds": "--heap-trim-seconds",
+    "rank_on": "--rank-on",
     "rows_cache_mib": "--rows-cache-mib",
     "pixels_cache_mib": "--pixels-cache-mib",
     "encoder_cut": "--encoder-cut",
@@ -63,12 +66,17 @@ FLAGS: Final = {
     "header_timeout": "--header-timeout",
     "body_timeout": "--body-timeout",
     "write_timeout": "--write-timeout",
+    "shadow_share": "--shadow-share",
+    "shadow_per_hour": "--shadow-per-hour",
+    "shadow_max_in_flight": "--shadow-max-in-flight",
     "json_logs": "--json-logs",
 }
 """Settings field to flag."""
 
 STOP_SECONDS: Final = 30
-"""Default of --shutdown-timeout: what requests in flight may take after a SIGTERM. vLLM's own is 0."""
+"""Default of --shutdown-timeout: what requests in flight may take after a SIGTERM. vLLM's own is 0.
+
+Stop timeouts of whoever runs the server must be longer."""
 
 TRACES_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
@@ -166,6 +174,7 @@ def serve(args: Namespace) -> None:
     from vllm.logger import configure_logging_from_args
 
     from .hooks import install_api_servers
+    from .lifecycle.api_servers import ApiServers
 
     set_up_command()
     if settings().json_logs:
@@ -179,7 +188,7 @@ def serve(args: Namespace) -> None:
     args.shutdown_timeout += FRONT_SECONDS
     # vLLM only logs that a plugin cannot be imported, and would serve without ours: no keys, no limits, no reduction.
     import_module(f"{__package__}.plugin")
-    install_api_servers()
+    install_api_servers(ApiServers)
     command = ServeSubcommand()
     command.validate(args)
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import uuid
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sppruner_vllm.metrics.events import count_rejection
 from sppruner_vllm.settings import settings
 
-from .refusal import Refusal, body_of
+from .errors.refusal import Refusal, body_of
 
 MOST_HEAD: Final = 64 * 1024
 """Bytes of a head that is not whole yet."""
@@ -28,6 +29,7 @@ TOO_LONG: Final = Refusal(431, "head_too_large", f"the head of a request may hav
 MALFORMED: Final = Refusal(400, "invalid_http", "this is not a valid HTTP request")
 
 _PHRASES: Final = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
+_UPGRADE: Final = re.compile(rb"\r\nupgrade:(?![ \t]*websocket)[^\r\n]*(?=\r\n)", re.IGNORECASE)
 _NO_SCOPE: Final[dict[str, Any]] = {"type": "http", "path": "/"}
 
 if TYPE_CHECKING:
@@ -50,18 +52,19 @@ class Bounded(_Protocol):
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        if self.cycle is None or self.cycle.response_complete:
+        awaited = self.cycle is None or self.cycle.response_complete
+        if awaited:
             self._await_head()
+            data = data if self._head_bytes else without_upgrade(data)
+            self._head_bytes += len(data)
         if not self.flow.write_paused:
             self._taken()  # whoever asks on has what was left to take
         before = self.cycle
         super().data_received(data)
         if self.cycle is not before or self.transport.is_closing():
             self._head_came()
-        elif self._head_timer is not None:
-            self._head_bytes += len(data)
-            if self._head_bytes > MOST_HEAD:
-                self._refuse(TOO_LONG)
+        elif awaited and self._head_bytes > MOST_HEAD:
+            self._refuse(TOO_LONG)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
@@ -87,7 +90,7 @@ class Bounded(_Protocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(MALFORMED)
+        self._refuse(TOO_LONG if self._head_bytes > MOST_HEAD else MALFORMED)
 
     # Heads
 
@@ -148,6 +151,15 @@ class Bounded(_Protocol):
         self._write_timer = None
         if self.transport.get_write_buffer_size():
             self.transport.abort()
+
+
+def without_upgrade(data: bytes) -> bytes:
+    """The beginning of a request without its wish for another protocol than WebSockets, as Java's client has one.
+
+    A server may take no notice of it; uvicorn's parser stops there, and the body is lost.
+    """
+    end = data.find(b"\r\n\r\n") + 2
+    return _UPGRADE.sub(b"", data[:end]) + data[end:] if end > 1 else data
 
 
 @cache

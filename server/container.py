@@ -1,7 +1,7 @@
-"""`python -m sppruner_server.container [flags]`: the entry point of our images.
+"""`python -m sppruner_server.container [flags]`: the entry point of our images; `prove [flags]` runs the proof kit.
 
-The server, on every interface and draining when it is told to stop. Without a model in its flags it serves the bundled
-demo model, so that a first `docker run` needs no download.
+The server, on every interface. Without a model in its flags it serves the bundled demo model, so that a first
+`docker run` needs no download.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from sppruner_vllm.demo_model.flags import DEMO_ENVIRONMENT, KV_SPACE, demo_argu
 
 from .__main__ import main as serve
 
-DRAIN_SECONDS: Final = 30
-"""What requests in flight may take after a SIGTERM; stop timeouts of whoever runs the image must be longer."""
+PROVE: Final = "prove"
+PROOF_KIT: Final = "sppruner_vllm.evaluation.proof"
+"""Run by name: what serves imports no evaluation."""
 
-DEFAULTS: Final = ("--host", "0.0.0.0", "--port", "8000", "--shutdown-timeout", str(DRAIN_SECONDS))  # noqa: S104
+DEFAULTS: Final = ("--host", "0.0.0.0", "--port", "8000")  # noqa: S104
 MODEL_KV_SPACE: Final = "4"
 
 FULL_CHUNK: Final = 24
@@ -73,6 +74,8 @@ def main() -> None:
         os.environ.setdefault(name, value)
     if folder := os.environ.get("TMPDIR"):  # a volume mounted over its parent begins empty
         Path(folder).mkdir(parents=True, exist_ok=True)
+    if given[:1] == [PROVE]:
+        os.execv(sys.executable, [sys.executable, "-m", PROOF_KIT, *given[1:]])  # noqa: S606 (our own command)
     serve(command_line(given))
 
 

@@ -16,17 +16,19 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
-from .acceptance import accepting, telling, withdrawing
-from .attempt import noting
-from .body_check import BodyCheck
+from .body.check import BodyCheck
 from .connection import bounded
-from .engine_watch import watched
-from .guard import Guard
-from .open_routes import divide, opened
-from .outcomes import RecordedRoute
-from .renderer import gated_chat, gated_completion
-from .resend import resending
-from .sender_cache import SenderWatch
+from .engine.acceptance import accepting, telling, withdrawing
+from .engine.renderer import gated_chat, gated_completion
+from .engine.resend import resending
+from .engine.sender_cache import SenderWatch
+from .engine.watch import watched
+from .errors.guard import Guard
+from .request.attempt import noting
+from .routes.open_routes import divide, opened
+from .routes.outcomes import RecordedRoute
+from .shadow.candidate import remembering
+from .shadow.shadow import Shadow
 
 REPLACED: Final = ("AuthenticationMiddleware", "CORSMiddleware", "XRequestIdMiddleware")
 """Middlewares that vLLM adds and ours stand in for, by the name of their class."""
@@ -85,7 +87,7 @@ def install_document(app: Any, openapi: Callable[[], dict[str, Any]]) -> None:
     app.openapi = openapi
 
 
-def install_gate(renderer: Any) -> None:
+def install_gate(renderer: Any, shadow: Shadow | None = None) -> None:
     """Put the gate before a renderer's two entrances, `preprocess_chat` and `preprocess_cmpl`.
 
     vLLM (0.32 and 0.33, renderers/online_renderer.py, OnlineRenderer) lets all processor kwargs of a request through or
@@ -95,10 +97,11 @@ def install_gate(renderer: Any) -> None:
 
     Args:
         renderer: vLLM's OnlineRenderer.
+        shadow: picks requests to be asked again; None for none.
     """
     trusted = bool(renderer.trust_request_mm_kwargs)
     renderer.trust_request_mm_kwargs = True
-    renderer.preprocess_chat = gated_chat(renderer.preprocess_chat, trusted)
+    renderer.preprocess_chat = gated_chat(renderer.preprocess_chat, trusted, shadow)
     renderer.preprocess_cmpl = gated_completion(renderer.preprocess_cmpl, trusted)
 
 
@@ -106,7 +109,7 @@ def install_withdrawal(renderer: Any) -> None:
     """Let the record of a request withdraw what its rendering entered into the sender cache.
 
     vLLM (0.32 and 0.33, v1/engine/async_llm.py, `output_handler`) forgets an entry only once the engine has missed it,
-    which costs a request that was good, and does so while another request is rendered (sender_cache.py).
+    which costs a request that was good, and does so while another request is rendered (engine/sender_cache.py).
     Until: vLLM forgets what a refused request has entered, between renderings.
 
     Args:
@@ -124,7 +127,7 @@ def install_guard(app: FastAPI) -> None:
     """Put the guard round the app, and with the reading of bodies round vLLM's routes; ours have them.
 
     vLLM (0.32 and 0.33, entrypoints/serve/exception_handling) answers errors in several shapes, and lets exceptions of
-    other classes than four go up to where the connection is closed (guard.py).
+    other classes than four go up to where the connection is closed (errors/guard.py).
     Until: vLLM's errors have one shape, and their codes are strings.
 
     Args:
@@ -152,27 +155,38 @@ def install_messages(messages: Any) -> None:
         messages.count_tokens = noting(messages.count_tokens)
 
 
-def install_acceptance(engine_client: Any) -> None:
+def install_acceptance(engine_client: Any, stops: Callable[[], bool]) -> None:
     """Tell the client's fault from the server's where a request passes to the engine.
 
     vLLM (0.32 and 0.33, v1/engine/async_llm.py, AsyncLLM) calls a failure of its engine what it cannot encode, and
-    leaves it among the requests that run (acceptance.py).
+    leaves it among the requests that run (engine/acceptance.py).
     Until: it validates a request before the stream begins, and names what was wrong.
+
+    Args: stops: whether the server is about to end.
     """
     core = engine_client.engine_core
     core.add_request_async = withdrawing(core.add_request_async, engine_client.abort)
     engine_client.add_request = accepting(engine_client.add_request)
     dead_ends = engine_client.vllm_config.kv_transfer_config is None
-    engine_client.generate = telling(engine_client.generate, dead_ends=dead_ends)
+    engine_client.generate = telling(engine_client.generate, dead_ends=dead_ends, stops=stops)
 
 
 def install_resend(engine_client: Any) -> None:
-    """Let the engine client's `generate` send a prompt again whose pictures the engine does not have (resend.py).
+    """Let the engine client's `generate` send a prompt again whose pictures the engine lacks (engine/resend.py).
 
     To be installed before the watch, which is to see what the client gets.
     Until: vLLM renders such a request again itself.
     """
     engine_client.generate = resending(engine_client.generate)
+
+
+def install_shadow(engine_client: Any) -> None:
+    """Let a request that is to be asked again see its own answer (shadow/candidate.py).
+
+    To be installed first: closest to the engine, behind what sends a prompt again.
+    Until: a statistics plugin that is given the prompt beside the output, as with `install_watch`.
+    """
+    engine_client.generate = remembering(engine_client.generate)
 
 
 def install_watch(engine_client: Any) -> None:
@@ -185,10 +199,10 @@ def install_watch(engine_client: Any) -> None:
 
 
 def install_ending(engine_client: Any, shutting_down: Callable[[Callable[..., None]], Callable[..., None]]) -> None:
-    """Let the engine client's `shutdown` be short, and tell the process's status of the engine's death (ending.py).
+    """Let the engine client's `shutdown` be short, and tell the process's status of the engine's death.
 
     vLLM (0.32 and 0.33, entrypoints/launchers/api_server/entry.py) gives an engine without work as long as one with
-    requests, and exits with 0 whatever became of it.
+    requests, and exits with 0 whatever became of it (lifecycle/ending.py).
     Until: vLLM's status tells of it.
     """
     engine_client.shutdown = shutting_down(engine_client.shutdown)
@@ -212,7 +226,7 @@ def part_soon(server: Any) -> None:
     """Let uvicorn's server, once it ends, wait for clients that do not read no longer than a second.
 
     vLLM (0.32 and 0.33, entrypoints/launchers/launcher.py) sets no limit. By then nothing is in flight that a client
-    would wait for (ending.py).
+    would wait for (lifecycle/ending.py).
     Until: vLLM lets uvicorn's options through from its command line.
     """
     server.config.timeout_graceful_shutdown = 1
@@ -256,15 +270,16 @@ def notice_engine_loss(engine_client: Any) -> asyncio.Task[None] | None:
     return asyncio.create_task(watch())
 
 
-def install_api_servers() -> None:
-    """Let a front of several API processes wait for them, and pass a second signal on (api_servers.py).
+def install_api_servers(manager: type) -> None:
+    """Let a front of several API processes wait for them, and pass a second signal on (lifecycle/api_servers.py).
 
     vLLM (0.32 and 0.33, entrypoints/cli/serve.py, `run_multi_api_server`) gives them five seconds when one of them, or
     the engine, has died, and takes no notice of a second signal.
     Until: vLLM does, or lets its command be given another manager.
+
+    Args:
+        manager: derived from vLLM's APIServerProcessManager.
     """
     from vllm.entrypoints.cli import serve
 
-    from .api_servers import ApiServers
-
-    serve.APIServerProcessManager = ApiServers
+    serve.APIServerProcessManager = manager

@@ -21,10 +21,7 @@ from sppruner_vllm.metrics import events
 from sppruner_vllm.parts import published
 from sppruner_vllm.settings import settings
 
-from .drain import InFlight
-from .ending import Ending, drain_seconds
-from .handlers import answer_exceptions
-from .health import router as health_router
+from .errors.handlers import answer_exceptions
 from .hooks import (
     close_routes,
     install_acceptance,
@@ -35,17 +32,23 @@ from .hooks import (
     install_guard,
     install_messages,
     install_resend,
+    install_shadow,
     install_watch,
     install_withdrawal,
 )
-from .key_ring import KeyRing
+from .keys.ring import KeyRing
+from .lifecycle.drain import InFlight
+from .lifecycle.ending import Ending, drain_seconds
 from .middleware.capacity import most_requests
 from .middleware.order import middlewares
-from .models import router as models
 from .openapi.document import describing
 from .openapi.facts import facts_of
-from .routes import router
-from .strict import router as strict_router
+from .routes.health import router as health_router
+from .routes.models import router as models
+from .routes.multimodal import router
+from .routes.text import router as strict_router
+from .shadow.cap import HourlyCap
+from .shadow.shadow import Shadow
 
 NAME: Final = "sppruner_api"
 
@@ -79,7 +82,7 @@ class EndpointPlugin:
         trim_heap_every(settings().heap_trim_seconds)
         events.start(__version__, vllm.__version__, settings())
         events.show_parts(published(engine_client.model_config.model))
-        install_gate(state.online_renderer)
+        install_gate(state.online_renderer, self._shadow(engine_client, state))
         install_withdrawal(state.online_renderer.renderer)
         install_messages(state.anthropic_serving_messages)
         install_resend(engine_client)
@@ -88,8 +91,29 @@ class EndpointPlugin:
         ending = Ending(engine_client, state, state.sppruner_in_flight, seconds)
         self._app.state.sppruner_ending = ending
         install_ending(engine_client, ending.shutting_down)
-        install_acceptance(engine_client)
+        install_acceptance(engine_client, ending.stops)
         self._close(engine_client.vllm_config, state, args)
+
+    def _shadow(self, engine_client: Any, state: State) -> Shadow | None:
+        """What asks requests again, if the operator wants it; to be made before `generate` is rebound."""
+        chosen, config = settings(), engine_client.vllm_config
+        if chosen.shadow_share == 0 or chosen.shadow_per_hour == 0:
+            return None
+        parallel, scheduler = config.parallel_config, config.scheduler_config
+        processes = parallel._api_process_count
+        batch = scheduler.max_num_seqs * engines(parallel)
+        usual = max(1, batch // (2 * processes))
+        shadow = Shadow(
+            engine_client.generate,
+            state.sppruner_in_flight,
+            HourlyCap(chosen.shadow_per_hour, max(0, parallel._api_process_rank), processes),
+            share=chosen.shadow_share,
+            most_in_flight=usual if chosen.shadow_max_in_flight is None else chosen.shadow_max_in_flight,
+            most_logprobs=engine_client.model_config.max_logprobs,
+            by_priority=scheduler.policy == "priority",
+        )
+        install_shadow(engine_client)
+        return shadow
 
     def _close(self, config: Any, state: State, args: Namespace) -> None:
         """Let nobody in but through the door; vLLM has built the whole app by now.

@@ -20,12 +20,18 @@ class InvalidField(ReductionError, ValueError):
     Attributes:
         field: name of the request field, as the client spelt it.
         code: stable machine-readable code for the error object.
+        given: what the client gave there, where a request may have the field many times; None where that is not known.
     """
 
-    def __init__(self, field: str, message: str, *, code: str | None = None) -> None:
+    def __init__(self, field: str, message: str, *, code: str | None = None, given: object = None) -> None:
         super().__init__(message)
         self.field = field
         self.code = code or f"invalid_{field}"
+        self.given = given
+
+    def note(self, given: object) -> None:
+        """Say what the client gave, where only someone further out knows it."""
+        self.given = given
 
 
 class UnusablePicture(InvalidField):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from torch import Tensor, nn
 
@@ -72,6 +72,28 @@ class TowerCut:
         return block if block <= self.last else None
 
 
+Attend: TypeAlias = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+"""Causal attention among the tokens of each text: query (T, heads, d), key and value (T, kv heads, d), scale; gives
+(T, heads, d)."""
+
+TextLayer: TypeAlias = Callable[[Tensor, Tensor, Tensor | None, Attend], tuple[Tensor, Tensor]]
+"""One layer of a language model, on tokens of any texts side by side: positions as the family has them, states (T, D),
+the residual (T, D) or None for the first layer, and the attention. Gives states and residual, whose sum is the layer's
+output; both inputs may be overwritten."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextLayers:
+    """A language model that can be run layer by layer without the engine's KV cache.
+
+    embed: (T,) ids to (T, D). layers: in their order. rows: of positions that they take, 1 or 3.
+    """
+
+    embed: Callable[[Tensor], Tensor]
+    layers: Sequence[TextLayer]
+    rows: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class MediaSpan:
     """One image or video in a prompt.
@@ -133,6 +155,10 @@ class Family(Protocol):
         """What can be overheard in the vision tower."""
 
     @property
+    def lead(self) -> tuple[int, ...]:
+        """Ids that stand before a question which the language model reads alone: its first token is no word of it."""
+
+    @property
     def cut(self) -> TowerCut | None:
         """How tokens are dropped inside the vision tower; None where they cannot be."""
 
@@ -185,6 +211,9 @@ class Family(Protocol):
 
     def tap_points(self, model: Any) -> TapPoints:
         """Where the vision tower of a model can be listened to."""
+
+    def text_layers(self, model: Any) -> TextLayers | None:
+        """The language model's layers; None where they cannot be run apart from the engine."""
 
     def packing_width(self, grid: Grid) -> int:
         """Columns of the grid by which kept rows find their positions: the picture's own, or 1 on a line."""

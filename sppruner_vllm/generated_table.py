@@ -13,16 +13,25 @@ from pathlib import Path
 class GeneratedTable:
     """One such table.
 
-    command: writes it. about: what the command does, for its help. file: the page, from the checkout's folder.
-    begin, end: the marks, whole lines. table: makes what stands between them.
+    name: of what it lists. command: writes it. source: the code that has what it lists. file: the page, from the
+    checkout's folder. table: makes what stands between the marks.
     """
 
+    name: str
     command: str
-    about: str
+    source: str
     file: Path
-    begin: str
-    end: str
     table: Callable[[], str]
+
+    @property
+    def begin(self) -> str:
+        """The mark before the table, a whole line."""
+        return f"<!-- {self.name}: written by `{self.command}` from {self.source} -->\n"
+
+    @property
+    def end(self) -> str:
+        """The mark behind it."""
+        return f"<!-- end of {self.name} -->\n"
 
     def current(self, page: str) -> str:
         """The page with its table as it should be.
@@ -38,7 +47,7 @@ class GeneratedTable:
 
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Write the table or check it; the exit status."""
-        parser = argparse.ArgumentParser(prog=self.command, description=self.about)
+        parser = argparse.ArgumentParser(prog=self.command, description=f"Write the {self.name} into {self.file}.")
         parser.add_argument("--check", action="store_true", help="write nothing; fail when the file is not current")
         parser.add_argument("file", nargs="?", type=Path, default=self.file, help=f"default: {self.file}")
         options = parser.parse_args(argv)

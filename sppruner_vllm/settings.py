@@ -21,6 +21,9 @@ FEWEST_TOKENS: Final = 2
 FocusScope = Literal["question", "image", "auto"]
 """Whom a selection serves: its own question, all questions about the image, or the one that planning/scope.py finds."""
 
+RankOn = Literal["rows", "patches"]
+"""What tokens are compared with each other by."""
+
 UrlFetching = Literal["listed", "any", "vllm"]
 
 
@@ -40,6 +43,11 @@ class Settings(BaseSettings):
     saliency_attention: bool = Field(
         False, description="Let methods see which patches the encoder's last full-attention block looks at."
     )
+    rank_on: RankOn = Field(
+        "rows",
+        description="What methods compare the tokens of a picture by: the rows behind the encoder's merger, or the "
+        "patches before it; the question is always compared with rows.",
+    )
     encoder_cut: float = Field(
         0.0,
         ge=0,
@@ -51,6 +59,18 @@ class Settings(BaseSettings):
     )
     skip_repeats: bool = Field(
         False, description="Let tokens that equal another one near them, pixel for pixel, skip most of the encoder."
+    )
+    question_depth: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="Share of the language model's layers by which a question is read before it steers the selection; "
+        "0: none, its word embeddings do.",
+    )
+    state_table: FilePath | None = Field(
+        None,
+        description="File of a middle state for each token, in which questions are looked up; none: they are not.",
     )
     allow_method: bool = Field(False, description="Let requests choose `reduction_method`.")
     rows_cache_mib: int = Field(
@@ -150,6 +170,16 @@ class Settings(BaseSettings):
     write_timeout: float = Field(
         60.0, ge=0, allow_inf_nan=False, description="Seconds for a client to take what waits for it; 0: any time."
     )
+    shadow_share: float = Field(
+        0.0, ge=0, le=1, description="Share of the reduced requests that is asked again with every visual token."
+    )
+    shadow_per_hour: int = Field(100, ge=0, description="Most requests that are asked again in an hour.")
+    shadow_max_in_flight: int | None = Field(
+        None,
+        ge=0,
+        description="Most requests in flight of an API process while one is asked again; none: half of its part of a "
+        "batch.",
+    )
     json_logs: bool = Field(False, description="Log in JSON, one line per request among others, never with its body.")
 
     @field_validator("api_keys_file", mode="before")
@@ -177,6 +207,10 @@ class Settings(BaseSettings):
             raise ValueError("settings must satisfy min_keep_ratio <= keep_ratio <= max_keep_ratio")
         if self.shared_keep_ratio is not None and self.shared_keep_ratio > self.max_keep_ratio:
             raise ValueError("settings must satisfy shared_keep_ratio <= max_keep_ratio")
+        if self.shadow_share > 0 and self.max_keep_ratio < 1:
+            raise ValueError("shadow_share asks at keep ratio 1, which max_keep_ratio forbids")
+        if self.question_depth and self.state_table is not None:
+            raise ValueError("question_depth and state_table exclude each other: a table has a depth of its own")
         return self
 
     def narrowed(self, low: float, high: float) -> Settings:

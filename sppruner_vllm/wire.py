@@ -52,6 +52,7 @@ class Order:
     profiling: the image is one of vLLM's own: it stays whole, and a selection is rehearsed for its memory.
     picture: the same for all images that look the same to the encoder, whatever is asked of them; empty where it does
         not encode.
+    question: the same for all queries of the same ids; empty where nothing is kept by it.
     """
 
     encoded: int
@@ -60,6 +61,7 @@ class Order:
     query_ids: Tensor
     profiling: bool = False
     picture: str = ""
+    question: str = ""
 
 
 def encode(orders: Sequence[Order]) -> dict[str, list[Tensor]]:
@@ -90,11 +92,11 @@ def decode_item(item: Mapping[str, Any]) -> Order | None:
 
 def _to_bytes(order: Order) -> Tensor:
     stages = [astuple(stage) for stage in order.stages]
-    text = json.dumps([order.encoded, order.placed, stages, order.profiling, order.picture])
+    text = json.dumps([order.encoded, order.placed, stages, order.profiling, order.picture, order.question])
     return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
 
 
 def _from_bytes(packed: Tensor, query: Tensor) -> Order:
-    encoded, placed, stages, profiling, picture = json.loads(bytes(packed.tolist()))
+    encoded, placed, stages, profiling, picture, question = json.loads(bytes(packed.tolist()))
     stage_orders = tuple(StageOrder(*stage) for stage in stages)
-    return Order(encoded, placed, stage_orders, query.flatten(), profiling, picture)
+    return Order(encoded, placed, stage_orders, query.flatten(), profiling, picture, question)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,18 @@ if TYPE_CHECKING:  # tests without a server import nothing of it
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+# One thread for every process, on whichever core is free. Of two, each waits for the other at every step, also while
+# other programs have its core: models this small then take up to a hundred times as long. And vLLM would bind every
+# engine to the first core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers() -> None:
+    """What a test draws without a generator of its own is the same each time, whatever ran before it."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +50,7 @@ def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     folder = tmp_path_factory.mktemp("server")
     flags = ["--max-unreduced-tokens", "6000", *TOOLS, *fetching_flags(folder / "hosts")]
-    with serving(tiny_model, folder / "server.log", *flags, env={"VLLM_IMAGE_FETCH_TIMEOUT": "2"}) as running:
+    with serving(tiny_model, folder / "server.log", *flags, env={"VLLM_IMAGE_FETCH_TIMEOUT": "6"}) as running:
         yield running
         if (code := running.process.poll()) is not None:
             pytest.fail(f"the server died during the tests with status {code}:\n{running.log_tail()}")

@@ -33,15 +33,19 @@ TOOLS = (
 )
 """Flags by which a model that has learnt nothing calls tools and ends its JSON."""
 
+KEPT_CONNECTIONS = {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "600"}
+"""A client gives up an idle connection first: one that both sides give up after 5 s is used as it is closed."""
+
 CPU_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "SPPRUNER_WRITE_TIMEOUT": "600",  # tests hold streams by not reading them
+    **KEPT_CONNECTIONS,
 }
 MODEL_NAME = "tiny"
-START_SECONDS = 240
+START_SECONDS = 600
 STOP_SECONDS = 120
-WAIT_SECONDS = 90
+WAIT_SECONDS = 240
 """Limits that a busy machine must never come near; a test that passes does not wait for them."""
 
 
@@ -66,6 +70,11 @@ class Server:
         return log_tail(self.log)
 
 
+def command_of(model: Path, port: int, *flags: str) -> list[str]:
+    """The command line of a server of `model`; `flags` are in addition to CPU_FLAGS."""
+    return server_command([str(model), "--served-model-name", MODEL_NAME, *CPU_FLAGS, *flags], port)
+
+
 @contextmanager
 def serving(model: Path, log: Path, *flags: str, env: Mapping[str, str] | None = None) -> Iterator[Server]:
     """A server of `model` that is ready, stopped at the end together with its children.
@@ -77,7 +86,7 @@ def serving(model: Path, log: Path, *flags: str, env: Mapping[str, str] | None =
         env: in addition to this process's own and CPU_ENVIRONMENT.
     """
     port = free_port()
-    command = server_command([str(model), "--served-model-name", MODEL_NAME, *CPU_FLAGS, *flags], port)
+    command = command_of(model, port, *flags)
     environment = {**CPU_ENVIRONMENT, **(env or {})}
     try:
         with running_server(command, server_url(port), environment, log=log, limit=START_SECONDS) as started:
@@ -88,8 +97,26 @@ def serving(model: Path, log: Path, *flags: str, env: Mapping[str, str] | None =
 
 def processes(server: Server, name: str) -> list[psutil.Process]:
     """The processes of a server with such a title."""
-    children = psutil.Process(server.process.pid).children(recursive=True)
-    return [child for child in children if name in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process(server.process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            if name in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
+@contextmanager
+def standing_still(several: Sequence[psutil.Process]) -> Iterator[None]:
+    """Processes that do nothing inside the block."""
+    for process in several:
+        process.suspend()
+    try:
+        assert eventually(lambda: all(process.status() == psutil.STATUS_STOPPED for process in several))
+        yield
+    finally:
+        for process in several:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 @contextmanager
@@ -97,21 +124,17 @@ def frozen(server: Server) -> Iterator[None]:
     """The server while its engine stands still: whatever it was asked stays in flight until the block ends."""
     engines = processes(server, "EngineCore")
     assert engines
-    for engine in engines:
-        engine.suspend()
-    try:
+    with standing_still(engines):
         yield
-    finally:
-        for engine in engines:
-            with suppress(psutil.NoSuchProcess):
-                engine.resume()
 
 
 @contextmanager
-def program(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A program that runs as long as the block lasts, its output in a file."""
+def program(
+    command: Sequence[str], log: Path, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that runs as long as the block lasts, its output in a file; `env` is in addition to our own."""
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
+        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **(env or {})})
     try:
         yield process
     finally:
@@ -162,25 +185,34 @@ def responses_body(*urls: str, text: str = "what is this", **fields: object) -> 
     return {"model": MODEL_NAME, "input": [message], "max_output_tokens": 4, "temperature": 0, **fields}
 
 
-def narrow_client(url: str) -> httpx.Client:
-    """A client whose sockets hold next to nothing of an answer that is not read, and which keeps its connection."""
-    transport = httpx.HTTPTransport(
-        limits=httpx.Limits(keepalive_expiry=None), socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
-    )
+def keeping_client(url: str, *socket_options: tuple[int, int, int]) -> httpx.Client:
+    """A client that keeps its connection."""
+    transport = httpx.HTTPTransport(limits=httpx.Limits(keepalive_expiry=None), socket_options=socket_options)
     return httpx.Client(base_url=url, transport=transport, timeout=WAIT_SECONDS)
 
 
+def narrow_client(url: str) -> httpx.Client:
+    """The same, with sockets that hold next to nothing of an answer that is not read; a long one takes it seconds."""
+    return keeping_client(url, (socket.SOL_SOCKET, socket.SO_RCVBUF, 4096))
+
+
 @contextmanager
-def unread(reader: httpx.Client) -> Iterator[Iterator[bytes]]:
+def unread(reader: httpx.Client, choices: int = 1) -> Iterator[Iterator[bytes]]:
     """A stream to a narrow client that has begun, and stays in flight until the block ends, however quick the engine.
 
     What stands in the way of its end is back-pressure: the client reads the first piece alone, and some 10 MB of
-    log-probabilities are more than the server's side of a connection takes.
+    log-probabilities for each choice are more than the server's side of a connection takes.
+
+    Args:
+        reader: the client.
+        choices: 1 fills a connection; a proxy has two more sockets, one of which may take 32 MiB, and needs 8.
 
     Yields:
         The pieces that are still to be read.
     """
-    body = chat_body(stream=True, max_tokens=3900, ignore_eos=True, logprobs=True, top_logprobs=20)
+    body = chat_body(
+        stream=True, max_tokens=3900, n=choices, temperature=1, ignore_eos=True, logprobs=True, top_logprobs=20
+    )
     with reader.stream("POST", "/v1/chat/completions", json=body) as response:
         response.raise_for_status()
         pieces = response.iter_raw()  # one that is dropped closes the stream

@@ -15,7 +15,7 @@ from typing import Any, Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import headers
-from ..refusal import request_id_of
+from ..errors.refusal import request_id_of
 from .authentication import KEY_NAME
 
 LOGGER: Final = "sppruner.access"

@@ -11,9 +11,9 @@ from typing import Final
 from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..key_ring import KeyRing
-from ..keys import use_key
-from ..refusal import Refusal
+from ..errors.refusal import Refusal
+from ..keys.current import use_key
+from ..keys.ring import KeyRing
 from .refusing import refuse
 
 PROBES: Final = frozenset({"/health", "/livez", "/readyz", "/ping"})

@@ -15,7 +15,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..refusal import Refusal
+from ..errors.refusal import Refusal
 from .early_answer import announced
 from .refusing import refuse
 

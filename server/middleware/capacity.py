@@ -11,7 +11,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..refusal import Refusal
+from ..errors.refusal import Refusal
 from .refusing import refuse
 from .work import is_work
 

@@ -6,8 +6,8 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..drain import SHUTTING_DOWN, InFlight, TooLate
-from ..refusal import answer
+from ..errors.refusal import answer
+from ..lifecycle.drain import SHUTTING_DOWN, InFlight, TooLate
 from .early_answer import announced
 
 ALWAYS_OPEN: Final = frozenset({"/metrics", "/livez"})

@@ -7,7 +7,7 @@ from typing import Final
 from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..refusal import Refusal
+from ..errors.refusal import Refusal
 from .authentication import METRICS
 from .refusing import refuse
 

@@ -13,9 +13,9 @@ from starlette.middleware.cors import CORSMiddleware
 from sppruner_vllm.settings import Settings
 
 from .. import headers
-from ..drain import InFlight
-from ..key_ring import KeyRing
-from ..shared_rates import SharedRates
+from ..keys.rates import SharedRates
+from ..keys.ring import KeyRing
+from ..lifecycle.drain import InFlight
 from .access_log import AccessLogMiddleware
 from .authentication import AuthenticationMiddleware
 from .body import BodyMiddleware
@@ -24,8 +24,10 @@ from .connections import ConnectionsMiddleware
 from .drain import DrainMiddleware
 from .early_answer import EarlyAnswerMiddleware
 from .head import HeadMiddleware
+from .host import HostMiddleware
 from .metrics_methods import MetricsMethodsMiddleware
 from .rates import RateMiddleware
+from .redirects import RedirectsMiddleware
 from .request_id import RequestIdMiddleware
 from .retry_after import RetryAfterMiddleware
 
@@ -66,6 +68,9 @@ def middlewares(
         Middleware(RetryAfterMiddleware),
         # Before the first that may answer without having read the body.
         Middleware(EarlyAnswerMiddleware, most_dropped=chosen.max_body_mib * 2**20),
+        # No HTTP: nothing more is to be made of it.
+        Middleware(HostMiddleware),
+        Middleware(RedirectsMiddleware),
         # Before paths and methods are looked at.
         Middleware(HeadMiddleware),
         # A server that stops says so to everyone at once, and finishes whatever came in before. So it stands before the

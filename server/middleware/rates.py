@@ -7,9 +7,10 @@ from collections import Counter
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..keys import Key, current_key
-from ..refusal import Refusal
-from ..shared_rates import SharedRates
+from ..errors.refusal import Refusal
+from ..keys.current import current_key
+from ..keys.key import Key
+from ..keys.rates import SharedRates
 from .refusing import refuse
 from .work import is_work
 

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from sppruner_vllm.metrics.events import count_rejection
 
-from ..refusal import Refusal, answer
+from ..errors.refusal import Refusal, answer
 
 
 async def refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:

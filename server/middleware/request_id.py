@@ -12,7 +12,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..refusal import REQUEST_ID, is_anthropic
+from ..errors.refusal import REQUEST_ID, is_anthropic
 
 HEADER: Final = b"x-request-id"
 ANTHROPIC_HEADER: Final = b"request-id"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any, Final
 
-from ..error_codes import CODES
+from ..errors.codes import CODES
+from ..errors.refusal import ANTHROPIC_TYPES, INVALID_REQUEST, OPENAI_TYPES
 from ..headers import FOCUS_SCOPE, KEEP_RATIO, METHOD, ORIGINAL, RETAINED, SKIPPED_REASON
-from ..refusal import ANTHROPIC_TYPES, INVALID_REQUEST, OPENAI_TYPES
 from .parts import STRING, Schema, const, items, obj, or_null, ref
 
 JSON: Final = "application/json"

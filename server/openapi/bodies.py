@@ -76,12 +76,16 @@ def _shared() -> dict[str, Schema]:
 def _chat(known: Known) -> dict[str, Schema]:
     texts = either(STRING, items(ref("TextPart")))
     parts = items(either(ref("TextPart"), ref("ImagePart")))
+    other = {"type": "string", "minLength": 1, "not": {"enum": ["system", "developer", "user", "assistant", "tool"]}}
     roles = [
         obj({"role": {"type": "string", "enum": ["system", "developer"]}, "content": texts}, "role", "content"),
         obj({"role": const("user"), "content": either(STRING, parts)}, "role", "content"),
         obj(
             {"role": const("assistant"), "content": either(STRING, items(ref("TextPart"), 0), {"type": "null"})}, "role"
         ),
+        obj({"role": const("tool"), "content": either(STRING, items(ref("TextPart"), 0))}, "role"),
+        # Roles of the model's own.
+        obj({"role": other, "content": either(STRING, items(either(STRING, ref("TextPart")), 0))}, "role"),
     ]
     function = obj({"name": {"type": "string"}, "description": or_null(**STRING)}, "name")
     fields: dict[str, Schema] = {
@@ -171,12 +175,17 @@ def _messages(known: Known) -> dict[str, Schema]:
         *("type", "media_type", "data"),
     )
     image = obj({"type": const("image"), "source": source}, "type", "source")
-    content = either(STRING, items(either(ref("TextPart"), image)))
-    role = {"type": "string", "enum": ["user", "assistant"]}
+    text = obj({"type": const("text"), "text": {"type": "string", "minLength": 1}}, "type", "text")
+    blocks = either(text, image)
+    # An answer of nothing may be sent back.
+    messages = [
+        obj({"role": const(role), "content": either(STRING, items(blocks, fewest))}, "role", "content")
+        for role, fewest in (("user", 1), ("assistant", 0))
+    ]
     counted: dict[str, Schema] = {
         "model": model(known.models),
-        "messages": items(obj({"role": role, "content": content}, "role", "content")),
-        "system": or_null(type="string"),
+        "messages": items(either(*messages)),
+        "system": either(STRING, items(ref("TextPart"), 0), {"type": "null"}),
         **known.reduction,
     }
     fields = {

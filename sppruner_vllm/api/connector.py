@@ -26,6 +26,7 @@ from .embedding_bytes import embedding
 from .fetching_connector import URL_CODES, FetchingConnector
 from .picture_io import PictureIO
 from .refusing import refusing
+from .room import Room, current_room
 
 INVALID_MEDIA = "invalid_media"
 
@@ -35,8 +36,9 @@ _OF_NO_KIND = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 class Connector(FetchingConnector):
     """vLLM's MediaConnector for requests from anybody."""
 
-    def _image_io(self, image_mode: str | None = "RGB") -> PictureIO:
+    def _image_io(self, image_mode: str | None = "RGB", room: Room | None = None) -> PictureIO:
         given = {"image_mode": image_mode} | self.media_io_kwargs.get("image", {})
+        given["room"] = room
         # vLLM 0.32 has no budget of a request.
         if (budget := getattr(self, "decoded_budget", None)) is not None:
             given["decoded_budget"] = budget
@@ -45,13 +47,13 @@ class Connector(FetchingConnector):
     def fetch_image(self, image_url: str, *, image_mode: str | None = "RGB") -> Any:
         """A picture by its URL."""
         with _blaming("image_url", image_url):
-            media_io = self._image_io(image_mode)
+            media_io = self._image_io(image_mode, current_room())
             return self.load_from_url(image_url.lstrip(), media_io, fetch_timeout=envs.VLLM_IMAGE_FETCH_TIMEOUT)
 
     async def fetch_image_async(self, image_url: str, *, image_mode: str | None = "RGB") -> Any:
         """A picture by its URL."""
         with _blaming("image_url", image_url):
-            media_io, seconds = self._image_io(image_mode), envs.VLLM_IMAGE_FETCH_TIMEOUT
+            media_io, seconds = self._image_io(image_mode, current_room()), envs.VLLM_IMAGE_FETCH_TIMEOUT
             return await self.load_from_url_async(image_url.lstrip(), media_io, fetch_timeout=seconds)
 
     def _video_io(self, image_mode: str | None, video_processor: str | None) -> VideoMediaIO:
@@ -88,7 +90,7 @@ class Connector(FetchingConnector):
 
     def fetch_image_embedding(self, data: str) -> torch.Tensor:
         """Rows of a picture that the client has encoded."""
-        with refusing("image_embeds"):
+        with refusing("image_embeds"), _about(data):
             return embedding(data)
 
     async def fetch_image_embedding_async(self, data: str) -> torch.Tensor:
@@ -123,23 +125,35 @@ def _blaming(part: str, url: object) -> Iterator[None]:
     """
     with refusing():
         if not isinstance(url, str):
-            raise InvalidField(part, f"{part} must be a string", code="invalid_value")
+            raise InvalidField(part, f"{part} must be a string", code="invalid_value", given=url)
     try:
         yield
     except VLLMError as error:
         cause = error.__cause__
+        if isinstance(cause, InvalidField):
+            cause.note(url)
         if part == "image_url" or not isinstance(cause, InvalidField) or cause.field != "image_url":
             raise
         with refusing():
             if cause.code in URL_CODES:
-                raise InvalidField(part, str(cause), code=cause.code) from error
-            raise InvalidField(part, f"in the {part.removesuffix('_url')}: {cause}", code=INVALID_MEDIA) from error
+                raise InvalidField(part, str(cause), code=cause.code, given=url) from error
+            message = f"in the {part.removesuffix('_url')}: {cause}"
+            raise InvalidField(part, message, code=INVALID_MEDIA, given=url) from error
     except (aiohttp.ClientError, OSError, TimeoutError, MemoryError, asyncio.CancelledError):
         raise
     except Exception as error:
         if part == "image_url":
             raise
         with refusing():
-            raise InvalidField(
-                part, f"the {part.removesuffix('_url')} could not be decoded", code=INVALID_MEDIA
-            ) from error
+            message = f"the {part.removesuffix('_url')} could not be decoded"
+            raise InvalidField(part, message, code=INVALID_MEDIA, given=url) from error
+
+
+@contextmanager
+def _about(given: str) -> Iterator[None]:
+    """Let a refusal say which of several members of a request it is about."""
+    try:
+        yield
+    except InvalidField as error:
+        error.note(given)
+        raise

@@ -7,12 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from vllm.multimodal.parse import DictEmbeddingItems, EmbeddingItems
+from vllm.multimodal.processing.inputs import ProcessorInputs
 
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.family import Family
 from sppruner_vllm.planning.smaller import Grid
 
 from .embedding_bytes import FIELD
+
+
+def came_encoded(inputs: ProcessorInputs) -> bool:
+    """Whether the pictures of a request did."""
+    return isinstance(inputs.mm_data_items.get("image"), DictEmbeddingItems | EmbeddingItems)
 
 
 def grid_of(item: Any, family: Family) -> Grid:

@@ -13,9 +13,11 @@ from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.pictures import data_url
 from sppruner_vllm.pictures.head import Limits, too_large, unusable
 from sppruner_vllm.pictures.load import Decoding, Judged, decode, judge
+from sppruner_vllm.pictures.orientation import SIDEWAYS
 from sppruner_vllm.settings import settings
 
 from .refusing import refusing
+from .room import Room
 
 _BYTES_A_PIXEL = 4
 _MODES = (None, "1", "CMYK", "HSV", "L", "LA", "RGB", "RGBA", "YCbCr")
@@ -28,7 +30,10 @@ class PictureIO(ImageMediaIO):
         RefusedRequest: `media_io_kwargs` of a request have a value that there is not.
     """
 
-    def __init__(self, image_mode: str | None = "RGB", **kwargs: Any) -> None:
+    def __init__(self, image_mode: str | None = "RGB", *, room: Room | None = None, **kwargs: Any) -> None:
+        """Args:
+        room: what the prompt has room for; None to leave that to its processor.
+        """
         with refusing():
             try:
                 super().__init__(image_mode, **kwargs)
@@ -40,6 +45,7 @@ class PictureIO(ImageMediaIO):
                 raise InvalidField(
                     "media_io_kwargs", "media_io_kwargs of images: no such image_mode", code="invalid_value"
                 )
+        self._room = room
 
     def load_bytes(self, data: bytes) -> MediaWithBytes[Image.Image]:
         """The picture that the bytes are.
@@ -61,6 +67,9 @@ class PictureIO(ImageMediaIO):
     def _decoded(self, data: bytes, how: Decoding) -> tuple[Judged, Image.Image, str]:
         try:
             judged = judge(data, how)
+            if self._room is not None:
+                width, height = judged.size
+                self._room.take(*((height, width) if judged.head.orientation in SIDEWAYS else (width, height)))
             self._charge(judged.head.width * judged.head.height)
             return judged, *decode(judged, how)
         except (InvalidField, MemoryError):

@@ -25,7 +25,7 @@ def refusing(field: str | None = None) -> Iterator[None]:
     try:
         yield
     except InvalidField as error:
-        named = error if field is None else InvalidField(field, str(error), code=error.code)
+        named = error if field is None else InvalidField(field, str(error), code=error.code, given=error.given)
         raise _as_vllms(named) from named
 
 

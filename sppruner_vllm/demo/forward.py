@@ -34,6 +34,8 @@ def encode(
     cut: tuple[int, int] | None = None,
     *,
     skip_repeats: bool = False,
+    sources: list[Tensor] | None = None,
+    merger_input: list[Tensor] | None = None,
 ) -> Tensor:
     """Visual tokens of pictures of one size.
 
@@ -44,6 +46,9 @@ def encode(
             looks at the whole picture. None leaves it out.
         cut: a block, counted from 0, and how many tokens go on behind it; None lets all go through.
         skip_repeats: tokens with exactly the pixels of another one of their window do not enter.
+        sources: gets one (B, N, 4 * width) tensor, what the merger makes the visual tokens from. None leaves it out.
+        merger_input: gets one (B, N, 4, width) tensor, the patches that the merger makes each row of. None leaves it
+            out.
 
     Returns:
         (B, N, D) in raster order, N = H / 28 * W / 28.
@@ -77,7 +82,12 @@ def encode(
             attention.append(received[:, : grid[0], : grid[1]].flatten(1))
         hidden = hidden + _look(block.attn, source, cos, sin, real, whole=whole)
         hidden = hidden + gated(block.mlp, norm(block.norm2, hidden))
+    if merger_input is not None:
+        units = _in_raster_order(hidden.unflatten(2, (_WINDOW**2, 4)), windows)
+        merger_input.append(units[:, : grid[0], : grid[1]].flatten(1, 2))
     merged = norm(visual.merger.ln_q, hidden).view(*hidden.shape[:2], _WINDOW**2, -1)
+    if sources is not None:
+        sources.append(_in_raster_order(merged, windows)[:, : grid[0], : grid[1]].flatten(1, 2))
     rows: Tensor = _in_raster_order(visual.merger.mlp(merged), windows)
     return rows[:, : grid[0], : grid[1]].flatten(1, 2)
 

@@ -10,5 +10,7 @@ _CHECKOUT: Final = Path(__file__).resolve().parents[2]
 CACHE: Final = (_CHECKOUT if (_CHECKOUT / "pyproject.toml").is_file() else Path.cwd()) / ".cache"
 RANDOM_MODEL: Final = CACHE / "random-model"
 TRAINING: Final = CACHE / "train-demo"
+WILD_TRAINING: Final = CACHE / "train-wild"
+WILD_MODEL: Final = CACHE / "wild-model"
 SERVER_LOG: Final = CACHE / "demo-server.log"
 EXAMPLE_REQUEST: Final = CACHE / "example-request.json"

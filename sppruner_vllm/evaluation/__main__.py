@@ -1,4 +1,5 @@
-"""`python -m sppruner_vllm.evaluation`: ask and report, write a report again, or show what a selection kept."""
+"""`python -m sppruner_vllm.evaluation`: ask and report, write a report again, show what a selection kept, try its gate,
+or measure how visual tokens and words agree."""
 
 from __future__ import annotations
 
@@ -41,6 +42,14 @@ def main(arguments: list[str] | None = None) -> int:
         from .commands import report
 
         return report(options)
+    if options.command == "stress":
+        from .stress import main as stress
+
+        return stress(options)
+    if options.command == "misfit":
+        from .misfit_report import main as misfit
+
+        return misfit(options)
     from .explain import main as explain
 
     return explain(options)
@@ -52,8 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands.add_parser("run", help="ask, keep the answers, write the report; flags not listed go to vLLM"))
     report = commands.add_parser("report", help="write the report of the last run again, without asking")
     explain = commands.add_parser("explain", help="draw which visual tokens of an image a question keeps")
+    misfit = commands.add_parser("misfit", help="measure how far visual tokens lie from the words for what they show")
     _add_report_options(report)
     _add_explain(explain)
+    _add_stress(commands.add_parser("stress", help="ask with disturbed questions: does the gate hold?"))
+    _add_misfit(misfit)
     return parser
 
 
@@ -66,7 +78,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         "--model", help="folder or hub name; with --url, the name it is served under (default: the demo's)"
     )
     run.add_argument("--api-key", default="none", help="for --url")
-    run.add_argument("--dataset", default=DEMO, help="demo, or a JSONL file (default: %(default)s)")
+    run.add_argument("--dataset", default=DEMO, help="demo, hard, or a JSONL file (default: %(default)s)")
     run.add_argument("--methods", type=_names, default=DEFAULT_METHODS, help="with commas between (default: all ten)")
     run.add_argument("--ratios", type=_ratios, default=DEFAULT_RATIOS, help="with commas between; 1 is always measured")
     run.add_argument("--limit", type=count, help="ask at most so many questions")
@@ -95,6 +107,35 @@ def _add_explain(command: argparse.ArgumentParser) -> None:
     command.add_argument("--focus-scope", choices=get_args(Served), default="question", help="default: %(default)s")
     command.add_argument("--panels", type=_names, default=(), help="image,kept,saliency,relevance (default: all)")
     command.add_argument("-o", "--out", type=Path, default=Path("explain.png"), help="default: %(default)s")
+
+
+def _add_stress(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", default=str(CHECKPOINT), help="folder or hub name (default: the demo model)")
+    command.add_argument("--dataset", default=DEMO, help="demo, or a JSONL file (default: %(default)s)")
+    command.add_argument("--limit", type=count, default=280, help="questions (default: %(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="of the demo's scenes (default: %(default)s)")
+    command.add_argument("--depths", type=_depths, default=(0.4,), help="shares of the layers that read the question")
+    command.add_argument("--ratios", type=_ratios, default=(0.222, 0.111), help="with commas between")
+    command.add_argument("--max-tokens", type=count, default=6, help="longest answer (default: %(default)s)")
+    command.add_argument("--instruction", default="", help="text after each question")
+    command.add_argument("--resamples", type=_resamples, default=DEFAULT_RESAMPLES, help="default: %(default)s")
+    command.add_argument("--out", type=Path, default=OUT, help="folder (default: %(default)s)")
+
+
+def _depths(text: str) -> tuple[float, ...]:
+    depths = tuple(float(part) for part in text.split(",") if part.strip())
+    if any(not 0 < depth < 1 for depth in depths):
+        raise argparse.ArgumentTypeError("depths must be above 0 and below 1")
+    return depths
+
+
+def _add_misfit(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", default=str(CHECKPOINT), help="folder or hub name (default: the demo model)")
+    command.add_argument("--scenes", type=count, default=40, help="pictures to look at (default: %(default)s)")
+    command.add_argument("--texts", type=count, default=300, help="descriptions to compare with (default: %(default)s)")
+    command.add_argument("--centred", action="store_true", help="take the mean from rows and neighbours first")
+    command.add_argument("--seed", type=int, default=0, help="of pictures and descriptions")
+    command.add_argument("--out", type=Path, default=places.CACHE / "misfit", help="folder (default: %(default)s)")
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -36,13 +36,18 @@ class Manner:
         """The text that is sent beside the pictures."""
         return f"{question.text}\n{self.instruction}" if self.instruction else question.text
 
-    def fields(self, condition: Condition) -> dict[str, Any]:
-        """Our request fields for a condition."""
+    def fields(self, condition: Condition, focus: str | None = None) -> dict[str, Any]:
+        """Our request fields for a condition.
+
+        Args:
+            focus: of the question (`Question.focus`); the run's own, for all questions, goes before it.
+        """
         fields: dict[str, Any] = {KEEP_RATIO: condition.ratio}
         if condition != FULL:
             fields[REDUCTION_METHOD] = condition.method
-            if self.focus_query is not None:
-                fields[FOCUS_QUERY] = self.focus_query
+            steering = focus if self.focus_query is None else self.focus_query
+            if steering is not None:
+                fields[FOCUS_QUERY] = steering
             if self.focus_scope is not None:
                 fields[FOCUS_SCOPE] = self.focus_scope
         return fields

@@ -74,6 +74,12 @@ class Bootstrap:
         """The mean score minus the other's, question by question."""
         return self._ratio(scores - other, np.ones_like(scores))
 
+    def ratio_draws(self, above: Scores, below: Scores) -> NDArray[np.float64]:
+        """(resamples,) sum of `above` over that of `below` in every draw; NaN where the latter is 0."""
+        drawn_above, drawn_below = (self._draws @ self._by_group(scores) for scores in (above, below))
+        usable = drawn_below != 0  # a draw may hold none of the questions that the reference got right
+        return np.divide(drawn_above, drawn_below, out=np.full_like(drawn_above, np.nan), where=usable)
+
     def _ratio(self, above: Scores, below: Scores) -> Interval:
         total = float(below.sum())
         if total == 0:
@@ -81,11 +87,14 @@ class Bootstrap:
         value = float(above.sum()) / total
         if self._count < 2:
             return Interval(value, None, None)
-        drawn_above, drawn_below = (self._draws @ self._by_group(scores) for scores in (above, below))
-        usable = drawn_below != 0  # a draw may hold none of the questions that the reference got right
-        tail = (1 - CONFIDENCE) / 2
-        low, high = np.quantile(drawn_above[usable] / drawn_below[usable], [tail, 1 - tail])
-        return Interval(value, float(low), float(high))
+        return interval_of(value, self.ratio_draws(above, below))
 
     def _by_group(self, scores: Scores) -> Scores:
         return np.bincount(self._member, weights=scores, minlength=self._count).astype(np.float64)
+
+
+def interval_of(value: float, draws: NDArray[np.float64]) -> Interval:
+    """A figure with the interval of its draws; NaN among them do not count."""
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.nanquantile(draws, [tail, 1 - tail])
+    return Interval(value, float(low), float(high))

@@ -14,6 +14,7 @@ from sppruner_vllm.request import ReductionRequest
 from sppruner_vllm.settings import settings
 
 from .capacity_tokens import Patches, token_grid
+from .turns import Turn, messages
 
 
 class Chat:
@@ -38,12 +39,22 @@ class Chat:
         """The grid that a picture of exactly a grid's pixels gets."""
         return self.grid(grid[1] * self.family.cell, grid[0] * self.family.cell)
 
-    def ids(self, question: str, pictures: int) -> list[int]:
-        """The prompt of a question about pictures, one placeholder for each."""
-        content = [*({"type": "image"} for _ in range(pictures)), {"type": "text", "text": question}]
-        chat = [{"role": "user", "content": content}]
+    def ids(self, question: str, pictures: int, before: Sequence[Turn] = ()) -> list[int]:
+        """The prompt of a question about pictures, one placeholder for each.
+
+        Args:
+            before: earlier turns of the chat.
+        """
+        chat = messages(question, before, [{"type": "image"} for _ in range(pictures)])
         text = self._processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         return self._encode(text)
+
+    def text(self, said: str) -> tuple[list[int], tuple[int, int]]:
+        """The prompt of a text without pictures, and where in it the text stands: start and end."""
+        ids = self.ids(said, 0)
+        own = self._encode(said)
+        start = next(place for place in range(len(ids)) if ids[place : place + len(own)] == own)
+        return ids, (start, start + len(own))
 
     def query(self, question: str) -> tuple[int, ...]:
         """Token ids of a question as they are found in the prompt around a picture."""
@@ -51,13 +62,17 @@ class Chat:
         (found,) = turn_queries(ids, [ids.index(self.family.image_token)], self._turns, settings().max_query_tokens)
         return found
 
-    def plans(self, question: str, grids: Sequence[Grid], request: ReductionRequest) -> tuple[ReductionPlan, ...]:
+    def plans(
+        self, question: str, grids: Sequence[Grid], request: ReductionRequest, before: Sequence[Turn] = ()
+    ) -> tuple[ReductionPlan, ...]:
         """One plan per picture.
 
         Args:
-            grids: of the pictures as they are.
+            grids: of the pictures as they are. before: earlier turns of the chat.
         """
-        prompt = Prompt(self.ids(question, len(grids)), self.family.image_token, lambda: self._turns, self._encode)
+        prompt = Prompt(
+            self.ids(question, len(grids), before), self.family.image_token, lambda: self._turns, self._encode
+        )
         sent = [Sent(grid, self.regrid) for grid in grids]
         block = self.family.cut.block(settings().encoder_cut_block)
         return plan_images(sent, prompt, request, settings(), cut_block=block, skips=True)

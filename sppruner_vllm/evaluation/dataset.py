@@ -7,26 +7,28 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from .demo_dataset import USUAL_COUNT, demo_questions
+from .demo_dataset import USUAL_COUNT, demo_questions, hard_questions
 from .jsonl import read_jsonl
 from .questions import DatasetError, Question
 
 DEMO: Final = "demo"
+HARD: Final = "hard"
+_OURS: Final = {DEMO: demo_questions, HARD: hard_questions}
 
 
 def load_dataset(name: str, limit: int | None, seed: int) -> list[Question]:
-    """The questions of `demo` or of a JSONL file, at most `limit`.
+    """The questions of `demo`, of `hard` or of a JSONL file, at most `limit`.
 
     Args:
-        name: `demo`, or a file's path.
-        limit: None takes all of a file, and the usual number of the demo's.
-        seed: of the demo's scenes; without effect on a file.
+        name: `demo`, `hard`, or a file's path.
+        limit: None takes all of a file, and the usual number of the demo's and the hard ones.
+        seed: of the scenes; without effect on a file.
 
     Raises:
         DatasetError: there is none, or an entry makes no sense.
     """
-    if name == DEMO:
-        questions = list(islice(demo_questions(limit or USUAL_COUNT, seed), limit))
+    if name in _OURS:
+        questions = list(islice(_OURS[name](limit or USUAL_COUNT, seed), limit))
     else:
         questions = read_jsonl(Path(name))[:limit]
     _check(questions, name)

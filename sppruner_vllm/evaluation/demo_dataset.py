@@ -7,12 +7,16 @@ world is in a checkout only and imported late: from an installed wheel a dataset
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from PIL import Image
+
 from .questions import DatasetError, Picture, Question
+from .turns import Turn
 
 if TYPE_CHECKING:
     from sppruner_vllm.demo.world.exam import ExamQuestion
@@ -28,20 +32,46 @@ def demo_questions(number: int, seed: int) -> Iterable[Question]:
     Raises:
         DatasetError: what draws the scenes is not installed.
     """
+    with what_draws_scenes():
+        from sppruner_vllm.demo.world.exam import exam
+    # Every scene has at least one question, so as many scenes as questions are enough.
+    for index, asked in enumerate(islice(exam(seed, number), number)):
+        yield _question(index, asked, seed)
+
+
+def hard_questions(number: int, seed: int) -> Iterable[Question]:
+    """As `demo_questions`, of the harder exam; the families take turns."""
+    with what_draws_scenes():
+        from sppruner_vllm.demo.world.hard_exam import hard_exam
+    for index, asked in enumerate(islice(hard_exam(seed, number), number)):
+        yield Question(
+            id=f"hard {seed}:{index}",
+            images=(Picture(f"hard scene {seed}:{index}", partial(_png, asked.picture)),),
+            text=asked.asked.text,
+            answers=(asked.asked.answer,),
+            family=asked.family,
+            group=str(asked.group),
+            before=tuple(Turn(turn.text, turn.answer) for turn in asked.before),
+            focus=None if asked.chosen_for is None else asked.chosen_for.text,
+        )
+
+
+@contextmanager
+def what_draws_scenes() -> Iterator[None]:
+    """Raises:
+    DatasetError: what draws the scenes is not installed.
+    """
     try:
         import skimage  # noqa: F401
         import sklearn  # noqa: F401
 
-        from sppruner_vllm.demo.world.exam import exam
+        yield
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("sppruner_vllm"):
             raise DatasetError(
                 "the demo's questions are drawn in a checkout of the project only: name a JSONL file with --dataset"
             ) from error
         raise DatasetError(f"the demo's scenes need {error.name}: install sppruner-vllm[train]") from error
-    # Every scene has at least one question, so as many scenes as questions are enough.
-    for index, asked in enumerate(islice(exam(seed, number), number)):
-        yield _question(index, asked, seed)
 
 
 def _question(index: int, asked: ExamQuestion, seed: int) -> Question:
@@ -60,6 +90,10 @@ def _question(index: int, asked: ExamQuestion, seed: int) -> Question:
 
 
 def _file(asked: ExamQuestion, place: int) -> bytes:
+    return _png(lambda: asked.pictures()[place])
+
+
+def _png(draw: Callable[[], Image.Image]) -> bytes:
     buffer = io.BytesIO()
-    asked.pictures()[place].save(buffer, "PNG", compress_level=1)
+    draw().save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

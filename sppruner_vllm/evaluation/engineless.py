@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Final
 
 from PIL import Image
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.smaller import Grid, resize
+from sppruner_vllm.reading.trust import trusting_states
 from sppruner_vllm.recipes import get_recipe
 from sppruner_vllm.reduction import DEFAULT_METHOD, FocusContextParams, ImageTokens, Selection, reduce
 from sppruner_vllm.request import ReductionRequest
@@ -23,6 +25,7 @@ from sppruner_vllm.wire import StageOrder
 
 from .asking import Answer, AskingFailed, Manner, Usable
 from .conditions import FULL, Condition
+from .disturbing import Disturbance
 from .engineless_model import EnginelessModel, Prompt, Seen
 from .merging import merged
 from .model_stamp import model_stamp
@@ -40,7 +43,10 @@ class Variant:
 
     params: constants of focus_context. centred: subtract the mean text embedding from the query. query: in place of
     each question; None leaves it in force. merge: weight of dropped tokens in context anchors (merging.py).
-    attention: bring the encoder's column attention, as a server does with `--saliency-attention`.
+    attention: bring the encoder's column attention, as a server does with `--saliency-attention`. patches: bring the
+    merger's input, as with `--rank-on patches`.
+    depth: share of the language model's layers that read the question, as with `--question-depth`; 0 for its words.
+    disturbance: what is done to the vectors of questions, of several together (disturbing.py).
     """
 
     params: FocusContextParams = field(default_factory=FocusContextParams)
@@ -48,6 +54,9 @@ class Variant:
     query: str | None = None
     merge: float = 0.0
     attention: bool = False
+    patches: bool = False
+    depth: float = 0.0
+    disturbance: Disturbance | None = None
 
 
 class EnginelessAsker:
@@ -63,7 +72,9 @@ class EnginelessAsker:
         self.facts: Mapping[str, str] = {"backend": "bare"}
         self._manner = manner
         self._plain = EnginelessModel(model)
-        self._seen: dict[tuple[Picture, Grid | None, tuple[StageOrder, ...]], Seen] = {}
+        self._seen: dict[tuple[Picture, Grid | None, tuple[StageOrder, ...], bool], Seen] = {}
+        self._states_mean = lru_cache(maxsize=None)(self._plain.states_mean)
+        self._said: dict[bytes, str] = {}
         self._open = lru_cache(maxsize=64)(_open)
 
     def usable(self, question: Question, wanted: Sequence[Condition]) -> Usable:
@@ -76,44 +87,68 @@ class EnginelessAsker:
     def ask(self, questions: Sequence[Question], condition: Condition) -> list[Answer]:
         return self.ask_varied(questions, condition, Variant(query=self._manner.focus_query))
 
-    def ask_varied(self, questions: Sequence[Question], condition: Condition, variant: Variant) -> list[Answer]:
-        """As `ask`, under another variant of the selection."""
+    def ask_varied(
+        self,
+        questions: Sequence[Question],
+        condition: Condition,
+        variant: Variant,
+        steered: list[bool] | None = None,
+    ) -> list[Answer]:
+        """As `ask`, under another variant of the selection.
+
+        Args:
+            steered: is extended by whether its question steered each selection.
+        """
         answers: dict[int, Answer] = {}
         for start in range(0, len(questions), _PREPARED):
             part = range(start, min(len(questions), start + _PREPARED))
-            prompts = self._prompts([questions[index] for index in part], condition, variant)
+            noted = [] if steered is None else steered
+            prompts = self._prompts([questions[index] for index in part], condition, variant, noted)
             by_length = sorted(zip(part, prompts, strict=True), key=lambda pair: len(pair[1].embedded))
             for first in range(0, len(by_length), _BATCH):
                 indices, alike = zip(*by_length[first : first + _BATCH], strict=True)
-                texts = self._plain.answer(alike, self._manner.max_tokens)
+                texts = self._texts(alike)
                 for index, text, prompt in zip(indices, texts, alike, strict=True):
                     original = sum(len(self._look(picture, None).rows) for picture in questions[index].images)
                     answers[index] = Answer(text, original, prompt.visual, len(prompt.embedded), None, None)
         return [answers[index] for index in range(len(questions))]
 
-    def _prompts(self, questions: Sequence[Question], condition: Condition, variant: Variant) -> list[Prompt]:
+    def _texts(self, prompts: Sequence[Prompt]) -> list[str]:
+        """Answers to prompts of like length; one that was answered before is not asked again."""
+        keys = [_key(prompt) for prompt in prompts]
+        new = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in self._said}
+        if new:
+            texts = self._plain.answer(list(new.values()), self._manner.max_tokens)
+            self._said.update(zip(new, texts, strict=True))
+        return [self._said[key] for key in keys]
+
+    def _prompts(
+        self, questions: Sequence[Question], condition: Condition, variant: Variant, steered: list[bool]
+    ) -> list[Prompt]:
         plans = [self._plans(question, condition, variant) for question in questions]
         pictures = [
-            [self._look(picture, plan) for picture, plan in zip(question.images, planned, strict=True)]
+            [self._look(picture, plan, variant.patches) for picture, plan in zip(question.images, planned, strict=True)]
             for question, planned in zip(questions, plans, strict=True)
         ]
         kept: list[list[Tensor | None]] = [[None] * len(shown) for shown in pictures]
         selects = get_recipe(_method(condition)).selects
         for number, index, selection in self._selections(plans, pictures, selects, variant) if selects else ():
             kept[number][index] = selection.kept
+            steered.append(selection.relevance is not None and bool(selection.relevance.any()))
             if variant.merge:
                 pictures[number][index] = _merged(pictures[number][index], selection, variant.merge)
         return [
-            self._plain.prompt(self._manner.prompt(question), shown, stays)
+            self._plain.prompt(self._manner.prompt(question), shown, stays, question.before)
             for question, shown, stays in zip(questions, pictures, kept, strict=True)
         ]
 
     def _plans(self, question: Question, condition: Condition, variant: Variant) -> tuple[ReductionPlan, ...]:
         """The server's plans. Pictures are encoded at the size they have, so that only the smallest would grow."""
         scope = self._manner.focus_scope or "question"
-        request = ReductionRequest(condition.ratio, None, variant.query, _method(condition), scope)
+        focus = question.focus if variant.query is None else variant.query
+        request = ReductionRequest(condition.ratio, None, focus, _method(condition), scope)
         grids = [self._look(picture, None).grid for picture in question.images]
-        return self._plain.chat.plans(self._manner.prompt(question), grids, request)
+        return self._plain.chat.plans(self._manner.prompt(question), grids, request, question.before)
 
     def _selections(
         self,
@@ -129,27 +164,51 @@ class EnginelessAsker:
             for index, (plan, seen) in enumerate(zip(planned, shown, strict=True)):
                 if plan.stages:
                     attention = seen.attention if variant.attention else None
-                    query = self._plain.embed(plan.query_ids)
-                    images.append(ImageTokens(seen.rows, seen.grid, query, plan.retained, attention))
+                    query = self._query(plan.query_ids, variant.depth)
+                    images.append(ImageTokens(seen.rows, seen.grid, query, plan.retained, attention, seen.merger_input))
                     places.append((number, index))
-        mean = self._plain.text_mean if variant.centred else None
-        chosen = reduce(images, method, text_mean=mean, params=variant.params)
+        mean: Tensor | None = self._mean(variant.depth)
+        if variant.disturbance is not None and mean is not None:
+            images = _disturbed(images, mean, variant.disturbance)
+        mean = mean if variant.centred else None
+        params = trusting_states(variant.params) if variant.depth else variant.params
+        chosen = reduce(images, method, text_mean=mean, params=params)
         yield from ((*place, selection) for place, selection in zip(places, chosen, strict=True))
 
-    def _look(self, picture: Picture, plan: ReductionPlan | None) -> Seen:
-        """A picture as a plan has it encoded, or as it is."""
+    def _query(self, ids: Sequence[int], depth: float) -> Tensor | None:
+        return self._plain.states(ids, depth) if depth else self._plain.embed(ids)
+
+    def _mean(self, depth: float) -> Tensor:
+        """What is subtracted from the vectors of questions."""
+        return self._states_mean(depth) if depth else self._plain.text_mean
+
+    def _look(self, picture: Picture, plan: ReductionPlan | None, patches: bool = False) -> Seen:
+        """A picture as a plan has it encoded, or as it is, with the merger's input or without."""
         grid = None if plan is None else plan.resized
         stages = () if plan is None else tuple(stage for stage in plan.stages if stage.where != "rows")
-        key = picture, grid, stages
+        key = picture, grid, stages, patches
         if key not in self._seen:
             image = self._open(picture)
             shown = image if grid is None else resize(image, grid, self._plain.cell)
-            (self._seen[key],) = self._plain.see([shown], stages)
+            (self._seen[key],) = self._plain.see([shown], stages, patches=patches)
         return self._seen[key]
 
 
 def _method(condition: Condition) -> str:
     return DEFAULT_METHOD if condition == FULL else condition.method
+
+
+def _key(prompt: Prompt) -> bytes:
+    """The same for prompts of the same tokens at the same places."""
+    parts = blake2b(prompt.embedded.numpy().tobytes(), digest_size=16)
+    parts.update(prompt.positions.numpy().tobytes())
+    return parts.digest()
+
+
+def _disturbed(images: Sequence[ImageTokens], mean: Tensor, disturbance: Disturbance) -> list[ImageTokens]:
+    asked = [image.query for image in images if image.query is not None]
+    others = iter(disturbance(asked, mean) if asked else [])
+    return [image if image.query is None else replace(image, query=next(others)) for image in images]
 
 
 def _merged(seen: Seen, selection: Selection, share: float) -> Seen:

@@ -20,19 +20,26 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 from sppruner_vllm.demo.forward import Cache, decode, encode
 from sppruner_vllm.family import MediaSpan
 from sppruner_vllm.planning.smaller import Grid
+from sppruner_vllm.reading.captions import CAPTIONS, layers_read
 from sppruner_vllm.wire import StageOrder
 from sppruner_vllm.worker.positions import initial_positions
 
 from .chat import Chat
+from .turns import Turn
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An encoded picture. rows: (N, D) float32. grid: (height, width). attention: (N,) received in one block."""
+    """An encoded picture.
+
+    rows: (N, D) float32. grid: (height, width). attention: (N,) received in one block. merger_input: (N, 4, F), the
+    patches behind each row; None where it was not asked for.
+    """
 
     rows: Tensor
     grid: Grid
     attention: Tensor
+    merger_input: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +65,13 @@ class EnginelessModel:
         self._ends = frozenset(self._model.generation_config.eos_token_id)
 
     @torch.no_grad()
-    def see(self, pictures: Sequence[Image.Image], stages: Sequence[StageOrder] = ()) -> list[Seen]:
+    def see(
+        self, pictures: Sequence[Image.Image], stages: Sequence[StageOrder] = (), *, patches: bool = False
+    ) -> list[Seen]:
         """Encode pictures of one size, whose sides are whole visual tokens.
 
         Args:
-            stages: those that drop tokens in the encoder.
+            stages: those that drop tokens in the encoder. patches: bring the merger's input too.
 
         Raises:
             ValueError: a side is not.
@@ -74,22 +83,67 @@ class EnginelessModel:
         attention: list[Tensor] = []
         cut = next(((stage.block, stage.budget) for stage in stages if stage.block is not None), None)
         skips = any(stage.where == "entry" for stage in stages)
-        rows = encode(self._model.model.visual, pixels, attention, cut, skip_repeats=skips)
-        return [Seen(image, grid, mass) for image, mass in zip(rows, attention[0], strict=True)]
+        units: list[Tensor] | None = [] if patches else None
+        rows = encode(self._model.model.visual, pixels, attention, cut, skip_repeats=skips, merger_input=units)
+        behind = units[0] if units else [None] * len(rows)
+        return [Seen(image, grid, *taps) for image, *taps in zip(rows, attention[0], behind, strict=True)]
 
     def embed(self, ids: Sequence[int]) -> Tensor | None:
         """(T, D) embeddings of token ids; None for none."""
         return self._table[torch.tensor(ids)] if ids else None
 
-    def prompt(self, question: str, pictures: Sequence[Seen], kept: Sequence[Tensor | None]) -> Prompt:
+    def states(self, ids: Sequence[int], depth: float) -> Tensor | None:
+        """(T, D) states of token ids, read alone by a share of the layers as a worker reads them; None for none."""
+        return (
+            self._states(tuple(ids), layers_read(depth, len(self._model.model.language_model.layers))) if ids else None
+        )
+
+    def states_mean(self, depth: float) -> Tensor:
+        """(D,) mean state of the captions' words."""
+        spoken = [self._processor.tokenizer.encode(text, add_special_tokens=False) for text in CAPTIONS]
+        return torch.cat([cast("Tensor", self.states(ids, depth)) for ids in spoken]).mean(0)
+
+    @torch.no_grad()
+    def _states(self, ids: tuple[int, ...], layers: int) -> Tensor:
+        lead = self.chat.family.lead
+        embedded = self._table[torch.tensor((*lead, *ids))].unsqueeze(0)
+        length = embedded.shape[1]
+        positions = torch.arange(length).expand(3, 1, length)
+        mask = torch.ones(1, 1, length, length, dtype=torch.bool).tril()
+        states = decode(self._model.model.language_model, embedded, positions, mask)
+        return states[layers - 1][0, len(lead) :]
+
+    def vocabulary(self) -> tuple[Tensor, list[str]]:
+        """(M, D) embeddings of the tokens that are whole words or digits, and the words."""
+        texts = [self._processor.tokenizer.decode([index]).strip() for index in range(len(self._processor.tokenizer))]
+        known = [index for index, text in enumerate(texts) if text.isdigit() or (text.isalpha() and len(text) > 1)]
+        return self._table[torch.tensor(known)], [texts[index] for index in known]
+
+    @torch.no_grad()
+    def read(self, text: str) -> tuple[list[str], list[Tensor]]:
+        """What the words of a user's text become in the language model.
+
+        Returns:
+            The words, and per layer their states (T, D). The last layer's are normalised.
+        """
+        ids, (start, end) = self.chat.text(text)
+        positions = torch.arange(len(ids)).expand(3, 1, -1)
+        mask = torch.ones(1, 1, len(ids), len(ids), dtype=torch.bool).tril()
+        states = decode(self._model.model.language_model, self._table[torch.tensor(ids)][None], positions, mask)
+        words = [self._processor.tokenizer.decode([token]).strip() for token in ids[start:end]]
+        return words, [layer[0, start:end] for layer in states]
+
+    def prompt(
+        self, question: str, pictures: Sequence[Seen], kept: Sequence[Tensor | None], before: Sequence[Turn] = ()
+    ) -> Prompt:
         """The chat prompt of a question about pictures.
 
         Args:
-            kept: per picture, indices of the rows that stay; None keeps all.
+            kept: per picture, indices of the rows that stay; None keeps all. before: earlier turns of the chat.
         """
         parts, stays, spans, length = [], [], [], 0
         left = iter(zip(pictures, kept, strict=True))
-        for token in self.chat.ids(question, len(pictures)):
+        for token in self.chat.ids(question, len(pictures), before):
             if token != self.chat.family.image_token:
                 parts.append(self._table[token : token + 1])
                 stays.append(torch.tensor([length]))

@@ -16,6 +16,7 @@ from .asking import Answer, AskingFailed, Manner, Usable
 from .conditions import FULL, Condition
 from .model_stamp import model_stamp
 from .questions import Question
+from .turns import messages
 
 
 class InProcessAsker:
@@ -53,15 +54,24 @@ class InProcessAsker:
         return Usable(list(wanted))
 
     def ask(self, questions: Sequence[Question], condition: Condition) -> list[Answer]:
+        answers: dict[int, Answer] = {}
+        # The engine takes one set of our fields for all chats of a call.
+        for focus in dict.fromkeys(question.focus for question in questions):
+            alike = [index for index, question in enumerate(questions) if question.focus == focus]
+            outputs = self._chat([questions[index] for index in alike], self._manner.fields(condition, focus))
+            answers |= {index: self._answer(one, condition) for index, one in zip(alike, outputs, strict=True)}
+        return [answers[index] for index in range(len(questions))]
+
+    def _chat(self, questions: Sequence[Question], fields: dict[str, Any]) -> Sequence[Any]:
         from vllm import SamplingParams
 
-        outputs = self._llm.chat(
+        outputs: Sequence[Any] = self._llm.chat(
             [self._messages(question) for question in questions],
             SamplingParams(max_tokens=self._manner.max_tokens, temperature=0, seed=self._manner.seed),
             use_tqdm=False,
-            mm_processor_kwargs=self._manner.fields(condition),
+            mm_processor_kwargs=fields,
         )
-        return [self._answer(output, condition) for output in outputs]
+        return outputs
 
     def _answer(self, output: Any, condition: Condition) -> Answer:
         prompt = list(output.prompt_token_ids)
@@ -76,8 +86,7 @@ class InProcessAsker:
             image = Image.open(io.BytesIO(picture.read())).convert("RGB")
             # A new uuid keeps vLLM's caches out of the throughput.
             content.append({"type": "image_pil", "image_pil": image, "uuid": uuid.uuid4().hex})
-        content.append({"type": "text", "text": self._manner.prompt(question)})
-        return [{"role": "user", "content": content}]
+        return messages(self._manner.prompt(question), question.before, content)
 
 
 def _engine_options(flags: Sequence[str]) -> dict[str, Any]:

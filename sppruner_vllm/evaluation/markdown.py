@@ -59,7 +59,7 @@ def markdown(header: Header, summary: Summary, plots: Sequence[str]) -> str:
                     [
                         row.method,
                         f"{row.ratio:g}",
-                        *(_percent(row.families[name].accuracy) for name in summary.families),
+                        *(percent(row.families[name].accuracy) for name in summary.families),
                     ]
                     for row in summary.rows
                 ),
@@ -91,8 +91,8 @@ def _figures_row(row: Row) -> list[str]:
         row.method,
         f"{row.ratio:g}",
         "—" if row.retained is None else f"{row.retained:.1f}",
-        _percent(row.overall.accuracy),
-        _percent(row.overall.relative),
+        percent(row.overall.accuracy),
+        percent(row.overall.relative),
         "—" if row.ttft is None else f"{row.ttft * 1000:.0f}",
         "—" if row.throughput is None else f"{row.throughput:.2f}",
     ]
@@ -106,14 +106,15 @@ def _verdict_row(row: Row) -> list[str]:
     return [
         row.method,
         f"{row.ratio:g}",
-        _percent(overall, sign="+"),
+        percent(overall, sign="+"),
         "—" if overall is None else overall.verdict,
         f"{counts['win']} / {counts['tie']} / {counts['loss']}",
         ", ".join(lost) or "—",
     ]
 
 
-def _percent(interval: Interval | None, sign: str = "") -> str:
+def percent(interval: Interval | None, sign: str = "") -> str:
+    """A share in percent with its interval; sign "+" shows the sign of what is not negative too."""
     if interval is None or interval.value is None:
         return "—"
     value = f"{interval.value * 100:{sign}.1f}"

@@ -25,6 +25,7 @@ from .conditions import FULL, Condition
 from .model_stamp import model_stamp
 from .pictures import media_type
 from .questions import Question
+from .turns import messages
 
 _TIMEOUT: Final = 600.0
 
@@ -123,37 +124,38 @@ class HttpAsker:
             return False
 
     def ask(self, questions: Sequence[Question], condition: Condition) -> list[Answer]:
-        bodies = [self._messages(question) for question in questions]
+        chats = [self._messages(question) for question in questions]
+        fields = [self._fields(condition, question.focus) for question in questions]
         try:
-            return self._runner.run(self._ask_all(bodies, condition))
+            return self._runner.run(self._ask_all(chats, fields, condition))
         except APIError as error:
             raise _explained(error, condition) from error
 
-    async def _ask_all(self, bodies: Sequence[Any], condition: Condition) -> list[Answer]:
+    async def _ask_all(self, chats: Sequence[Any], fields: Sequence[Any], condition: Condition) -> list[Answer]:
         places = asyncio.Semaphore(self._concurrency)
 
-        async def ask(messages: Any) -> Answer:
+        async def ask(chat: Any, ours: Any) -> Answer:
             async with places:
-                return await self._ask_one(messages, condition)
+                return await self._ask_one(chat, ours, condition)
 
-        tasks = [asyncio.create_task(ask(messages)) for messages in bodies]
+        tasks = [asyncio.create_task(ask(chat, ours)) for chat, ours in zip(chats, fields, strict=True)]
         try:
             return await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
 
-    async def _ask_one(self, messages: Any, condition: Condition) -> Answer:
+    async def _ask_one(self, chat: Any, fields: Any, condition: Condition) -> Answer:
         started = time.perf_counter()
         stream = await self._client.chat.completions.create(
             model=self.model,
-            messages=messages,
+            messages=chat,
             max_tokens=self._manner.max_tokens,
             temperature=0,
             seed=self._manner.seed,
             stream=True,
             stream_options={"include_usage": True},
-            extra_body=self._fields(condition),
+            extra_body=fields,
         )
         text, first, usage = "", None, None
         async for chunk in stream:
@@ -169,11 +171,11 @@ class HttpAsker:
         prompt_tokens = usage.prompt_tokens if usage else None
         return Answer(text.strip(), counts.get("original"), counts.get("retained"), prompt_tokens, first, seconds)
 
-    def _fields(self, condition: Condition) -> dict[str, Any] | None:
+    def _fields(self, condition: Condition, focus: str | None) -> dict[str, Any] | None:
         """Our request fields; the server's own method need not be named, and may not be where none is open."""
         if not self._ours:
             return None
-        fields = self._manner.fields(condition)
+        fields = self._manner.fields(condition, focus)
         if condition.method == self._own_method:
             del fields[REDUCTION_METHOD]
         return fields
@@ -187,8 +189,7 @@ class HttpAsker:
             if self._uncached:
                 part["uuid"] = uuid.uuid4().hex
             content.append(part)
-        content.append({"type": "text", "text": self._manner.prompt(question)})
-        return [{"role": "user", "content": content}]
+        return messages(self._manner.prompt(question), question.before, content)
 
 
 def _content(chunk: ChatCompletionChunk) -> tuple[str, bool]:

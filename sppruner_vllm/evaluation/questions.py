@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from .scoring import EXACT, Metric
+from .turns import Turn
 
 
 class DatasetError(ValueError):
@@ -36,6 +37,8 @@ class Question:
     answers: at least one, any of which is right. metric: how an answer is judged.
     family: kind of question, for the breakdown. group: questions of one group are resampled together, because they
         share a picture; None groups by the pictures themselves.
+    before: earlier turns of the chat, oldest first; the pictures are sent in the first of all turns.
+    focus: what the pictures' tokens are chosen for in place of the question; None leaves the question in force.
     """
 
     id: str
@@ -45,6 +48,8 @@ class Question:
     metric: Metric = EXACT
     family: str = "all"
     group: str | None = None
+    before: tuple[Turn, ...] = ()
+    focus: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,5 +73,6 @@ def identify(question: Question) -> Identity:
         except (OSError, ValueError) as error:
             raise DatasetError(f"question {question.id}: cannot read {picture.name}: {error}") from error
     shown = pictures.hexdigest()[:16]
-    asked = json.dumps([shown, question.text, question.answers, asdict(question.metric)])
+    earlier = [*(asdict(turn) for turn in question.before), *([] if question.focus is None else [question.focus])]
+    asked = json.dumps([shown, question.text, question.answers, asdict(question.metric), *earlier])
     return Identity(hashlib.sha256(asked.encode()).hexdigest()[:16], question.group or shown)

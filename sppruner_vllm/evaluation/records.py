@@ -6,13 +6,13 @@ A file may hold several runs (another model, seed or way of asking); each line n
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from .conditions import Condition
+from .lines import append_lines, read_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +90,17 @@ class Store:
 
     def begin(self, header: Header) -> None:
         """Note the start, or the resumption, of a run."""
-        self._append([{"kind": "run", **asdict(header)}])
+        append_lines(self.path, [{"kind": "run", **asdict(header)}])
 
     def add(self, key: str, records: Iterable[Record], block: Block) -> None:
         """Add what was just answered to the run `key`."""
         lines = [{"kind": "answer", "run": key, **asdict(record)} for record in records]
-        self._append([*lines, {"kind": "block", "run": key, **asdict(block)}])
+        append_lines(self.path, [*lines, {"kind": "block", "run": key, **asdict(block)}])
 
     def kept(self, key: str) -> Kept:
         """Everything of the run `key`."""
         kept = Kept()
-        for line in self._lines():
+        for line in read_lines(self.path):
             if line.get("run") != key:
                 continue
             if line["kind"] == "answer":
@@ -112,34 +112,11 @@ class Store:
 
     def last_header(self) -> Header | None:
         """The header of the run that was started or resumed last."""
-        headers = [line for line in self._lines() if line["kind"] == "run"]
+        headers = [line for line in read_lines(self.path) if line["kind"] == "run"]
         if not headers:
             return None
         last = _of(Header, headers[-1])
         return Header(**{**last, "methods": tuple(last["methods"]), "ratios": tuple(last["ratios"])})
-
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        if not self.path.is_file():
-            return
-        with self.path.open(encoding="utf-8") as file:
-            for text in file:
-                try:
-                    yield json.loads(text)
-                except json.JSONDecodeError:  # a run that was killed while it wrote
-                    continue
-
-    def _append(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+b") as file:
-            text = "".join(json.dumps(line) + "\n" for line in lines)
-            file.write((b"" if self._ends_with_a_line(file.tell()) else b"\n") + text.encode())
-
-    def _ends_with_a_line(self, size: int) -> bool:
-        if size == 0:
-            return True
-        with self.path.open("rb") as file:
-            file.seek(size - 1)
-            return file.read() == b"\n"
 
 
 def _of(kind: type[Any], line: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from .questions import Identity, Question, identify
 from .records import Block, Header, Record, Store, run_key
 from .scoring import score
 
-BLOCK: Final = 64
-"""Questions asked under one condition before the next has its turn."""
+BLOCK: Final = 16
+"""Questions asked under one condition before the next has its turn: what a run that is killed has to ask again."""
 
 Progress = Callable[[Condition, int], None]
 """Told after every block: the condition, and how many of its questions were answered."""

@@ -21,7 +21,7 @@ from sppruner_vllm import wire
 from sppruner_vllm.api.given_pictures import judging
 from sppruner_vllm.api.processor import ReductionProcessorMixin
 from sppruner_vllm.errors import UnsupportedSetup
-from sppruner_vllm.family import MediaSpan, TapPoints
+from sppruner_vllm.family import MediaSpan, TapPoints, TextLayers
 from sppruner_vllm.planning.query import SpokenTurns, TurnFinder
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction import Need
@@ -29,6 +29,7 @@ from sppruner_vllm.worker.original_positions import OriginalPositionsMixin
 from sppruner_vllm.worker.reducing import ReducingMixin
 
 from .chatml import chatml_turns, speaks_chatml
+from .decoder_layers import text_layers
 
 _TOWERS: Final = {"clip_vision_model": "default", "siglip_vision_model": "full"}
 """Vision towers whose visual tokens are a square grid, and the feature selection that makes them so."""
@@ -58,6 +59,7 @@ class Llava:
         self.image_token = int(config.image_token_index)
         self.media_tokens = {"image": self.image_token}
         self.row_width = int(text.hidden_size)
+        self.lead = () if text.bos_token_id is None else (int(text.bos_token_id),)
         self._side = int(vision.image_size) // int(vision.patch_size)
         self.fixed_kwargs: Mapping[str, int] = {}
         self._picture = (int(getattr(vision, "num_channels", 3)), int(vision.image_size), int(vision.image_size))
@@ -107,6 +109,9 @@ class Llava:
 
     def tap_points(self, model: Any) -> TapPoints:
         return TapPoints(None, model.multi_modal_projector.linear_1, 1, 1, None)
+
+    def text_layers(self, model: Any) -> TextLayers | None:
+        return text_layers(model.get_language_model())
 
     def packing_width(self, grid: Grid) -> int:
         return 1

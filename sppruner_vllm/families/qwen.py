@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sppruner_vllm.family import MediaSpan, TapPoints, TowerCut
+from sppruner_vllm.family import MediaSpan, TapPoints, TextLayers, TowerCut
 from sppruner_vllm.planning.query import TurnMarkers
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction import Need
@@ -18,6 +18,7 @@ from sppruner_vllm.worker.original_positions import OriginalPositionsMixin
 from sppruner_vllm.worker.reducing import ReducingMixin
 
 from .chatml import chatml_turns
+from .decoder_layers import text_layers
 
 
 class QwenFamily(ABC):
@@ -37,6 +38,8 @@ class QwenFamily(ABC):
         text = config.get_text_config()
         self.image_token = int(config.image_token_id)
         self.media_tokens = {"image": self.image_token, "video": int(config.video_token_id)}
+        # What stands before the question where a picture comes first.
+        self.lead = (int(config.vision_end_token_id),)
         self.cell = int(config.vision_config.patch_size) * self._merge
         self.row_width = int(text.hidden_size)
         self._table = 4 * _context(text)
@@ -95,6 +98,10 @@ class QwenFamily(ABC):
     def flat_inputs(self, grids: Sequence[Grid]) -> Mapping[str, list[int]]:
         tokens = [math.prod(grid) for grid in grids]
         return {"pixel_values": [count * self._merge**2 for count in tokens], "image_embeds": tokens}
+
+    def text_layers(self, model: Any) -> TextLayers | None:
+        found = text_layers(model.get_language_model())
+        return None if found is None else replace(found, rows=3)
 
     def packing_width(self, grid: Grid) -> int:
         return grid[1]

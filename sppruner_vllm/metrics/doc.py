@@ -13,11 +13,6 @@ from typing import Final
 from sppruner_vllm.generated_table import GeneratedTable
 from sppruner_vllm.metrics.families import FAMILIES, Family, HistogramFamily, Label
 
-COMMAND: Final = "python -m sppruner_vllm.metrics.doc"
-DEFAULT_FILE: Final = Path("docs/operate/metrics.md")
-BEGIN: Final = f"<!-- families: written by `{COMMAND}` from sppruner_vllm/metrics/families.py -->\n"
-END: Final = "<!-- end of families -->\n"
-
 
 def families_table() -> str:
     """What stands between the two marks: a row for each family, then the buckets of the histograms."""
@@ -40,11 +35,14 @@ def _bounds(family: HistogramFamily) -> str:
     return ", ".join(f"{bound:g}" for bound in family.buckets)
 
 
-_TABLE: Final = GeneratedTable(
-    COMMAND, "Write the families into docs/operate/metrics.md.", DEFAULT_FILE, BEGIN, END, families_table
+TABLE: Final = GeneratedTable(
+    name="families",
+    command="python -m sppruner_vllm.metrics.doc",
+    source="sppruner_vllm/metrics/families.py",
+    file=Path("docs/operate/metrics.md"),
+    table=families_table,
 )
-current, main = _TABLE.current, _TABLE.main
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(TABLE.main())

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from sppruner_vllm.metrics import families
 from sppruner_vllm.metrics.bands import ratio_band
-from sppruner_vllm.metrics.families import FAMILIES, OTHER, CounterFamily, HistogramFamily, Outcome
+from sppruner_vllm.metrics.families import FAMILIES, OTHER, CounterFamily, GivenUp, HistogramFamily, Outcome
 from sppruner_vllm.planning.accounting import VisualTokens
 from sppruner_vllm.planning.paying import Parts
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION
@@ -105,10 +105,35 @@ def count_output(tokens: VisualTokens, generated: int) -> None:
     families.OUTPUT_TOKENS.metric.labels(ratio_band(tokens.original, tokens.retained)).inc(generated)
 
 
+def count_shadow(tokens: VisualTokens, *, same: bool, gap: float | None, greedy: bool) -> None:
+    """Account for one request that was asked again with every visual token.
+
+    Args:
+        tokens: as it was answered to the client.
+        same: the answers have the same tokens, which says nothing unless `greedy`.
+        gap: nats between the two tokens where they first differ, None when unknown.
+    """
+    band = ratio_band(tokens.original, tokens.retained)
+    agreement = ("same" if same else "different") if greedy else "sampled"
+    families.SHADOW_ANSWERS.metric.labels(agreement, band).inc()
+    if gap is not None:
+        families.SHADOW_GAP.metric.labels("greedy" if greedy else "sampled", band).observe(gap)
+
+
+def count_shadow_given_up(reason: GivenUp) -> None:
+    """Account for a request that was not asked again, or not to the end."""
+    families.SHADOW_GIVEN_UP.metric.labels(reason).inc()
+
+
 def observe_selection(method: str, seconds: float) -> None:
     """Account for one batch of images of which a worker selected the tokens."""
     known = method if method in request_methods() else OTHER
     families.SELECTION_SECONDS.metric.labels(known).observe(max(0.0, seconds))
+
+
+def observe_questions(seconds: float) -> None:
+    """Account for the questions of one step that a worker read by layers of the language model."""
+    families.QUESTION_SECONDS.metric.observe(max(0.0, seconds))
 
 
 def count_repeats(tokens: int) -> None:

@@ -18,6 +18,8 @@ from sppruner_vllm.planning.scope import Served
 
 Outcome = Literal["success", "client_error", "server_error", "client_disconnect"]
 
+GivenUp = Literal["busy", "draining", "hourly_cap", "failed"]
+
 RejectedReason = Literal[
     "invalid_keep_ratio",
     "invalid_keep_tokens",
@@ -136,6 +138,7 @@ class GaugeFamily(Family):
 _RATIO_BUCKETS: Final = tuple(step / 20 for step in range(1, 21))
 _TOKEN_BUCKETS: Final = tuple(float(digit * 10**power) for power in range(5) for digit in (1, 2, 5))
 _SELECTION_BUCKETS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_GAP_BUCKETS: Final = (0.01, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 _FIRST_TOKEN_BUCKETS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 OUTCOME: Final = Label("outcome", get_args(Outcome))
@@ -146,6 +149,9 @@ KEPT: Final = Label("kept", ("hit", "miss"))
 SCOPE: Final = Label("scope", get_args(Served))
 BOUND: Final = Label("bound", ("min", "default", "max"))
 PART: Final = Label("part", ("prefill", "image", "row", "pair"))
+AGREEMENT: Final = Label("agreement", ("same", "different", "sampled"))
+DECODING: Final = Label("decoding", ("greedy", "sampled"))
+GIVEN_UP: Final = Label("reason", get_args(GivenUp))
 METHOD: Final = Label("method", meaning="a selection method")
 
 VISUAL_TOKENS_ORIGINAL: Final = CounterFamily(
@@ -209,6 +215,12 @@ SELECTION_SECONDS: Final = HistogramFamily(
     note="Of the first tensor-parallel rank. The second step of `hybrid` counts as `focus_context`; `downscale` "
     "selects nothing. On a GPU a batch shows when the next one is selected.",
 )
+QUESTION_SECONDS: Final = HistogramFamily(
+    "sppruner_question_seconds",
+    "Time a worker spent reading the new questions of one step by layers of the language model.",
+    buckets=_SELECTION_BUCKETS,
+    note="`--question-depth`; else none. Of the first tensor-parallel rank. A question that is kept is not read again.",
+)
 REPEATS: Final = CounterFamily(
     "sppruner_repeated_visual_tokens",
     "Visual tokens that did not enter the encoder because another one has the same pixels.",
@@ -241,6 +253,26 @@ OUTPUT_TOKENS: Final = CounterFamily(
     "Tokens generated for requests with images.",
     (RATIO_BAND,),
     note="As in `usage`, and also what a client did not wait for.",
+)
+SHADOW_ANSWERS: Final = CounterFamily(
+    "sppruner_shadow_answers",
+    "Requests asked again with every visual token, by whether the answer was the same.",
+    (AGREEMENT, RATIO_BAND),
+    note="`--shadow-share`; else 0. `sampled`: the request's temperature was above 0, so that answers differ by "
+    "chance; its log-probabilities count below. See operations.md, “Shadow”.",
+)
+SHADOW_GAP: Final = HistogramFamily(
+    "sppruner_shadow_logprob_gap_nats",
+    "How much likelier the whole picture finds its own token than the answer's, where they first differ.",
+    (DECODING, RATIO_BAND),
+    buckets=_GAP_BUCKETS,
+    note="0 for the same answer. A token that is not among the 20 likeliest counts as the last of them. After a "
+    "temperature above 0 chance makes gaps too.",
+)
+SHADOW_GIVEN_UP: Final = CounterFamily(
+    "sppruner_shadow_given_up",
+    "Requests that were to be asked again and were not, or not to the end, by reason.",
+    (GIVEN_UP,),
 )
 PART_SECONDS: Final = GaugeFamily(
     "sppruner_part_seconds",
@@ -278,12 +310,16 @@ FAMILIES: Final[tuple[CounterFamily | HistogramFamily | GaugeFamily, ...]] = (
     REQUESTS_IN_FLIGHT,
     REJECTED,
     SELECTION_SECONDS,
+    QUESTION_SECONDS,
     REPEATS,
     ROWS_KEPT,
     ROWS_EVICTED,
     ROWS_HELD_BYTES,
     TIME_TO_FIRST_TOKEN_SECONDS,
     OUTPUT_TOKENS,
+    SHADOW_ANSWERS,
+    SHADOW_GAP,
+    SHADOW_GIVEN_UP,
     PART_SECONDS,
     BUILD_INFO,
     KEEP_RATIO_LIMIT,

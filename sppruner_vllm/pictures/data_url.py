@@ -16,7 +16,6 @@ from sppruner_vllm.errors import UnusablePicture
 
 SCHEME: Final = "data:"
 
-_LONGEST_OPENING: Final = 64
 _BLANKS: Final = b" \t\r\n\f\v"
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _ALPHABET: Final = re.compile(rb"[^A-Za-z0-9+/]")
@@ -37,11 +36,6 @@ class Parts:
     media_type: str
     is_base64: bool
     data: str
-
-
-def is_data_url(url: str) -> bool:
-    """Whether a URL is one, in whatever letters."""
-    return url[:_LONGEST_OPENING].lstrip()[: len(SCHEME)].lower() == SCHEME
 
 
 def split(url: str) -> Parts:

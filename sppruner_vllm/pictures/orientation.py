@@ -13,6 +13,9 @@ from PIL import Image
 
 UPRIGHT: Final = 1
 
+SIDEWAYS: Final = frozenset({5, 6, 7, 8})
+"""Those that change width for height."""
+
 _ORIENTATION: Final = 0x0112
 _SHORT: Final = 3
 _MOST_ENTRIES: Final = 1024

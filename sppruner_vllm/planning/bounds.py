@@ -58,5 +58,25 @@ def refuse_beyond_context(tokens: int, context: int) -> None:
         raise InvalidField(MESSAGES, message, code=TOO_LONG)
 
 
+def refuse_pictures(taken: int, prompt: int, tokens: int, picture: int, *, reduced: bool) -> None:
+    """Refuse pictures that cannot fit whatever the text beside them, before they are decoded.
+
+    Args:
+        taken: visual tokens of the pictures so far, the last one included, without any reduction. prompt: most that all
+            may have. tokens: of the last one. picture: most that one may have.
+        reduced: whether the request asks for fewer.
+
+    Raises:
+        InvalidField: with the code that the prompt would be refused with.
+    """
+    if tokens > picture and reduced:
+        raise _refusal(f"an image has {tokens} visual tokens before reduction; there may be {picture}")
+    if taken > prompt and reduced:
+        raise _refusal(f"before reduction the images of this prompt have {taken} tokens; there may be {prompt}")
+    if taken > prompt:
+        message = f"the images of this prompt have {taken} tokens; the model's context holds {prompt}"
+        raise InvalidField(MESSAGES, message, code=TOO_LONG)
+
+
 def _refusal(message: str) -> InvalidField:
     return InvalidField(KEEP_RATIO, message, code=TOO_MANY)

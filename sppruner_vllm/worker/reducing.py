@@ -28,6 +28,7 @@ from . import positions
 from .encoder import Encoder
 from .kept_rows import KeptRows
 from .measuring import measure
+from .reading import questions_of
 from .rows_cache import RowsCache
 from .selecting import Selector
 from .served import overheard, overheard_by_requests, usual_selection
@@ -60,14 +61,16 @@ class ReducingMixin:
         self._whole_batch = lora is not None and lora.enable_tower_connector_lora
         self._encoder = Encoder(self.family, self, super().embed_multimodal)  # type: ignore[misc]
         self._rows = KeptRows(self.family, self._encoder, self._rows_cache())
-        self._selector = Selector(self)
+        self._selector = Selector(questions_of(self, self.family, vllm_config.model_config))
 
     def _rows_cache(self) -> RowsCache | None:
         """The memory of this worker's encoder, if it is to have one."""
-        # What an adapter of the tower makes of a picture is another adapter's business.
-        if not settings().rows_cache_mib or self._whole_batch or not self.family.reduces:
+        if not self.family.reduces:
             return None
         let_workers_forget_rows()
+        # What an adapter of the tower makes of a picture is another adapter's business.
+        if not settings().rows_cache_mib or self._whole_batch:
+            return None
         return RowsCache(settings().rows_cache_mib * 2**20)
 
     def embed_multimodal(self, **kwargs: Any) -> Any:
@@ -106,7 +109,8 @@ class ReducingMixin:
         stages = {index: stage for index, order in enumerate(orders) for stage in _among_rows(order, len(rows[index]))}
         # As a view, an unreduced image would keep the dropped rows of its batch mates in memory.
         kept = [owned(image) if stages and index not in stages else image for index, image in enumerate(rows)]
-        queries = dict(zip(stages, self._selector.embed_queries([orders[i].query_ids for i in stages]), strict=True))
+        asked = [orders[i].query_ids for i in stages], [orders[i].question for i in stages]
+        queries = dict(zip(stages, self._selector.embed_queries(*asked), strict=True))
         for method in dict.fromkeys(stage.method for stage in stages.values()):
             chosen = [index for index, stage in stages.items() if stage.method == method]
             images = [ImageTokens(rows[i], grids[i], queries[i], stages[i].budget, **taps[i]) for i in chosen]
@@ -142,7 +146,8 @@ class ReducingMixin:
     # What kept rows depend on
 
     def forget_rows(self) -> None:
-        """Drop all rows that are kept: the encoder gives others from now on, or their memory is wanted."""
+        """Drop all that is kept: the model gives others from now on, or the memory is wanted."""
+        self._selector.forget()
         if self._rows.cache is not None:
             self._rows.cache.clear()
 

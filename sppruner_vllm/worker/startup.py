@@ -6,6 +6,7 @@ from typing import get_args
 
 from vllm.config import VllmConfig
 from vllm.config.multimodal import MultiModalConfig
+from vllm.logger import init_logger
 
 from sppruner_vllm.errors import UnsupportedSetup
 from sppruner_vllm.family import TowerCut
@@ -14,6 +15,8 @@ from sppruner_vllm.reduction import Need
 from sppruner_vllm.settings import settings
 
 from .served import overheard_by_requests
+
+logger = init_logger("vllm.sppruner")
 
 
 class ReducingMultiModalConfig(MultiModalConfig):
@@ -46,6 +49,8 @@ def check_setup(
         raise UnsupportedSetup(f"SPPRUNER_METHOD={settings().method} is none of {', '.join(sorted(request_methods()))}")
     if settings().saliency_attention and "attention" not in heard:
         raise UnsupportedSetup("SPPRUNER_SALIENCY_ATTENTION: the attention of this model's encoder cannot be overheard")
+    if settings().rank_on == "patches" and "merger_input" not in heard:
+        logger.warning("SPPRUNER_RANK_ON: the patches of this model's encoder cannot be overheard; rows are ranked on")
     if needs := overheard_by_requests() & heard:
         _check_taps_hear(config, needs)
     if settings().encoder_cut:
@@ -84,7 +89,11 @@ def _check_block(cut: TowerCut | None) -> None:
 
 def _check_taps_hear(config: VllmConfig, needs: frozenset[Need]) -> None:
     """Refuse what would leave a tap without effect."""
-    whose = "SPPRUNER_SALIENCY_ATTENTION" if "attention" in needs else "a reduction method that taps the encoder"
+    whose = "a reduction method that taps the encoder"
+    if "attention" in needs:
+        whose = "SPPRUNER_SALIENCY_ATTENTION"
+    elif settings().rank_on == "patches":
+        whose = "SPPRUNER_RANK_ON=patches"
     tensor_parallel = config.parallel_config.tensor_parallel_size > 1
     if tensor_parallel and config.model_config.multimodal_config.mm_encoder_tp_mode == "data":
         raise UnsupportedSetup(f"{whose} and --mm-encoder-tp-mode data exclude each other: a rank sees only its images")

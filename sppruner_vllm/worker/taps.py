@@ -30,7 +30,7 @@ class Tapped:
     """What was overheard of a batch of images, each list in their order, or empty.
 
     attention: (N,) float32, as `visual_tokens_attention` gives it, in raster order.
-    merger_input: (N, F), the merger's input of each visual token, its patches side by side, in raster order.
+    merger_input: (N, M, F), the merger's input of each visual token, its M patches, in raster order.
     """
 
     attention: list[Tensor] = field(default_factory=list)
@@ -104,7 +104,7 @@ class Taps:
             return
         patches = inputs[0].flatten(0, -2)
         for grid, image in zip(self._grids, patches.split(self._patches()), strict=True):
-            rows = image.reshape(math.prod(grid), -1)
+            rows = image.reshape(math.prod(grid), self._points.merged, -1)
             self._found.merger_input.append(self._in_raster_order(rows, grid))
 
     def _patches(self) -> list[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from opentelemetry import trace
@@ -53,3 +53,14 @@ class SelectionTimer:
         events.observe_selection(method, seconds)
         span = self._tracer.start_span(SELECT_SPAN, start_time=queued, attributes={"sppruner.method": method})
         span.end(queued + int(seconds * 1e9))
+
+
+class QuestionTimer(SelectionTimer):
+    """Observes `sppruner_question_seconds`."""
+
+    def of_questions(self, device: torch.device) -> AbstractContextManager[None]:
+        """Time the reading of some questions, which the block does on `device`."""
+        return self.measure("", device)
+
+    def _observe(self, method: str, queued: int, seconds: float) -> None:
+        events.observe_questions(seconds)

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 import yaml
 from panels import DEPLOY, GRAFANA, dashboards
-from sppruner_server.container import DRAIN_SECONDS
+from sppruner_server.cli import STOP_SECONDS
 
 from sppruner_vllm import __version__
 
@@ -69,7 +69,7 @@ def test_services_start_in_order_each_when_the_one_before_is_healthy():
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_server_that_is_stopped_has_the_time_it_gives_to_requests_in_flight(name):
-    assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > DRAIN_SECONDS
+    assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > STOP_SECONDS
 
 
 def test_prometheus_finds_its_configuration_and_the_server():

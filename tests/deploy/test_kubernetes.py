@@ -13,10 +13,10 @@ import yaml
 from charts import CHART, EVERYTHING, HELM, SETS, objects, render
 from helm_python import HelmError, lint
 from panels import DEPLOY
-from sppruner_server import health
 from sppruner_server.cli import add_flags
 from sppruner_server.container import command_line
 from sppruner_server.middleware.drain import ALWAYS_OPEN
+from sppruner_server.routes import health
 
 from sppruner_vllm import __version__
 from sppruner_vllm.compat import serve_parser

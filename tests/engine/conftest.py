@@ -16,6 +16,8 @@ from beds import BEDS, Bed
 from cases import RATIOS, REDUCED
 from engines import Reduced, ask, recorded_selections, start_engine
 from reference import Reference
+from sppruner_vllm.planning.smaller import Grid
+from towers import EVERYTHING, parts_of
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +35,24 @@ def model(llm: Any) -> Any:
 @pytest.fixture(scope="session")
 def reference(tiny_model: Path) -> Reference:
     return Reference(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def inputs(request: pytest.FixtureRequest, reference: Reference) -> dict[str, Any]:
+    """The module's PICTURES as vLLM sends them to its encoder, which normalizes them itself."""
+    return reference.encoder_inputs(request.module.PICTURES)
+
+
+@pytest.fixture(scope="module")
+def grids(model: Any, inputs: dict[str, Any]) -> list[Grid]:
+    return list(model.family.grids(inputs))
+
+
+@pytest.fixture(scope="module")
+def whole(model: Any, inputs: dict[str, Any], grids: list[Grid]) -> Any:
+    """What the whole tower makes of them, with everything heard."""
+    (part,) = parts_of(model, inputs, [()] * len(grids), EVERYTHING)
+    return part
 
 
 @pytest.fixture(scope="session")
@@ -65,17 +85,22 @@ def compiled(tiny_model: Path) -> Any:
     return start_engine(tiny_model, enforce_eager=False, mm_processor_cache_gb=0, max_num_seqs=16)
 
 
-@pytest.fixture(scope="session")
-def stock(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """Stock vLLM's answers to STOCK and about a video, from a process in which no plugin is loaded."""
-    out = tmp_path_factory.mktemp("stock") / "answers.json"
+def run_without_plugins(program: str, *arguments: object) -> None:
+    """Run a program of this folder in a process in which vLLM loads no plugin."""
     here = Path(__file__).parent
     environment = os.environ | {
         "VLLM_PLUGINS": "",
         "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]),
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     }
-    subprocess.run([sys.executable, str(here / "stock.py"), str(tiny_model), str(out)], env=environment, check=True)
+    subprocess.run([sys.executable, str(here / program), *map(str, arguments)], env=environment, check=True)
+
+
+@pytest.fixture(scope="session")
+def stock(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Stock vLLM's answers to STOCK and about a video, from a process in which no plugin is loaded."""
+    out = tmp_path_factory.mktemp("stock") / "answers.json"
+    run_without_plugins("stock.py", tiny_model, out)
     answers: list[dict[str, Any]] = json.loads(out.read_text())
     return answers
 
@@ -127,12 +152,5 @@ def family_reference(family_model: Path) -> Reference:
 def family_stock(family: Bed, family_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Stock vLLM's answers to FAMILY_STOCK and its model class, from a process in which no plugin is loaded."""
     out = tmp_path_factory.mktemp(family.name) / "stock.pt"
-    here = Path(__file__).parent
-    environment = os.environ | {
-        "VLLM_PLUGINS": "",
-        "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]),
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    }
-    command = [sys.executable, str(here / "family_stock.py"), family.name, str(family_model), str(out)]
-    subprocess.run(command, env=environment, check=True)
+    run_without_plugins("family_stock.py", family.name, family_model, out)
     return torch.load(out, weights_only=False)

@@ -42,6 +42,12 @@ class Answer:
         return len(self.prompt_ids)
 
 
+def cached(answers: Sequence[Answer]) -> int:
+    """Tokens of the only answer's prompt that came from the prefix cache."""
+    (answer,) = answers
+    return answer.cached
+
+
 Reduced = dict[tuple[int, float], tuple[Answer, list[list[int]]]]
 """Answers and kept indices per image, by reduced case and ratio."""
 

@@ -42,6 +42,14 @@ def recorded_with_rows(model: Any) -> tuple[list[list[int]], list[torch.Tensor]]
     return recorded(model)[0], rows
 
 
+def read_questions(model: torch.nn.Module) -> list[torch.Tensor]:
+    """On a rank: states of two questions, read in one pass and one by one."""
+    texts = [torch.tensor([5, 6, 7, 8, 9]), torch.tensor([11, 12, 13])]
+    with operated_with(QUESTION_DEPTH="0.5"), torch.inference_mode():
+        read: Any = model._selector._questions()
+        return [state for together in (True, False) for state in read.states(texts, together=together)]
+
+
 def main(name: str, model: Path, out: Path) -> None:
     bed = BEDS[name]
     llm = start_engine(
@@ -65,7 +73,7 @@ def main(name: str, model: Path, out: Path) -> None:
             for index, case in enumerate(MIXED):
                 (answer,) = ask(llm, [case], bed.ratios[1])
                 fewer[index] = answer, llm.apply_model(rank.recorded_with_rows)
-    torch.save((said, fewer), out)
+    torch.save((said, fewer, llm.apply_model(rank.read_questions)), out)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,13 @@ SCOPES: Final[Mapping[str, Settings]] = {
     "auto scope": {"FOCUS_SCOPE": "auto"},
 }
 ATTENTION: Final[Mapping[str, Settings]] = {"attention": {"SALIENCY_ATTENTION": "1"}}
+QUESTIONS: Final[Mapping[str, Settings]] = {"question depth": {"QUESTION_DEPTH": "0.5"}}
 
-SWITCHES: Final = {**FEWER, **ATTENTION, **SCOPES}
+PATCHES: Final[Mapping[str, Settings]] = {"patches": {"RANK_ON": "patches"}}
+
+SWITCHES: Final = {**FEWER, **ATTENTION, **PATCHES, **SCOPES, **QUESTIONS}
 
 
 def switches_of(bed: Bed) -> Mapping[str, Settings]:
     """Those that a server of this family starts with."""
-    return SCOPES if bed.block is None else SWITCHES
+    return {**PATCHES, **SCOPES, **QUESTIONS} if bed.block is None else SWITCHES

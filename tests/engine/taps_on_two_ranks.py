@@ -48,7 +48,7 @@ def listen(model: Any) -> dict[str, Any]:
         "dtype": str(heard.rows[0].dtype),
         "identical": all(torch.equal(one, other) for one, other in zip(plain.rows, heard.rows, strict=True)),
         "attention": torch.cat(attention).tolist(),
-        "merger_input": [length for image in merger_input for length in lengths(image.float())],
+        "merger_input": [length for image in merger_input for length in lengths(image.flatten(1).float())],
         **fewer,
     }
 

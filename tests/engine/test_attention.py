@@ -31,13 +31,6 @@ PICTURES = [picture(size, 800 + seed) for seed, size in enumerate(SIZES)]
 
 
 @pytest.fixture(scope="module")
-def inputs(reference: Reference) -> dict[str, Any]:
-    """The pictures as vLLM sends them to its encoder, which normalizes them itself."""
-    image_processor = reference.processor.image_processor
-    return dict(image_processor(PICTURES, return_tensors="pt", do_rescale=False, do_normalize=False))
-
-
-@pytest.fixture(scope="module")
 def expected(reference: Reference) -> list[Tensor]:
     """Per image, what each visual token receives in the last block, from the full matrices, in raster order."""
     weights: list[Tensor] = []

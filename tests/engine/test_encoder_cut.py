@@ -12,61 +12,25 @@ import torch
 from torch import Tensor
 
 from cases import LANDSCAPE, PORTRAIT, SQUARE, STRIP, Case, picture
-from engines import TOKENS, Answer, ask, operated_with, recorded_selections
+from engines import TOKENS, ask, cached, operated_with, recorded_selections
 from reference import Reference
 from sppruner_vllm.demo.forward import encode
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction.survivors import Survivors
 from sppruner_vllm.wire import StageOrder
+from towers import BEHIND, EVERYTHING, NOTHING, QUESTION, RATIO, StagedReference, alone, cut, far, parts_of, upstream_of
 
 SIZES = (SQUARE, PORTRAIT, LANDSCAPE, STRIP)
 PICTURES = [picture(size, 870 + seed) for seed, size in enumerate(SIZES)]
-BEHIND = 1
-"""The block of the tiny tower's four behind which the tests cut; the last of them looks at the whole picture."""
-
-EVERYTHING = frozenset({"attention", "merger_input"})
-NOTHING = frozenset[str]()
-
-
-@pytest.fixture(scope="module")
-def inputs(reference: Reference) -> dict[str, Any]:
-    return reference.encoder_inputs(PICTURES)
-
-
-@pytest.fixture(scope="module")
-def grids(model: Any, inputs: dict[str, Any]) -> list[Grid]:
-    return list(model.family.grids(inputs))
 
 
 def tokens(grids: list[Grid]) -> list[int]:
     return [height * width for height, width in grids]
 
 
-def cut(most: int) -> StageOrder:
-    return StageOrder("encoder", "unlike", most, BEHIND)
-
-
-@torch.inference_mode()
-def encoded(model: Any, inputs: dict[str, Any], cuts: list[StageOrder | None], wanted: Any = NOTHING) -> Any:
-    (part,) = model._encoder.run(dict(inputs), [wanted] * len(cuts), None, [[one] if one else [] for one in cuts])
+def encoded(model: Any, inputs: dict[str, Any], cuts: list[StageOrder | None], wanted: frozenset[str] = NOTHING) -> Any:
+    (part,) = parts_of(model, inputs, [[one] if one else [] for one in cuts], wanted)
     return part
-
-
-def alone(inputs: dict[str, Any], index: int) -> dict[str, Any]:
-    patches = inputs["image_grid_thw"].prod(1).tolist()
-    return {
-        "pixel_values": inputs["pixel_values"].split(patches)[index],
-        "image_grid_thw": inputs["image_grid_thw"][index : index + 1],
-    }
-
-
-def far(one: Tensor, other: Tensor) -> float:
-    return float((one - other).norm() / other.norm())
-
-
-@pytest.fixture(scope="module")
-def whole(model: Any, inputs: dict[str, Any], grids: list[Grid]) -> Any:
-    return encoded(model, inputs, [None] * len(grids), EVERYTHING)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +41,7 @@ def halves(model: Any, inputs: dict[str, Any], grids: list[Grid]) -> Any:
 def test_an_uncut_picture_is_upstreams_bit_for_bit_also_beside_cut_ones(
     model: Any, inputs: dict[str, Any], grids: list[Grid], whole: Any
 ) -> None:
-    upstream = next(cls for cls in type(model).__mro__ if cls.__module__.startswith("vllm."))
+    upstream = upstream_of(model)
     with torch.inference_mode():
         theirs = upstream.embed_multimodal(model, **inputs)
         pair = upstream.embed_multimodal(
@@ -129,12 +93,10 @@ def test_company_changes_nothing(model: Any, inputs: dict[str, Any], grids: list
         assert torch.allclose(part.tapped.attention[0], halves.tapped.attention[index], atol=1e-6)
 
 
-@torch.inference_mode()
 def test_micro_batches_change_nothing(model: Any, inputs: dict[str, Any], grids: list[Grid]) -> None:
     cuts: list[StageOrder | None] = [cut(60), None, cut(40), cut(20)]
     together = encoded(model, inputs, cuts, EVERYTHING)
-    stages = [[one] if one else [] for one in cuts]
-    parts = list(model._encoder.run(dict(inputs), [EVERYTHING] * len(cuts), 170, stages))
+    parts = parts_of(model, inputs, [[one] if one else [] for one in cuts], EVERYTHING, budget=170)
     assert len(parts) > 1
     rows = [row for part in parts for row in part.rows]
     assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(rows, together.rows, strict=True))
@@ -167,26 +129,6 @@ def test_the_evaluations_own_forward_gives_the_same_rows(
 
 # Whole requests
 
-RATIO = 0.222
-QUESTION = "what is the colour of the small cat"
-
-
-class CutReference(Reference):
-    """Transformers behind the rows of a cut encoder, for questions of one picture."""
-
-    def __init__(self, checkpoint: Path, model: Any, most: int) -> None:
-        super().__init__(checkpoint)
-        self._encoder, self._most = model, most
-
-    def _inputs(self, case: Case) -> Any:
-        self._raw = self.processor.image_processor(
-            case.images(), return_tensors="pt", do_rescale=False, do_normalize=False
-        )
-        return super()._inputs(case)
-
-    def _features(self, inputs: Any) -> list[Tensor]:
-        return [encoded(self._encoder, dict(self._raw), [cut(self._most)]).rows[0].clone()]
-
 
 @pytest.fixture
 def cutting() -> Iterator[None]:
@@ -203,7 +145,7 @@ def test_a_cut_request_keeps_its_budget_at_its_places_and_answers_from_the_cut_r
     with recorded_selections() as kept:
         (answer,) = ask(llm, [case], RATIO)
     assert [len(image) for image in kept] == [32]
-    expected, logits = CutReference(tiny_model, model, 64).answer(case, kept, TOKENS)
+    expected, logits = StagedReference(tiny_model, model, cut(64)).answer(case, kept, TOKENS)
     assert answer.tokens == expected
     assert (answer.logits - logits).abs().max() < 2e-3
     uncut, _ = Reference(tiny_model).answer(case, kept, TOKENS)
@@ -222,7 +164,3 @@ def test_cut_rows_are_reused_by_their_own_request_alone(llm: Any) -> None:
     with operated_with(ENCODER_CUT="2", ENCODER_CUT_BLOCK="0"):
         assert cached(ask(llm, [case], RATIO)) == 0, "another block"
     assert cached(ask(llm, [case], RATIO)) > 0
-
-
-def cached(answers: list[Answer]) -> int:
-    return answers[0].cached

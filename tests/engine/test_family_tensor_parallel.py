@@ -44,7 +44,9 @@ Fewer = dict[int, tuple[Answer, list[tuple[list[list[int]], list[Tensor]]]]]
 
 
 @pytest.fixture(scope="module")
-def both(family: Bed, family_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Said, Fewer]:
+def both(
+    family: Bed, family_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Said, Fewer, list[list[Tensor]]]:
     out = tmp_path_factory.mktemp("ranks") / "said.pt"
     command = [sys.executable, str(PROGRAM), family.name, str(family_model), str(out)]
     done = subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False)
@@ -53,7 +55,7 @@ def both(family: Bed, family_model: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def said(both: tuple[Said, Fewer]) -> Said:
+def said(both: tuple[Said, Fewer, list[list[Tensor]]]) -> Said:
     return both[0]
 
 
@@ -82,7 +84,7 @@ def test_both_ranks_encode_a_picture_once(family: Bed, said: Said) -> None:
 
 
 def test_behind_an_encoder_that_not_all_tokens_go_through_they_answer_like_transformers(
-    family: Bed, family_model: Path, both: tuple[Said, Fewer]
+    family: Bed, family_model: Path, both: tuple[Said, Fewer, list[list[Tensor]]]
 ) -> None:
     fewer, reference = both[1], OnRows(family_model)
     assert len(fewer) == (0 if family.block is None else len(MIXED))
@@ -93,6 +95,20 @@ def test_behind_an_encoder_that_not_all_tokens_go_through_they_answer_like_trans
         tokens, logits = reference.answer(MIXED[index], kept, TOKENS)
         assert answer.tokens == tokens
         assert (answer.logits - logits).abs().max() < TOLERANCE
+
+
+@torch.inference_mode()
+def test_both_ranks_read_a_question_as_transformers_does(
+    family_reference: Reference, both: tuple[Said, Fewer, list[list[Tensor]]]
+) -> None:
+    config, language = family_reference.model.config, family_reference.model.model.language_model
+    lead = getattr(config, "vision_end_token_id", None) or config.get_text_config().bos_token_id
+    first, second = both[2]
+    for place, text in enumerate(2 * [[5, 6, 7, 8, 9], [11, 12, 13]]):
+        states = language(torch.tensor([[lead, *text]]), use_cache=False, output_hidden_states=True).hidden_states
+        wanted = states[round(0.5 * len(language.layers))][0, 1:]
+        assert torch.equal(first[place], second[place])
+        assert (first[place] - wanted).norm() < 1e-4 * wanted.norm()
 
 
 def test_other_rows_would_have_shown(family: Bed, said: Said, family_reference: Reference) -> None:

@@ -221,9 +221,12 @@ def test_a_profile_takes_the_bound_and_keeps_nothing(model: Any, processor: Any,
 # What is overheard
 
 
+@pytest.mark.parametrize(
+    ("tap", "on"), [("attention", {"saliency_attention": True}), ("merger_input", {"rank_on": "patches"})]
+)
 @torch.inference_mode()
-def test_attention_is_computed_once_for_those_who_read_it(
-    model: Any, processor: Any, monkeypatch: pytest.MonkeyPatch
+def test_what_is_overheard_is_computed_once_for_those_who_read_it(
+    model: Any, processor: Any, monkeypatch: pytest.MonkeyPatch, tap: str, on: dict[str, Any]
 ) -> None:
     seen: list[ImageTokens] = []
     reduce = selecting.reduce
@@ -233,17 +236,17 @@ def test_attention_is_computed_once_for_those_who_read_it(
         return reduce(given, *args, **kwargs)
 
     monkeypatch.setattr(selecting, "reduce", watching)
-    attention: list[bool] = []
+    heard: list[bool] = []
     with encoder_runs(model) as runs:
         for wanted in (False, True, True, False):
-            chosen = Settings(saliency_attention=wanted)
+            chosen = Settings(**on) if wanted else Settings()
             monkeypatch.setattr(served, "settings", lambda chosen=chosen: chosen)
             model.embed_multimodal(**step(processor, [A], [20]))
-            attention.append(seen[-1].attention is not None)
+            heard.append(getattr(seen[-1], tap) is not None)
     assert len(runs) == 2, "the second request wants more than was kept"
-    assert attention == [False, True, True, False], "who asked before shows in nothing"
+    assert heard == [False, True, True, False], "who asked before shows in nothing"
     assert all(torch.equal(image.rows, seen[0].rows) for image in seen)
-    assert torch.equal(seen[1].attention, seen[2].attention)
+    assert torch.equal(getattr(seen[1], tap), getattr(seen[2], tap))
 
 
 # Off, and out of date

@@ -12,6 +12,7 @@ from engines import ask, operated_with
 from sppruner_vllm import parts as channel
 from sppruner_vllm.parts import published
 from sppruner_vllm.planning.paying import Parts
+from sppruner_vllm.worker import measuring
 from sppruner_vllm.worker.measuring import measure
 
 SLOW, QUICK = 10.0, 1e-9
@@ -36,6 +37,16 @@ def test_a_warm_worker_finds_what_each_part_takes(measured: Parts) -> None:
     assert measured.method == "focus_context"
     assert measured.prefill > 0
     assert measured.selection(1024, 256) > 0
+
+
+@pytest.mark.parametrize(("rounds", "found"), [(9, (3, 4)), (1, (9, 5))], ids=["alone", "one of several ranks"])
+def test_prompts_that_were_held_up_are_run_again_where_no_other_rank_has_to_follow(
+    monkeypatch: pytest.MonkeyPatch, rounds: int, found: tuple[int, int]
+) -> None:
+    """Whatever held up the shorter one, the longer one is known to take more."""
+    seconds = {"shorter": iter((9, 7, 3)), "longer": iter((5, 6, 4))}
+    monkeypatch.setattr(measuring, "_quickest", lambda work: next(seconds[work()]))
+    assert measuring.compared(lambda: "shorter", lambda: "longer", rounds) == found
 
 
 def test_measuring_leaves_no_trace_in_answers(llm: Any, worker: Any) -> None:

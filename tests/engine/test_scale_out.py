@@ -148,13 +148,13 @@ def test_visual_tokens_are_counted_once(http, alone, together, bodies):
     assert metric(http, "sppruner_requests_total", outcome="success") == len(bodies)
 
 
-def test_a_selection_is_counted_once_whatever_the_number_of_workers(http, parallel, together):
-    reduced = len(together) // 2
+def test_a_selection_is_counted_once_whatever_the_number_of_workers(http, parallel, together, bodies):
+    reduced = bodies[len(bodies) // 2 :]
     selections = metric(http, "sppruner_selection_seconds_count")
     if parallel.at_once == 1:  # one after the other: each was selected for by itself
-        assert selections == reduced
-    else:  # requests that wait together share one
-        assert 2 <= selections <= reduced
+        assert selections == len(reduced)
+    else:  # requests that wait together share one, and the pictures of one request may fall to two steps
+        assert 2 <= selections <= sum(len(body["messages"][0]["content"]) - 1 for body in reduced)
 
 
 def test_every_engine_has_answered(http, parallel, together, bodies):

@@ -10,25 +10,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
-from cases import SQUARE, Case, Mixed, page, picture
-from engines import TOKENS, Answer, ask, encoder_runs, operated_with, recorded_selections
+from cases import SQUARE, Mixed, page, picture
+from engines import TOKENS, ask, cached, encoder_runs, operated_with, recorded_selections
 from reference import Reference
 from sppruner_vllm.demo.forward import encode
 from sppruner_vllm.metrics import families
 from sppruner_vllm.wire import StageOrder
+from towers import BEHIND, EVERYTHING, NOTHING, QUESTION, RATIO, StagedReference, alone, cut, far, parts_of, upstream_of
 
 CELL = 28
 WINDOW = 4 * CELL
-EVERYTHING = frozenset({"attention", "merger_input"})
-NOTHING = frozenset[str]()
 SKIP = StageOrder("entry", "repeats", 4096)
 """The budget is a bound that says nothing here."""
-
-
-def cut(most: int) -> StageOrder:
-    return StageOrder("encoder", "unlike", most, 1)
 
 
 PLAIN = picture(SQUARE, 950)
@@ -37,33 +31,9 @@ PAGES = [page(size, 951 + seed) for seed, size in enumerate(((336, 336), (448, 2
 PICTURES = [PLAIN, *PAGES, FLAT]
 
 
-@pytest.fixture(scope="module")
-def inputs(reference: Reference) -> dict[str, Any]:
-    return reference.encoder_inputs(PICTURES)
-
-
-@torch.inference_mode()
-def encoded(model: Any, inputs: dict[str, Any], *stages: StageOrder, wanted: Any = NOTHING) -> Any:
-    images = len(inputs["image_grid_thw"])
-    (part,) = model._encoder.run(dict(inputs), [wanted] * images, None, [stages] * images)
+def encoded(model: Any, inputs: dict[str, Any], *stages: StageOrder, wanted: frozenset[str] = NOTHING) -> Any:
+    (part,) = parts_of(model, inputs, [stages] * len(inputs["image_grid_thw"]), wanted)
     return part
-
-
-def alone(inputs: dict[str, Any], index: int) -> dict[str, Any]:
-    patches = inputs["image_grid_thw"].prod(1).tolist()
-    return {
-        "pixel_values": inputs["pixel_values"].split(patches)[index],
-        "image_grid_thw": inputs["image_grid_thw"][index : index + 1],
-    }
-
-
-def far(one: Tensor, other: Tensor) -> float:
-    return float((one - other).norm() / other.norm())
-
-
-@pytest.fixture(scope="module")
-def whole(model: Any, inputs: dict[str, Any]) -> Any:
-    return encoded(model, inputs, wanted=EVERYTHING)
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +78,8 @@ def test_one_value_of_one_pixel_makes_another_cell(model: Any, reference: Refere
 def test_a_picture_without_repeats_is_upstreams_bit_for_bit_also_beside_pages(
     model: Any, inputs: dict[str, Any], skipped: Any
 ) -> None:
-    upstream = next(cls for cls in type(model).__mro__ if cls.__module__.startswith("vllm."))
     with torch.inference_mode():
-        (theirs,) = upstream.embed_multimodal(model, **alone(inputs, 0))
+        (theirs,) = upstream_of(model).embed_multimodal(model, **alone(inputs, 0))
     assert torch.equal(encoded(model, alone(inputs, 0), SKIP).rows[0], theirs)
     assert torch.equal(skipped.rows[0], theirs)
 
@@ -139,8 +108,7 @@ def test_all_tokens_are_heard(inputs: dict[str, Any], model: Any, skipped: Any) 
 def test_company_and_micro_batches_change_nothing(model: Any, inputs: dict[str, Any], skipped: Any) -> None:
     for index, rows in enumerate(skipped.rows):
         assert torch.allclose(encoded(model, alone(inputs, index), SKIP).rows[0], rows, atol=1e-4)
-    with torch.inference_mode():
-        parts = list(model._encoder.run(dict(inputs), [NOTHING] * 5, 200, [[SKIP]] * 5))
+    parts = parts_of(model, inputs, [[SKIP]] * 5, budget=200)
     assert len(parts) > 1
     together = [rows for part in parts for rows in part.rows]
     assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(together, skipped.rows, strict=True))
@@ -156,7 +124,7 @@ def test_a_cut_behind_it_chooses_among_those_that_entered(model: Any, inputs: di
 
 
 def test_the_evaluations_own_forward_gives_the_same_rows(model: Any, reference: Reference, inputs: Any) -> None:
-    for stages, inside in (((SKIP,), None), ((SKIP, cut(12)), (1, 12))):
+    for stages, inside in (((SKIP,), None), ((SKIP, cut(12)), (BEHIND, 12))):
         rows = encoded(model, inputs, *stages).rows
         for index in (1, 2, 3):
             pixels = torch.from_numpy(np.array(PICTURES[index])).permute(2, 0, 1).unsqueeze(0)
@@ -166,24 +134,6 @@ def test_the_evaluations_own_forward_gives_the_same_rows(model: Any, reference: 
 
 
 # Whole requests
-
-RATIO = 0.222
-QUESTION = "what is the colour of the small cat"
-
-
-class SkippingReference(Reference):
-    """Transformers behind the rows of a tower that repeats did not enter, for questions of one picture."""
-
-    def __init__(self, checkpoint: Path, model: Any) -> None:
-        super().__init__(checkpoint)
-        self._encoder = model
-
-    def _inputs(self, case: Case) -> Any:
-        self._raw = self.encoder_inputs(case.images())
-        return super()._inputs(case)
-
-    def _features(self, inputs: Any) -> list[Tensor]:
-        return [encoded(self._encoder, self._raw, SKIP).rows[0].clone()]
 
 
 @pytest.fixture
@@ -202,7 +152,7 @@ def test_a_page_keeps_its_budget_at_its_places_and_answers_from_the_rows_it_has(
         (answer,) = ask(llm, [case], RATIO)
     assert [len(image) for image in kept] == [32]
     assert upstream == [], "the tower ran otherwise"
-    expected, logits = SkippingReference(tiny_model, model).answer(case, kept, TOKENS)
+    expected, logits = StagedReference(tiny_model, model, SKIP).answer(case, kept, TOKENS)
     assert answer.tokens == expected
     assert (answer.logits - logits).abs().max() < 2e-3
 
@@ -231,7 +181,3 @@ def test_rows_without_repeats_are_reused_by_their_own_kind_alone(llm: Any, model
         assert cached(ask(llm, [case], 0.25)) == 0, "another budget"
         assert families.REPEATS.metric._value.get() == first, "of the same kept rows"
     assert cached(ask(llm, [case], RATIO)) > 0
-
-
-def cached(answers: list[Answer]) -> int:
-    return answers[0].cached

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -18,21 +17,10 @@ from reference import Reference
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.worker.taps import Tapped, Taps
 from taps_on_two_ranks import ENVIRONMENT, listen
+from towers import EVERYTHING, upstream_of
 
 SIZES = (SQUARE, PORTRAIT, LANDSCAPE, STRIP)
 PICTURES = [picture(size, 820 + seed) for seed, size in enumerate(SIZES)]
-EVERYTHING = frozenset({"attention", "merger_input"})
-
-
-@pytest.fixture(scope="module")
-def inputs(reference: Reference) -> dict[str, Any]:
-    """The pictures as vLLM sends them to its encoder, which normalizes them itself."""
-    return reference.encoder_inputs(PICTURES)
-
-
-@pytest.fixture(scope="module")
-def grids(model: Any, inputs: dict[str, Any]) -> list[Grid]:
-    return list(model.family.grids(inputs))
 
 
 def listened(model: Any, inputs: dict[str, Any], grids: list[Grid]) -> tuple[Tensor, Tensor, Tapped]:
@@ -53,9 +41,8 @@ def test_a_tapped_tower_gives_upstreams_rows_bit_for_bit(model: Any, inputs: dic
 
 
 def test_our_way_through_the_encoder_is_upstreams_own(model: Any, inputs: dict[str, Any], grids: list[Grid]) -> None:
-    upstream = next(cls for cls in type(model).__mro__ if cls.__module__.startswith("vllm."))
     with torch.inference_mode():
-        theirs = upstream.embed_multimodal(model, **inputs)
+        theirs = upstream_of(model).embed_multimodal(model, **inputs)
         for wanted in (frozenset(), EVERYTHING):
             (part,) = model._encoder.run(dict(inputs), [wanted] * len(grids), None)
             assert all(torch.equal(one, other) for one, other in zip(theirs, part.rows, strict=True))

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from serving import eventually
+from serving import KEPT_CONNECTIONS, eventually
 from sppruner_vllm.demo.server_process import RunningServer, free_port, running_server, server_url
 
 IMAGE = os.environ.get("SPPRUNER_TEST_IMAGE", "")
@@ -97,7 +97,7 @@ def started(log: Path, user: str = "2000:0") -> Iterator[Container | Process]:
     if not IMAGE:
         port = free_port()
         command = [sys.executable, "-m", "sppruner_server.container", "--port", str(port)]
-        with running_server(command, server_url(port), {}, log=log, limit=START_SECONDS) as server:
+        with running_server(command, server_url(port), KEPT_CONNECTIONS, log=log, limit=START_SECONDS) as server:
             yield Process(server, log)
         return
     container = Container(user)

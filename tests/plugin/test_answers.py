@@ -5,8 +5,8 @@ import json
 
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from sppruner_server import headers
-from sppruner_server.answers import CHAT, complete
-from sppruner_server.record import RequestRecord
+from sppruner_server.request.record import RequestRecord
+from sppruner_server.routes.answers import CHAT, complete
 
 from sppruner_vllm.planning.accounting import VisualTokens
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sppruner_server.cli import add_flags
-from sppruner_server.container import DRAIN_SECONDS, command_line, environment, names_a_model
+from sppruner_server.container import command_line, environment, names_a_model
 
 from sppruner_vllm.compat import QUEUE_CHUNK, serve_parser
 from sppruner_vllm.demo_model.flags import DEMO_NAME, KV_SPACE
@@ -19,10 +19,10 @@ def parsed(*given: str):
     return parser.parse_args(command_line(given))
 
 
-def test_without_an_argument_the_demo_model_is_served_to_everybody_and_drained():
+def test_without_an_argument_the_demo_model_is_served_to_everybody():
     args = parsed()
     assert args.served_model_name == [DEMO_NAME]
-    assert (args.host, args.port, args.shutdown_timeout) == ("0.0.0.0", 8000, DRAIN_SECONDS)
+    assert (args.host, args.port) == ("0.0.0.0", 8000)
 
 
 def test_flags_alone_change_the_demos():

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI, Request
-from sppruner_server.drain import InFlight
-from sppruner_server.key_ring import KeyRing
+from sppruner_server.keys.ring import KeyRing
+from sppruner_server.lifecycle.drain import InFlight
 from sppruner_server.middleware.body import BodyMiddleware
 from sppruner_server.middleware.capacity import LEAST_WAITING, most_requests
 from sppruner_server.middleware.order import middlewares

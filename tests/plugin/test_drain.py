@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import httpx
-from sppruner_server.drain import SHUTTING_DOWN, InFlight
+from sppruner_server.lifecycle.drain import SHUTTING_DOWN, InFlight
 from sppruner_server.middleware.drain import DrainMiddleware
 
 

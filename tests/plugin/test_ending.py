@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -10,14 +11,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sppruner_server.attempt import Attempt
-from sppruner_server.drain import InFlight
-from sppruner_server.ended import CutOff
-from sppruner_server.ending import Ending, drain_seconds
+from sppruner_server.engine.acceptance import telling
 from sppruner_server.environment import DRAIN_SECONDS
-from sppruner_server.faults import refusal_of
+from sppruner_server.errors.ended import CutOff
+from sppruner_server.errors.faults import refusal_of
 from sppruner_server.hooks import install_ending
+from sppruner_server.lifecycle.drain import InFlight
+from sppruner_server.lifecycle.ending import Ending, drain_seconds
 from sppruner_server.middleware.drain import DrainMiddleware
+from sppruner_server.request.attempt import Attempt
 from vllm.v1.engine.exceptions import EngineDeadError
 
 PATIENT = 600.0
@@ -125,6 +127,40 @@ def test_a_process_ends_with_its_engine_and_with_an_error():
         process.engine.shutdown(timeout=30)  # once
 
     run(check)
+
+
+def test_an_api_process_whose_front_is_gone_finishes_what_it_has(monkeypatch):
+    read, write = os.pipe()
+    front = SimpleNamespace(sentinel=read, is_alive=lambda: True)
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: front)
+
+    async def check(process: Process) -> None:
+        assert not process.ending.stops()
+        os.close(write)
+        await until(lambda: process.requests.refusal)
+        assert process.requests.refusal.code == "shutting_down"
+        assert process.ending.stops()
+        assert not process.server.should_exit
+        process.requests.leave()
+        await process.gone()
+
+    run(check)
+    os.close(read)
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_what_the_engine_gives_up_while_the_server_stops_is_an_error(stops):
+    async def generate(*_: object) -> Any:
+        yield SimpleNamespace(outputs=[SimpleNamespace(finish_reason="abort")])
+
+    async def answer() -> list[Any]:
+        return [output async for output in telling(generate, dead_ends=False, stops=lambda: stops)("hello", None)]
+
+    if stops:
+        with pytest.raises(CutOff):
+            asyncio.run(answer())
+    else:
+        assert len(asyncio.run(answer())) == 1
 
 
 def test_the_app_lets_it_listen_when_it_starts():

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sppruner_server import engine_watch
-from sppruner_server.engine_watch import uncached
+from sppruner_server.engine import watch
+from sppruner_server.engine.watch import uncached
 from sppruner_server.hooks import install_watch
-from sppruner_server.record import recording
+from sppruner_server.request.record import recording
 from vllm.multimodal.inputs import PlaceholderRange
 from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams
@@ -51,9 +51,9 @@ class Seen:
 @pytest.fixture
 def seen(monkeypatch):
     counted = Seen()
-    monkeypatch.setattr(engine_watch, "count_prefill", lambda tokens, computed: counted.computed.append(computed))
-    monkeypatch.setattr(engine_watch, "observe_first_token", lambda tokens, s: counted.seconds.append(s))
-    monkeypatch.setattr(engine_watch, "count_output", lambda tokens, generated: counted.generated.append(generated))
+    monkeypatch.setattr(watch, "count_prefill", lambda tokens, computed: counted.computed.append(computed))
+    monkeypatch.setattr(watch, "observe_first_token", lambda tokens, s: counted.seconds.append(s))
+    monkeypatch.setattr(watch, "count_output", lambda tokens, generated: counted.generated.append(generated))
     return counted
 
 
@@ -193,7 +193,7 @@ def test_no_more_than_was_retained_counts_as_computed():
 
 
 def test_a_handler_that_is_traced_hands_its_span_to_the_engine(seen, monkeypatch):
-    monkeypatch.setattr(engine_watch, "engine_trace_headers", lambda: {"traceparent": "ours"})
+    monkeypatch.setattr(watch, "engine_trace_headers", lambda: {"traceparent": "ours"})
     engine = Engine(answer([1], finished=True))
     ask(engine, prompt())
     assert engine.options["trace_headers"] == {"traceparent": "ours"}

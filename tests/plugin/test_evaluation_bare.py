@@ -11,11 +11,15 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
+from sppruner_vllm.evaluation import stress
 from sppruner_vllm.evaluation.ablation import run, table
 from sppruner_vllm.evaluation.asking import AskingFailed, Manner
+from sppruner_vllm.evaluation.bootstrap import Interval
 from sppruner_vllm.evaluation.conditions import FULL, Condition
+from sppruner_vllm.evaluation.disturbing import DISTURBANCES
 from sppruner_vllm.evaluation.engineless import EnginelessAsker, Variant
 from sppruner_vllm.evaluation.questions import Picture, Question
+from sppruner_vllm.evaluation.turns import Turn
 from sppruner_vllm.reduction import FocusContextParams
 
 TOKENS = 4
@@ -34,6 +38,8 @@ QUESTIONS = [
     Question("2", (WIDE, TALL), "which picture shows a cat", ("b",), group="1"),
     Question("3", (TALL,), "how many", ("c",), group="2"),
 ]
+LATER = Question("4", (WIDE,), "how many", ("c",), before=(Turn("where is the cat", "top left"),))
+"""A second turn about a picture that the first one brought."""
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +52,30 @@ def test_whole_pictures_are_answered_as_by_transformers(asker, tiny_model):
     processor = AutoProcessor.from_pretrained(tiny_model)
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(tiny_model, dtype=torch.float32).eval()
     theirs = []
-    for question in QUESTIONS:
+    for question in (*QUESTIONS, LATER):
         images = [Image.open(io.BytesIO(shown.read())) for shown in question.images]
-        content = [*({"type": "image"} for _ in images), {"type": "text", "text": question.text}]
-        prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        first, *_ = [turn.text for turn in question.before] + [question.text]
+        chat = [{"role": "user", "content": [*({"type": "image"} for _ in images), {"type": "text", "text": first}]}]
+        if question is LATER:
+            chat += [{"role": "assistant", "content": "top left"}, {"role": "user", "content": question.text}]
+        prompt = processor.apply_chat_template(chat, add_generation_prompt=True)
         inputs = processor(text=[prompt], images=images, return_tensors="pt")
         written = model.generate(**inputs, max_new_tokens=TOKENS, do_sample=False)[0, inputs["input_ids"].shape[1] :]
         theirs.append(processor.tokenizer.decode(written, skip_special_tokens=True).strip())
-    assert [answer.text for answer in asker.ask(QUESTIONS, FULL)] == theirs
+    assert [answer.text for answer in asker.ask([*QUESTIONS, LATER], FULL)] == theirs
+
+
+def test_a_second_turn_has_the_picture_as_the_first_one_chose_it(asker):
+    def chosen_for(text, **others):
+        question = replace(LATER, text=text, **{"before": (), **others})
+        (plan,) = asker._plans(question, Condition("relevance", 0.222), Variant())
+        return plan.query_ids
+
+    first = chosen_for("where is the cat")
+    assert first
+    assert chosen_for("how many", before=(Turn("where is the cat", "top left"),)) == first
+    assert set(chosen_for("how many", focus="where is the cat")) == set(first)
+    assert chosen_for("how many") != first
 
 
 @pytest.mark.parametrize(
@@ -86,3 +108,50 @@ def test_the_ablation_compares_every_variant_with_the_first(asker):
     text = table(found, [0.5, 0.222])
     assert text.splitlines()[0] == "| variant | 50.0% kept | 22.2% kept |"
     assert [line.split(" | ")[0] for line in text.splitlines()[2:]] == ["| as shipped", "| no gate"]
+
+
+@torch.inference_mode()
+def test_a_question_is_read_as_transformers_reads_it(asker, tiny_model):
+    language = Qwen2_5_VLForConditionalGeneration.from_pretrained(tiny_model, dtype=torch.float32).model.language_model
+    (lead,), ids = asker._plain.chat.family.lead, [300, 301, 302]
+    states = language(torch.tensor([[lead, *ids]]), use_cache=False, output_hidden_states=True).hidden_states
+    read = asker._plain.states(ids, 0.5)
+    assert torch.allclose(read, states[len(language.layers) // 2][0, 1:], atol=1e-4)
+
+
+def test_the_stress_asks_each_kind_of_query_plain_and_disturbed(asker):
+    rows = stress.run(asker, QUESTIONS, (0.5,), (0.5, 0.2), 1000)
+    names = [(row.query, row.disturbed, row.ratio) for row in rows]
+    kinds = [None, *DISTURBANCES]
+    assert names == [(q, kind, ratio) for ratio in (0.5, 0.2) for q in ("words", "states at 0.5") for kind in kinds]
+    assert all(0 <= row.opened <= 1 for row in rows)
+    assert all(row.blind.value == 0 for row in rows if row.opened == 0)
+    assert len(stress.table(rows).splitlines()) == 2 + len(rows)
+
+
+def test_a_disturbed_query_that_moves_answers_is_said_not_to_hold():
+    same, moved = (Interval(value, None, None) for value in (0.001, -0.01))
+    rows = [
+        stress.Row("words", kind, 0.2, 0.0, same, found, same) for kind in (None, "noise") for found in (same, moved)
+    ]
+    assert [row.holds for row in rows] == [True, True, True, False]
+    assert stress.table(rows).splitlines()[-1].endswith("| **no** |")
+
+
+@pytest.mark.parametrize("kind", DISTURBANCES)
+def test_a_disturbance_keeps_shapes_and_is_the_same_each_time(kind):
+    dice = torch.Generator().manual_seed(1)
+    queries = [torch.randn(length, 32, generator=dice) for length in (3, 5, 3, 5)]
+    mean = torch.full((32,), 0.25)
+    once, again = (DISTURBANCES[kind](queries, mean) for _ in range(2))
+    for query, other, same in zip(queries, once, again, strict=True):
+        assert query.shape == other.shape
+        assert torch.equal(other, same)
+        assert not torch.allclose(query, other)
+
+
+def test_a_rotation_keeps_lengths_and_angles_about_the_mean():
+    queries, mean = [torch.randn(7, 32)], torch.randn(32)
+    (turned,) = DISTURBANCES["rotated"](queries, mean)
+    before, after = queries[0] - mean, turned - mean
+    assert torch.allclose(before @ before.T, after @ after.T, atol=1e-4)

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from sppruner_server.fields import foreign_kwargs, reduction_fields
+from sppruner_server.body.fields import foreign_kwargs, reduction_fields
 
 from sppruner_vllm.admission import admit as check
 from sppruner_vllm.errors import InvalidField

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from sppruner_server.hooks import install_gate
-from sppruner_server.record import recording
+from sppruner_server.request.record import recording
 from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 from vllm.exceptions import VLLMValidationError
 

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from sppruner_server.attempt import note_accepted, note_failure
-from sppruner_server.error_codes import CODES
-from sppruner_server.guard import Guard
-from sppruner_server.refusal import REQUEST_ID, Refusal, answer
+from sppruner_server.errors.codes import CODES
+from sppruner_server.errors.guard import Guard
+from sppruner_server.errors.refusal import REQUEST_ID, Refusal, answer
+from sppruner_server.request.attempt import note_accepted, note_failure
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from vllm.exceptions import GenerationError, QueueOverflowError, VLLMNotFoundError, VLLMValidationError
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from sppruner_vllm.api.refusing import refusing
 from sppruner_vllm.errors import InvalidField, RowCountError
 
 OPENAI, ANTHROPIC = "/v1/chat/completions", "/v1/messages"
@@ -107,6 +108,15 @@ def streaming(
 def test_what_is_raised_while_a_request_is_read_is_a_400_whatever_its_class(exc: Exception) -> None:
     seen = ask(raising(exc))
     assert (seen.status, seen.error["code"], seen.error["type"]) == (400, "invalid_value", "invalid_request_error")
+
+
+def test_what_the_processor_refuses_keeps_the_code_and_the_field_of_the_refusal() -> None:
+    with pytest.raises(VLLMValidationError) as caught, refusing():
+        raise InvalidField("keep_ratio", "the prompt is too long", code="invalid_keep_ratio")
+    for accepted in (False, True):
+        seen = ask(raising(caught.value, accepted=accepted))
+        assert (seen.status, seen.error["code"], seen.error["param"]) == (400, "invalid_keep_ratio", "keep_ratio")
+        assert seen.error["message"] == "the prompt is too long"
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,13 @@ import uvicorn
 import vllm
 from fastapi import FastAPI
 from real_renderer import real_renderer
-from sppruner_server.api_servers import ApiServers
 from sppruner_server.connection import bounded
-from sppruner_server.handlers import HANDLED
+from sppruner_server.errors.handlers import HANDLED
 from sppruner_server.hooks import REPLACED, close_routes, install_gate, install_withdrawal
-from sppruner_server.open_routes import SERVED
-from sppruner_server.record import recording
-from sppruner_server.request import ChatRequest
+from sppruner_server.lifecycle.api_servers import ApiServers
+from sppruner_server.request.record import recording
+from sppruner_server.routes.open_routes import SERVED
+from sppruner_server.routes.requests import ChatRequest
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from vllm.entrypoints.anthropic import api_router as messages_api

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from sppruner_server.json_body import DEEPEST, BadBody, read
-from sppruner_server.placement import MOST_NAMES, misplaced
+from sppruner_server.body.json_body import DEEPEST, BadBody, read
+from sppruner_server.body.placement import MOST_NAMES, misplaced
 
 
 def code(body: bytes, *lenient: str) -> tuple[str, str | None]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from sppruner_server.cli import parse
-from sppruner_server.key_ring import KeyRing
-from sppruner_server.keys import BadKeys, Key, find, read_keys
-from sppruner_server.shared_rates import SharedRates
+from sppruner_server.keys.file import read_keys
+from sppruner_server.keys.key import BadKeys, Key, find
+from sppruner_server.keys.rates import SharedRates
+from sppruner_server.keys.ring import KeyRing
 
 from sppruner_vllm.folder import VARIABLE
 from sppruner_vllm.settings import Settings, settings

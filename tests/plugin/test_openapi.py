@@ -6,12 +6,12 @@ import json
 import re
 
 import pytest
-from sppruner_server import request
-from sppruner_server.error_codes import CODES
-from sppruner_server.json_body import read
+from sppruner_server.body.json_body import read
+from sppruner_server.errors.codes import CODES
 from sppruner_server.middleware.authentication import PROBES
 from sppruner_server.openapi.document import OPERATIONS, Described, document
-from sppruner_server.strict import (
+from sppruner_server.routes import requests
+from sppruner_server.routes.text import (
     StrictCompletionRequest,
     StrictConversationRequest,
     StrictTextRequest,
@@ -24,11 +24,11 @@ from sppruner_vllm.settings import Settings
 
 PATHS = [operation.path for operation in OPERATIONS]
 BODIES = {
-    "ChatRequest": (request.ChatRequest,),
-    "BatchRequest": (request.BatchRequest,),
-    "ResponseRequest": (request.ResponseRequest,),
-    "MessagesRequest": (request.MessagesRequest,),
-    "CountTokensRequest": (request.CountTokensRequest,),
+    "ChatRequest": (requests.ChatRequest,),
+    "BatchRequest": (requests.BatchRequest,),
+    "ResponseRequest": (requests.ResponseRequest,),
+    "MessagesRequest": (requests.MessagesRequest,),
+    "CountTokensRequest": (requests.CountTokensRequest,),
     "CompletionRequest": (StrictCompletionRequest,),
     "TokenizeRequest": (StrictTextRequest, StrictConversationRequest),
     "DetokenizeRequest": (StrictTokensRequest,),
@@ -100,11 +100,11 @@ def test_a_route_that_is_not_served_is_not_described():
 @pytest.mark.parametrize(
     ("kind", "fields"),
     [
-        (request.ChatRequest, {"max_tokens": "5"}),
-        (request.ChatRequest, {"max_tokens": True}),
-        (request.ChatRequest, {"stream": 1}),
-        (request.ChatRequest, {"temperature": "0.5"}),
-        (request.MessagesRequest, {"max_tokens": 5.0}),
+        (requests.ChatRequest, {"max_tokens": "5"}),
+        (requests.ChatRequest, {"max_tokens": True}),
+        (requests.ChatRequest, {"stream": 1}),
+        (requests.ChatRequest, {"temperature": "0.5"}),
+        (requests.MessagesRequest, {"max_tokens": 5.0}),
     ],
 )
 def test_a_value_of_another_json_type_is_refused(kind, fields):
@@ -122,4 +122,4 @@ def test_a_whole_number_is_an_integer_however_it_is_written(written, read_as):
 
 def test_a_number_may_be_whole_where_it_need_not():
     body = {"messages": [{"role": "user", "content": "x"}], "temperature": 1, "keep_ratio": 1}
-    assert request.ChatRequest.model_validate(body).temperature == 1
+    assert requests.ChatRequest.model_validate(body).temperature == 1

@@ -4,10 +4,10 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
-from sppruner_server import outcomes
-from sppruner_server.attempt import note_accepted
-from sppruner_server.outcomes import RecordedRoute, outcome_of, outcome_of_event
-from sppruner_server.record import current_record
+from sppruner_server.request.attempt import note_accepted
+from sppruner_server.request.record import current_record
+from sppruner_server.routes import outcomes
+from sppruner_server.routes.outcomes import RecordedRoute, outcome_of, outcome_of_event
 
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.planning.accounting import VisualTokens

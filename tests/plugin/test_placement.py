@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from sppruner_server.placement import misplaced, ours
-from sppruner_server.request import BatchRequest, ChatRequest, CountTokensRequest, MessagesRequest, ResponseRequest
+from sppruner_server.body.placement import misplaced, ours
+from sppruner_server.routes.requests import (
+    BatchRequest,
+    ChatRequest,
+    CountTokensRequest,
+    MessagesRequest,
+    ResponseRequest,
+)
 from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest, TokenizeChatRequest, TokenizeCompletionRequest
 

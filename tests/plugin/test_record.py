@@ -1,6 +1,6 @@
 """The account of a request that renders several prompts."""
 
-from sppruner_server.record import RequestRecord
+from sppruner_server.request.record import RequestRecord
 
 from sppruner_vllm.planning.accounting import VisualTokens
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sppruner_server.resend import AGAIN, lacks_pictures, resending
+from sppruner_server.engine.resend import AGAIN, lacks_pictures, resending
 
 HASHES = {"image": ["a", "b"]}
 SPARED = {"mm_kwargs": {"image": [None, "B"]}, "mm_hashes": HASHES}

@@ -8,7 +8,7 @@ import re
 import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
-from sppruner_server.routes import router
+from sppruner_server.routes.multimodal import router
 from vllm.entrypoints.anthropic import api_router as messages_api
 from vllm.entrypoints.openai.chat_completion import api_router as chat_api
 from vllm.entrypoints.openai.responses import api_router as responses_api

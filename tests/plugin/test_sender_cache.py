@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sppruner_server.hooks import install_withdrawal
-from sppruner_server.record import recording
+from sppruner_server.request.record import recording
 
 KNOWN, NEW = "known", "new"
 

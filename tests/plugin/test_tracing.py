@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode, get_tracer
 from sppruner_server import tracing
-from sppruner_server.outcomes import RecordedRoute
+from sppruner_server.routes.outcomes import RecordedRoute
 from sppruner_server.tracing import RENDER, VALIDATE, engine_trace_headers, note_visual_tokens, stage
 
 from sppruner_vllm.planning.accounting import VisualTokens

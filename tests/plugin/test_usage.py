@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from sppruner_server.usage import (
+from sppruner_server.routes.usage import (
     annotate_chat,
     annotate_chat_event,
     annotate_response,

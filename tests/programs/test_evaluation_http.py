@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -15,6 +16,7 @@ from sppruner_vllm.evaluation.asking import AskingFailed, Manner
 from sppruner_vllm.evaluation.conditions import FULL, Condition, conditions
 from sppruner_vllm.evaluation.over_http import HttpAsker
 from sppruner_vllm.evaluation.questions import Picture, Question
+from sppruner_vllm.evaluation.turns import Turn
 
 
 def png():
@@ -128,6 +130,19 @@ def test_an_answer_has_its_text_counts_and_times():
 def test_answers_come_in_the_order_of_the_questions():
     with asker(reducing) as ask:
         assert len(ask.ask([QUESTION] * 7, FULL)) == 7
+
+
+def test_a_chat_goes_out_turn_by_turn_and_a_question_may_bring_what_its_picture_is_chosen_for():
+    later = replace(QUESTION, before=(Turn("where is it", "top left"),))
+    with asker(reducing) as ask:
+        ask.ask([later], DPP)
+        ask.ask([replace(QUESTION, focus="the sign")], DPP)
+        chat, steered = ask.bodies
+    assert [message["role"] for message in chat["messages"]] == ["user", "assistant", "user"]
+    assert chat["messages"][0]["content"][-1] == {"type": "text", "text": "where is it"}
+    assert [message["content"] for message in chat["messages"][1:]] == ["top left", "what is this"]
+    assert "focus_query" not in chat
+    assert steered["focus_query"] == "the sign"
 
 
 def test_the_request_is_greedy_and_says_what_is_asked():

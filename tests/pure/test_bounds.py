@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from sppruner_vllm.api.room import Most, Room
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.planning.bounds import Bounds
 
@@ -28,3 +29,24 @@ def test_what_is_too_much_is_named_with_its_figures(asked: tuple[int, list[int],
 
 def test_what_fits_passes() -> None:
     BOUNDS.refuse(250, [100, 100], 80)
+
+
+def area(width: int, height: int) -> int:
+    return width * height
+
+
+def test_pictures_are_held_against_the_room_one_after_the_other() -> None:
+    room = Room(area, 10, lambda: Most(100, None, reduced=False))
+    room.take(6, 10)
+    room.take(4, 10)
+    with pytest.raises(InvalidField) as refusal:
+        room.take(1, 1)
+    assert (refusal.value.field, refusal.value.code) == ("messages", "context_length_exceeded")
+
+
+def test_a_reduced_request_is_told_that_a_picture_is_too_large_for_it() -> None:
+    room = Room(area, 10, lambda: Most(100, 50, reduced=True))
+    room.take(5, 10)
+    with pytest.raises(InvalidField, match="there may be 50") as refusal:
+        room.take(51, 1)
+    assert (refusal.value.field, refusal.value.code) == ("keep_ratio", "too_many_unreduced_tokens")

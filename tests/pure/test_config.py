@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -119,6 +120,20 @@ def test_settings_out_of_order_are_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("SPPRUNER_MIN_KEEP_RATIO", "0.6")
     with pytest.raises(ValidationError, match="min_keep_ratio"):
         Settings()
+
+
+@pytest.mark.parametrize("depth", [-0.1, 1.0, math.nan, math.inf])
+def test_a_question_goes_through_a_part_of_the_layers(depth: float) -> None:
+    with pytest.raises(ValidationError):
+        Settings(question_depth=depth)
+
+
+def test_a_question_is_read_by_layers_or_looked_up(tmp_path: Path) -> None:
+    table = tmp_path / "states"
+    table.touch()
+    assert Settings(state_table=table).question_depth == 0
+    with pytest.raises(ValidationError, match="exclude each other"):
+        Settings(question_depth=0.4, state_table=table)
 
 
 @pytest.mark.parametrize("factor", [-1, 0.5, math.inf, math.nan])

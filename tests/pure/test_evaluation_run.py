@@ -186,6 +186,8 @@ def test_a_scope_is_asked_for_where_something_is_reduced():
     manner = Manner(focus_scope="image")
     assert manner.fields(FULL) == {"keep_ratio": 1.0}
     assert manner.fields(Condition("dpp", 0.5))["focus_scope"] == "image"
+    assert manner.fields(Condition("dpp", 0.5), "the sign")["focus_query"] == "the sign"
+    assert manner.fields(FULL, "the sign") == {"keep_ratio": 1.0}
 
 
 def test_a_focus_query_steers_reduced_questions_only():

@@ -11,7 +11,11 @@ import pytest
 import torch
 
 from sppruner_vllm.evaluation.encoder_flops import QWEN2_5_VL_ENCODER, encoder_flops
-from sppruner_vllm.evaluation.gpu_prefill import AFTER, BEFORE, SHAPES, Bench, Model, _Behind, measure, positions
+from sppruner_vllm.evaluation.gpu_prefill.bench import Bench
+from sppruner_vllm.evaluation.gpu_prefill.cut import Behind
+from sppruner_vllm.evaluation.gpu_prefill.measure import measure
+from sppruner_vllm.evaluation.gpu_prefill.model import Model, positions
+from sppruner_vllm.evaluation.gpu_prefill.shapes import AFTER, BEFORE, SHAPES
 from sppruner_vllm.reduction.survivors import Survivors
 
 CPU = torch.device("cpu")
@@ -39,7 +43,7 @@ def test_survivors_see_those_of_their_own_window():
     kept = torch.tensor([0, 2, 3, 5])
     rest = torch.tensor([1, 4, 6, 7])
     left = Survivors(kept, rest, torch.zeros(4, 1, dtype=torch.int64), torch.ones(4, 1))
-    behind = _Behind(left, torch.zeros(8, 4 * 6), (1, 32, 6))
+    behind = Behind(left, torch.zeros(8, 4 * 6), (1, 32, 6))
     parts = torch.randn(3, 1, 16, 2, 3, generator=torch.Generator().manual_seed(3))
     seen = behind.in_windows(parts.unbind(), 4)[0]
     for window in (slice(0, 12), slice(12, 16)):

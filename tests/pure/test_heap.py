@@ -11,7 +11,8 @@ from pathlib import Path
 from sppruner_vllm.heap import trim_heap_every
 
 def anonymous():
-    return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
+    status = Path("/proc/self/status").read_text()
+    return sum(int(kib) for kib in re.findall(r"(?:RssAnon|VmSwap):\\s+(\\d+)", status)) // 1024
 
 c = ctypes.CDLL(None)
 c.malloc.restype, c.malloc.argtypes, c.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]

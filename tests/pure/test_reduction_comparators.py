@@ -103,7 +103,7 @@ def test_coverage_always_adds_the_token_that_lets_the_image_be_spoken_for_best(s
     weight = torch.ones(20).double()
     if words:
         batch = padded(image)
-        weight = text_weights(plain_directions(batch), batch)[0, :20]
+        weight = text_weights(plain_directions(batch.rows), batch)[0, :20]
     alike = (1 + unit(image.rows) @ unit(image.rows).T) / 2
     assert picked(image, "coverage") == greedy(
         20, 7, lambda kept: round((weight * alike[kept].amax(0)).sum().item(), 9)
@@ -130,7 +130,7 @@ def test_coverage_weighs_tokens_by_the_words_of_lowest_entropy(seed: int, words:
             share = torch.tensor([-((r - row) ** 2 + (c - column) ** 2) / 2 for r, c in near]).double().softmax(0)
             smoothed[row, column] = share @ torch.stack([flat[place] for place in near])
     batch = padded(image)
-    got = text_weights(plain_directions(batch), batch)[0, :20]
+    got = text_weights(plain_directions(batch.rows), batch)[0, :20]
     # The weights of the words follow their entropies so steeply that the rounding of a cosine shows.
     assert (got - smoothed.flatten()).abs().max() < 0.05
 

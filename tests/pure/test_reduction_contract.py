@@ -151,10 +151,11 @@ def test_the_kept_tokens_are_those_of_highest_score(method: str):
     assert torch.equal(order[: image.budget].sort().values, selection.kept)
 
 
-def test_focus_takes_half_the_budget_at_most():
-    images = [noise_image((9, 9), budget, seed=6) for budget in (1, 2, 3, 10, 41, 81)]
-    for image, selection in zip(images, reduce(images), strict=True):
-        assert selection.is_focus.sum() <= max(1, image.budget // 2)
+def test_focus_takes_half_the_budget_at_most_under_a_trusted_question_and_three_quarters_without():
+    for words, share, params in ((0, 0.75, None), (2, 0.5, FocusContextParams(gate=False))):
+        images = [noise_image((9, 9), budget, seed=6, words=words) for budget in (1, 2, 3, 10, 41, 81)]
+        for image, selection in zip(images, reduce(images, params=params), strict=True):
+            assert selection.is_focus.sum() <= max(1, int(image.budget * share))
 
 
 def test_no_image_gives_no_selection():
@@ -186,10 +187,10 @@ def test_without_query_tokens_there_is_no_relevance():
         ({"attention": torch.zeros(12, 1)}, "attention must be floating"),
         ({"attention": torch.zeros(12, dtype=torch.int64)}, "attention must be floating"),
         ({"attention": torch.zeros(12, device="meta")}, "attention is on meta"),
-        ({"merger_input": torch.zeros(11, 5)}, "merger_input must be a floating"),
-        ({"merger_input": torch.zeros(12)}, "merger_input must be a floating"),
-        ({"merger_input": torch.zeros(12, 5, dtype=torch.int64)}, "merger_input must be a floating"),
-        ({"merger_input": torch.zeros(12, 5, device="meta")}, "merger_input is on meta"),
+        ({"merger_input": torch.zeros(11, 4, 5)}, "merger_input must be floating"),
+        ({"merger_input": torch.zeros(12, 5)}, "merger_input must be floating"),
+        ({"merger_input": torch.zeros(12, 4, 5, dtype=torch.int64)}, "merger_input must be floating"),
+        ({"merger_input": torch.zeros(12, 4, 5, device="meta")}, "merger_input is on meta"),
     ],
 )
 def test_an_impossible_image_is_refused_by_number(change: dict[str, object], message: str):
@@ -237,9 +238,9 @@ def test_the_query_changes_the_choice_of_just_the_methods_that_look_at_it(method
 def test_what_a_method_needs_is_what_changes_its_scores(method: str, need: str):
     rows = scene((9, 10), [(1, 1, 3, 3), (5, 5, 3, 4)], seed=10)
     aim = (rows[11] - rows.mean(0))[None]
-    whole = ImageTokens(rows, (9, 10), aim, 20, torch.arange(90.0) ** 2, scene((9, 10), [], seed=11))
+    whole = ImageTokens(rows, (9, 10), aim, 20, torch.arange(90.0) ** 2, scene((9, 10), [], seed=11)[:, None])
     given, left_out = (reduce([image], method)[0] for image in (whole, replace(whole, **{need: None})))
-    assert torch.equal(given.scores, left_out.scores) != (need in get_method(method).needs)
+    assert torch.equal(given.scores, left_out.scores) != (need in get_method(method).needs | get_method(method).options)
 
 
 def test_a_name_cannot_be_taken_twice():
@@ -258,6 +259,9 @@ def test_a_name_cannot_be_taken_twice():
         {"context_floor": 0.0},
         {"saliency_clip": 0.5},
         {"rings": -1},
+        {"echo_far": 1.1},
+        {"echo_candidates": 0.9},
+        {"blind_cap": -0.1},
         {"curve": "peano"},
     ],
 )

@@ -55,7 +55,7 @@ def test_a_larger_budget_costs_no_launches():
 @pytest.mark.parametrize("width", [2048, 3584])
 def test_eight_large_images_stay_one_batch_of_few_launches(width: int):
     """600 launches of 5 microseconds would be the three milliseconds that the selection may take."""
-    assert asked(8, 36, width).launches <= 475
+    assert asked(8, 36, width).launches <= 505
 
 
 @pytest.mark.parametrize("width", [256, 3584])

@@ -8,7 +8,7 @@ import torch
 from reduction_scenes import noise_image, padded
 from sppruner_vllm.reduction import FocusContextParams, ImageTokens, reduce
 from sppruner_vllm.reduction.core import grid
-from sppruner_vllm.reduction.focus_context.echo import echoes, without_echoes
+from sppruner_vllm.reduction.focus_context.echo import echoes, far_echoes, without_echoes
 from sppruner_vllm.reduction.focus_context.saliency import centred_directions
 
 
@@ -16,7 +16,7 @@ def test_an_echo_is_the_largest_likeness_to_a_more_salient_neighbour():
     """Against the definition, token by token, on a grid with a border and ties."""
     batch = padded(noise_image((5, 7), 16, seed=3))
     places = grid.build(batch)
-    units = centred_directions(batch)
+    units = centred_directions(batch.rows, batch)
     salient = torch.randint(0, 4, (1, batch.real.shape[1]), generator=torch.Generator().manual_seed(1)).double() / 4
     salient[:, 35:] = 0
     got = echoes(units, salient, batch, places)[0]
@@ -57,3 +57,46 @@ def test_without_a_question_a_large_loud_thing_takes_less_of_the_budget():
         return len(patch & set(reduce([ImageTokens(rows, (8, 8), None, 24)], params=params)[0].kept.tolist()))
 
     assert share_of_the_patch(1.0) < share_of_the_patch(0.0)
+
+
+def test_a_far_echo_is_the_largest_likeness_to_a_token_of_higher_standing():
+    """Against the definition; candidates are the ten of highest standing, and all others count as echoes."""
+    batch = padded(noise_image((5, 7), 5, seed=5), noise_image((4, 4), 3, seed=6))
+    units = centred_directions(batch.rows, batch)
+    standing = torch.randint(0, 9, (2, 35), generator=torch.Generator().manual_seed(2)).double() / 8
+    standing[1, 16:] = 0
+    got = far_echoes(units, standing, batch, FocusContextParams(echo_candidates=2.0))
+    cosine = torch.nn.functional.cosine_similarity(units.unsqueeze(1), units.unsqueeze(2), dim=-1)
+    for image, (size, count) in enumerate(((35, 10), (16, 6))):
+        ranked = sorted(range(size), key=lambda token, image=image: (-float(standing[image, token]), token))
+        for place, token in enumerate(ranked):
+            before = [float(cosine[image, token, other]) for other in ranked[:place]]
+            expected = max([0.0, *before]) if place < count else 1.0
+            assert abs(float(got[image, token]) - expected) < 2e-3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_many_alike_far_apart_fewer_are_kept_where_there_are_things_of_a_kind_of_their_own(seed: int):
+    """Twelve things of one look and six of another look each, one token wide, for a budget of twelve."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = 0.05 * torch.randn(400, 64, generator=generator)
+    places = [row * 20 + column for row in range(2, 20, 6) for column in range(1, 20, 3)][:18]
+    rows[places[:12]] += 2 * torch.randn(64, generator=generator)
+    rows[places[12:]] += 2 * torch.randn(6, 64, generator=generator)
+    image = ImageTokens(rows, (20, 20), None, 12)
+
+    def of_their_own(far: float) -> int:
+        params = FocusContextParams(echo_far=far, quota_share=0.0)
+        return len(set(places[12:]) & set(reduce([image], params=params)[0].kept.tolist()))
+
+    assert of_their_own(1.0) == 6
+    assert 6 > of_their_own(FocusContextParams().echo_far) > of_their_own(0.0)
+
+
+def test_a_trusted_question_knows_no_echoes_near_or_far():
+    image = noise_image((9, 8), 20, seed=8, words=4)
+    trusting = FocusContextParams(gate=False)
+    plain = FocusContextParams(gate=False, echo_discount=0.0, echo_far=0.0, blind_cap=trusting.focus_cap)
+    one, other = (reduce([image], params=params)[0] for params in (trusting, plain))
+    assert torch.equal(one.scores, other.scores)
+    assert torch.equal(one.kept, other.kept)

@@ -19,12 +19,13 @@ from sppruner_vllm.reduction.focus_context.saliency import centred_directions, d
 GRID = (20, 24)
 OBJECT = (4, 5, 5, 6)
 OTHER = (12, 15, 5, 6)
+TRUSTED = torch.ones(1, 1).double()
 
 
 def measured(image: ImageTokens, params: FocusContextParams | None = None) -> Relevance:
     params = params or FocusContextParams()
     batch = padded(image)
-    return relevance(centred_directions(batch), batch, grids.build(batch), None, params)
+    return relevance(centred_directions(batch.rows, batch), batch, grids.build(batch), None, params)
 
 
 def aim(rows: Tensor, box: tuple[int, int, int, int]) -> Tensor:
@@ -39,7 +40,7 @@ def kept_in(selection: Selection, box: tuple[int, int, int, int]) -> int:
 def test_distinctiveness_is_minus_the_mean_cosine_to_all_rows():
     rows = scene((6, 7), [(1, 1, 2, 2)], seed=0)
     batch = padded(ImageTokens(rows, (6, 7), None, 5))
-    got = distinctiveness(centred_directions(batch), batch)[0, :42]
+    got = distinctiveness(centred_directions(batch.rows, batch), batch)[0, :42]
     unit = torch.nn.functional.normalize((rows - rows.mean(0)).double(), dim=1)
     assert (got + (unit @ unit.T).mean(1)).abs().max() < 1e-3
 
@@ -63,7 +64,7 @@ def test_an_outlier_does_not_press_the_other_tokens_flat():
     rows = scene((20, 20), [], seed=4)
     rows[7] = -40 * (rows.mean(0) + torch.randn(256, generator=seeded(5)))
     batch = padded(ImageTokens(rows, (20, 20), None, 5))
-    values = saliency(centred_directions(batch), batch, FocusContextParams())[0, :400]
+    values = saliency(centred_directions(batch.rows, batch), batch, FocusContextParams())[0, :400]
     assert (values == 1).sum() >= 4
 
 
@@ -115,6 +116,18 @@ def test_the_gate_is_shut_when_the_aim_is_scattered_over_the_image():
     assert measured(ImageTokens(rows, GRID, query, 100)).gate.item() < 0.2
 
 
+def test_a_direction_along_which_the_image_spreads_both_ways_means_nothing_with_contrast():
+    rows = scene(GRID, [], seed=9)
+    along = 6 * torch.randn(256, generator=seeded(11))
+    rows[inside(GRID, OBJECT)] += along
+    rows[inside(GRID, OTHER)] -= along
+    one_way = scene(GRID, [OBJECT, OTHER], seed=7)
+    for params, told in ((FocusContextParams(), True), (FocusContextParams(gate_contrast=True), False)):
+        spread = [measured(ImageTokens(rows, GRID, sign * along[None], 100), params).gate.item() for sign in (1, -1)]
+        assert all((gate > 0.5) == told for gate in spread)
+        assert measured(ImageTokens(one_way, GRID, aim(one_way, OBJECT), 100), params).gate.item() > 0.5
+
+
 def test_a_shut_gate_shows_as_zero_relevance_and_leaves_the_choice_alone():
     rows = scene(GRID, [OBJECT], seed=12)
     query = torch.randn(4, 256, generator=seeded(13))
@@ -158,7 +171,7 @@ def test_the_text_mean_is_taken_off_the_query():
 
 def test_a_random_word_narrows_an_image_down_by_half_a_nat():
     batch = padded(noise_image((40, 40), 100, seed=17, width=512, words=32))
-    units = centred_directions(batch)
+    units = centred_directions(batch.rows, batch)
     text = torch.nn.functional.normalize(batch.text.double(), dim=-1)
     scores = torch.bmm(text, torch.nn.functional.normalize(units.double(), dim=-1).transpose(1, 2)) * 512**0.5
     assert narrowing(scores, batch).mean().item() == pytest.approx(0.5, abs=0.05)
@@ -204,7 +217,7 @@ def test_the_focus_holds_nine_tenths_of_the_mass_in_as_few_tokens_as_that_takes(
     batch = padded(noise_image((3, 4), 12, seed=21))
     fused = torch.zeros(batch.real.shape).double()
     fused[0, [2, 5, 9, 10]] = torch.tensor([0.5, 0.3, 0.15, 0.05]).double()
-    focus = focus_set(fused, fused, batch, grids.build(batch), FocusContextParams())
+    focus = focus_set(fused, fused, TRUSTED, batch, grids.build(batch), FocusContextParams())
     assert focus[0].nonzero().flatten().tolist() == [2, 5, 9]
 
 
@@ -213,8 +226,10 @@ def test_a_share_of_the_focus_goes_to_what_is_salient_but_not_named():
     salient, fused = torch.zeros(2, *batch.real.shape).double()
     fused[0, :12] = 0.5
     salient[0, 18:20] = 1.0
-    assert focus_set(fused, salient, batch, grids.build(batch), FocusContextParams())[0, 18:20].all()
-    assert not focus_set(fused, salient, batch, grids.build(batch), FocusContextParams(union_share=0))[0, 18:20].any()
+    assert focus_set(fused, salient, TRUSTED, batch, grids.build(batch), FocusContextParams())[0, 18:20].all()
+    assert not focus_set(fused, salient, TRUSTED, batch, grids.build(batch), FocusContextParams(union_share=0))[
+        0, 18:20
+    ].any()
 
 
 def test_smoothing_keeps_a_flat_map_flat_up_to_the_border():
@@ -239,8 +254,8 @@ def test_of_several_things_each_is_seen_before_any_is_seen_whole():
     for column, strength in ((0, 1.0), (4, 0.9), (8, 0.7)):
         fused[0, [column, column + 1, 12 + column, 13 + column]] = strength
     params = FocusContextParams(union_share=0.0)
-    peaks_first = focus_set(fused, fused, batch, grids.build(batch), params)[0]
-    mass_only = focus_set(fused, fused, batch, grids.build(batch), replace(params, peak_floor=2.0))[0]
+    peaks_first = focus_set(fused, fused, TRUSTED, batch, grids.build(batch), params)[0]
+    mass_only = focus_set(fused, fused, TRUSTED, batch, grids.build(batch), replace(params, peak_floor=2.0))[0]
     assert peaks_first.sum() == mass_only.sum() == 6
     assert peaks_first[[0, 4, 8]].all()
     assert not mass_only[8:10].any()

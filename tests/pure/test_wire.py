@@ -15,12 +15,14 @@ ORDERS = [
     Order(256, 57, (ROWS,), torch.tensor([5, 6, 7])),
     Order(256, 57, (CUT, ROWS), torch.empty(0, dtype=torch.int64)),
     Order(16, 16, (), torch.empty(0, dtype=torch.int64), picture="a client's own name for it: ü"),
+    Order(16, 4, (ROWS,), torch.tensor([5, 6]), question="5 and 6"),
     Order(4, 4, (), torch.empty(0, dtype=torch.int64), profiling=True),
 ]
 
 
 def said(order: Order) -> tuple[object, ...]:
-    return order.encoded, order.placed, order.stages, order.query_ids.tolist(), order.profiling, order.picture
+    names = order.picture, order.question
+    return order.encoded, order.placed, order.stages, order.query_ids.tolist(), order.profiling, *names
 
 
 @pytest.mark.parametrize("orders", [ORDERS, ORDERS[:1], ORDERS[::-1]])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +20,6 @@ from sppruner_vllm.demo.server_process import answers, free_port, server_command
 
 DRAIN_SECONDS = 30
 EXIT_SECONDS = DRAIN_SECONDS + 30
-
-# Two engines on the same cores: neither may bind threads to them, and one must not spin while the other computes.
-SHARED_CORES: Mapping[str, str] = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
 
 
 @dataclass(slots=True)
@@ -48,7 +45,7 @@ class Replica:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 command,
-                env={**os.environ, **CPU_ENVIRONMENT, **SHARED_CORES},
+                env={**os.environ, **CPU_ENVIRONMENT},
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

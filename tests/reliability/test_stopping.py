@@ -138,7 +138,26 @@ def test_the_other_api_process_finishes_what_it_has_when_one_is_killed(tiny_mode
 
 
 @every
-@pytest.mark.parametrize("flags", [(), TWO_API, TWO_RANKS], ids=["one process", "two API processes", "two workers"])
+def test_api_processes_finish_what_they_have_when_their_front_is_killed(tiny_model: Path, tmp_path: Path) -> None:
+    with serving(tiny_model, tmp_path / "server.log", *LONG_DRAIN, *TWO_API) as server:
+        assert eventually(lambda: all_serve(server, 2), START_SECONDS)
+        shared = segments(server)
+        with held(server, of_each_kind()) as answers:
+            server.process.kill()
+            server.process.wait()
+            killed = time.monotonic()
+        finished = [answer.result() for answer in answers]
+        print(f"answered {time.monotonic() - killed:.2f} s after the kill")
+        # The engine stops too, and takes nothing that reaches it later.
+        assert all(answer.errors in ([], ["shutting_down"]) for answer in finished), finished
+        assert not any("abort" in answer.text for answer in finished)
+        left = left_behind(server, shared)
+        assert eventually(lambda: not left()), left()
+        print(f"gone {time.monotonic() - killed:.2f} s after the kill")
+
+
+@every
+@pytest.mark.parametrize("flags", [(), TWO_RANKS], ids=["one process", "two workers"])
 def test_nothing_outlives_a_front_that_is_killed(tiny_model: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
     env = ONE_NODE if flags == TWO_RANKS else {}
     with serving(tiny_model, tmp_path / "server.log", *flags, env=env) as server:

@@ -98,7 +98,7 @@ def test_a_stream_comes_while_it_is_made_and_leaving_it_ends_it(balancer, pair):
 
     assert eventually(lambda: total("sppruner_requests_in_flight") == 0)
     left = total("sppruner_requests_total", outcome="client_disconnect")
-    with narrow_client(balancer.url) as reader, unread(reader):  # its first piece has come
+    with narrow_client(balancer.url) as reader, unread(reader, choices=8):  # its first piece has come
         assert total("sppruner_requests_in_flight") == 1
         assert total("sppruner_requests_total", outcome="client_disconnect") == left
     assert eventually(lambda: total("sppruner_requests_total", outcome="client_disconnect") == left + 1)

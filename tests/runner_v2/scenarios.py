@@ -109,6 +109,9 @@ MIXED: Final = (
 FEWER: Final = {"ENCODER_CUT": "2", "ENCODER_CUT_BLOCK": "1", "SKIP_REPEATS": "1"}
 """Not all tokens go through the encoder, where the model family knows how."""
 
+READ: Final = {"QUESTION_DEPTH": "0.5"}
+"""The question goes through half of the language model's layers, where the engine runs in one process."""
+
 AUTO: Final = {"FOCUS_SCOPE": "auto"}
 
 ABOUT_PAGE: Final = Request(SIGN, ("page", "scene"), ratio(0.222))
@@ -121,7 +124,7 @@ SHORT: Final = Engine(
         Step("scene at 0.222", (about_scene(0.222),), ("one chunk", "no picture is encoded")),
         Step("two pictures", (about_both(0.5),), ("a chunk ends inside a picture",)),
         Step("two pictures of at most 128 tokens", (AT_MOST_128,), ("a chunk ends inside a picture",)),
-        Step("fewer tokens in the encoder", (about_scene(0.3),), settings=FEWER),
+        Step("fewer tokens in the encoder", (about_scene(0.3),), settings={**FEWER, **READ}),
     ),
 )
 """The fewest steps that notice each of `faults.FAULTS`: whole prompts, cut pictures, several pictures."""
@@ -179,6 +182,8 @@ SWITCHES: Final = Engine(
                 ("repeats", {"SKIP_REPEATS": "1"}),
                 ("both", FEWER),
                 ("attention", {"SALIENCY_ATTENTION": "1"}),
+                ("patches", {"RANK_ON": "patches"}),
+                ("question depth", READ),
                 ("image scope", {"FOCUS_SCOPE": "image"}),
                 ("auto scope", AUTO),
             )
@@ -196,6 +201,7 @@ TWO_RANKS: Final = Engine(
         Step("scene at 0.222", (about_scene(0.222),)),
         Step("two pictures of at most 128 tokens", (AT_MOST_128,)),
         Step("fewer tokens in the encoder", (ABOUT_PAGE,), settings=FEWER),
+        Step("ranked before the merger", (ABOUT_PAGE,), settings=FEWER | {"RANK_ON": "patches"}),
     ),
 )
 ENGINES: Final = (SHORT, WHOLE, CHUNKS, ASYNCHRONOUS, PREEMPTION, SWITCHES, TWO_RANKS)

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from sppruner_server.error_codes import CODES
-from sppruner_server.refusal import ANTHROPIC_TYPES, INVALID_REQUEST, OPENAI_TYPES
+from sppruner_server.errors.codes import CODES
+from sppruner_server.errors.refusal import ANTHROPIC_TYPES, INVALID_REQUEST, OPENAI_TYPES
 
 from bad_bodies import (
     BATCH,
@@ -31,7 +31,7 @@ from bad_bodies import (
     misplaced,
     misplaced_in_content,
 )
-from serving import Server, metric
+from serving import Server, eventually, metric
 
 MISPLACED = {(path, name): sent for path in (CHAT, COMPLETIONS, COUNT) for name, sent in misplaced(path).items()}
 
@@ -171,7 +171,7 @@ def test_the_field_to_correct_is_named(connection: Connection, name: str, param:
 def test_an_empty_url_is_told_as_such(connection: Connection) -> None:
     path, fields = WRONG_VALUES["an empty url"]
     error = error_of(path, connection.send(path, good(path, **fields)))
-    assert (error["code"], error["param"]) == ("invalid_image", "image_url")
+    assert (error["code"], error["param"]) == ("invalid_image", "messages[0].content[0].image_url")
     assert "uuid" not in error["message"]
 
 
@@ -208,4 +208,4 @@ def test_one_long_prompt_of_tokens_is_one_answer(connection: Connection) -> None
 def test_a_refused_stream_leaves_the_engine_empty(connection: Connection, client: Any, path: str) -> None:
     answer = connection.send(path, good(path, stream=True, stream_interval=10**30))
     assert answer[0] == 400
-    assert metric(client, "vllm:num_requests_running") == 0
+    assert eventually(lambda: metric(client, "vllm:num_requests_running") == 0)

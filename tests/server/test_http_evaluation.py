@@ -6,14 +6,17 @@ import base64
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from serving import metric, png
 from sppruner_vllm.evaluation.asking import Manner
-from sppruner_vllm.evaluation.conditions import FULL
+from sppruner_vllm.evaluation.conditions import FULL, Condition
 from sppruner_vllm.evaluation.over_http import HttpAsker
 from sppruner_vllm.evaluation.questions import Picture, Question
+from sppruner_vllm.evaluation.turns import Turn
+from sppruner_vllm.reduction import DEFAULT_METHOD
 
 QUESTION = Question("q", (Picture("p", lambda: png(336, 336, 77)),), "what is this", ("a cat",))
 
@@ -86,3 +89,15 @@ def test_the_servers_model_is_known_by_its_weights(server):
     with HttpAsker(server.url, None, Manner(), 1) as asker:
         assert asker.model == "tiny"
         assert asker.stamp
+
+
+def test_a_second_turn_is_asked_about_the_picture_of_the_first(server):
+    """The picture is cut as if the first question had been asked alone, and the earlier turn is in the prompt."""
+    turn = Turn("where is the cat", "top left")
+    with HttpAsker(server.url, None, Manner(max_tokens=1), 1) as asker:
+        half = Condition(DEFAULT_METHOD, 0.5)
+        assert asker.usable(QUESTION, [FULL, half]).conditions == [FULL, half]
+        asked = [QUESTION, replace(QUESTION, before=(turn,)), replace(QUESTION, focus=turn.text)]
+        alone, later, steered = asker.ask(asked, half)
+    assert (later.original, later.retained) == (alone.original, alone.retained) == (144, 72)
+    assert later.prompt_tokens > alone.prompt_tokens == steered.prompt_tokens

@@ -5,6 +5,7 @@ import pytest
 from bad_images import BAD_IMAGES, UNDECODABLE, blank_png
 from serving import chat_body, data_url, png, responses_body
 
+IMAGE = "messages[0].content[0].image_url"
 DECODERS = {"pil", "pillow", "libjpeg", "libtiff", "zlib", "bytesio", "identify", "python"}
 
 
@@ -37,7 +38,7 @@ def test_bytes_that_cannot_be_decoded_are_a_refusal_that_quotes_no_decoder(clien
     assert response.status_code == 400
     error = response.json()["error"]
     assert not DECODERS & set(error.pop("message").lower().split())
-    assert error == {"type": "invalid_request_error", "param": "image_url", "code": "invalid_image"}
+    assert error == {"type": "invalid_request_error", "param": IMAGE, "code": "invalid_image"}
 
 
 def test_more_visual_tokens_than_the_context_are_a_400_and_fit_once_reduced(client):
@@ -53,6 +54,23 @@ def test_a_reduced_request_may_bring_more_than_the_context_only_as_far_as_the_op
     error = huge.json()["error"]
     assert error.pop("message").endswith("tokens; there may be 6000")
     assert error == {"type": "invalid_request_error", "param": "keep_ratio", "code": "too_many_unreduced_tokens"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "code"),
+    [
+        ({}, "messages", "context_length_exceeded"),
+        ({"keep_ratio": 0.222}, "keep_ratio", "too_many_unreduced_tokens"),
+    ],
+    ids=["whole", "reduced"],
+)
+def test_a_picture_that_cannot_fit_is_refused_before_it_is_decoded(client, fields, param, code):
+    spoilt = bytearray(blank_png(4000))
+    spoilt[-13] ^= 1  # the last of the checksum of its pixels, which only decoding looks at
+    response = client.post("/v1/chat/completions", json=chat_body(data_url(bytes(spoilt)), **fields))
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert (error["param"], error["code"]) == (param, code)
 
 
 def test_the_server_still_answers_after_all_of_these(client, picture):

@@ -23,7 +23,7 @@ def test_a_picture_is_answered_or_refused_as_it_should_be(client, case: Case, ra
     assert response.status_code == 400
     error = response.json()["error"]
     assert error.pop("message")
-    assert error == {"type": "invalid_request_error", "param": "image_url", "code": case.code}
+    assert error == {"type": "invalid_request_error", "param": "messages[0].content[0].image_url", "code": case.code}
 
 
 @pytest.mark.parametrize("code", ["invalid_image", "image_too_large"])
@@ -31,9 +31,12 @@ def test_a_response_and_a_message_refuse_a_picture_as_a_chat_does(client, code):
     content = next(case.content for case in CASES if case.code == code and case.content)
     asked = client.post("/v1/responses", json=responses_body(data_url(content), keep_ratio=0.222))
     assert asked.status_code == 400
-    assert asked.json()["error"]["code"] == code
+    error = asked.json()["error"]
+    assert (error["code"], error["param"]) == (code, "input[0].content[0].image_url")
     source = {"type": "base64", "media_type": "image/png", "data": data_url(content).partition(",")[2]}
     message = {"role": "user", "content": [{"type": "image", "source": source}]}
     asked = client.post("/v1/messages", json={"model": "tiny", "max_tokens": 1, "messages": [message]})
     assert asked.status_code == 400
-    assert asked.json()["error"]["type"] == "invalid_request_error"
+    error = asked.json()["error"]
+    assert (error["type"], error["code"]) == ("invalid_request_error", code)
+    assert error["param"] == "messages[0].content[0].source"

@@ -55,7 +55,7 @@ def test_a_data_url_that_can_not_is_refused_with_a_word_about_it(client, url, wh
     assert response.status_code == 400
     error = response.json()["error"]
     assert why in error["message"]
-    assert (error["param"], error["code"]) == ("image_url", "invalid_image")
+    assert (error["param"], error["code"]) == ("messages[0].content[0].image_url", "invalid_image")
 
 
 @pytest.mark.parametrize("ratio", [{}, {"keep_ratio": 0.5}], ids=["without", "with"])
@@ -67,7 +67,7 @@ def test_what_is_no_picture_where_a_picture_object_stands_is_a_400(client, given
     assert response.status_code == 400
     error = response.json()["error"]
     assert "PIL image" in error["message"]
-    assert (error["param"], error["code"]) == ("image_pil", "invalid_image")
+    assert (error["param"], error["code"]) == ("messages[0].content[0].image_pil", "invalid_image")
 
 
 @pytest.mark.parametrize("content", [PICTURE, b"hello"], ids=["picture", "text"])
@@ -78,7 +78,7 @@ def test_a_video_that_is_none_is_not_blamed_on_an_image(client, content):
     assert response.status_code == 400
     error = response.json()["error"]
     assert "image" not in error["message"]
-    assert (error["param"], error["code"]) == ("video_url", "invalid_media")
+    assert (error["param"], error["code"]) == ("messages[0].content[0].video_url", "invalid_media")
 
 
 def test_the_server_still_answers_after_all_of_these(client, picture):

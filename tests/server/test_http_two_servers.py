@@ -1,12 +1,11 @@
 """Two API server processes in front of one engine: vLLM spawns them itself, and both are ours."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 from sppruner_server import headers
 
@@ -15,15 +14,17 @@ from serving import (
     MODEL_NAME,
     START_SECONDS,
     STOP_SECONDS,
-    WAIT_SECONDS,
     Server,
     chat_body,
     data_url,
     eventually,
+    keeping_client,
     metric,
     narrow_client,
     png,
+    processes,
     serving,
+    standing_still,
     unread,
 )
 
@@ -67,54 +68,42 @@ def pair(tiny_model, scratch, collector, key_file, tmp_path_factory):
     keys = "--api-keys-file", str(key_file), "--open-metrics", "--max-requests", "8"
     flags = "--api-server-count", "2", "--keep-ratio", "0.5", "--allow-reduction-method", "--no-throughput-guard"
     traced = "--otlp-traces-endpoint", collector.endpoint
-    env = {"TMPDIR": str(scratch), "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(WAIT_SECONDS), **ENVIRONMENT}
+    env = {"TMPDIR": str(scratch), **ENVIRONMENT}
     with serving(tiny_model, log, *flags, *keys, *traced, env=env) as running:
         yield running
 
 
-def serving_process(pair: Server, client: httpx.Client) -> int:
-    """The process that holds the server's end of a client's connection."""
-    root = psutil.Process(pair.process.pid)
-    holders: list[int] = []
-
-    def found() -> bool:
-        """Asked anew where the system's list of connections changed while it was read."""
-        stream = client.get("/health").extensions["network_stream"]
-        port = stream.get_extra_info("client_addr")[1]
-        holders[:] = [
-            process.pid
-            for process in (root, *root.children(recursive=True))
-            for connection in process.net_connections("tcp")
-            if connection.raddr and connection.raddr.port == port
-        ]
-        return len(holders) == 1
-
-    assert eventually(found)
-    return holders[0]
-
-
 @pytest.fixture(scope="module")
 def clients(pair: Server):
-    """A held connection to each process. Which one takes a new connection is up to the kernel, so we look."""
+    """A held connection to each process."""
     assert eventually(lambda: pair.log.read_text().count(STARTED) == 2, START_SECONDS), pair.log_tail()
     with held_connections(pair) as held:
         yield held
 
 
 @contextmanager
-def held_connections(pair: Server) -> Iterator[list[httpx.Client]]:
+def held_connections(
+    pair: Server, make: Callable[[str], httpx.Client] = keeping_client
+) -> Iterator[list[httpx.Client]]:
     """One to each process, in the order of the processes."""
     with ExitStack() as stack:
-        held: dict[int, httpx.Client] = {}
+        yield [stack.enter_context(client_of(pair, number, make)) for number in (0, 1)]
 
-        def both_are_held() -> bool:
-            client = stack.enter_context(narrow_client(pair.url))
-            client.headers.update(KEY)
-            held.setdefault(serving_process(pair, client), client)
-            return len(held) == 2
 
-        assert eventually(both_are_held)
-        yield [held[process] for process in sorted(held)]
+@contextmanager
+def client_of(pair: Server, number: int, make: Callable[[str], httpx.Client]) -> Iterator[httpx.Client]:
+    """A client that has a connection to one of the processes, and keeps it.
+
+    Which one takes a new connection is up to the kernel, so the other one stands still meanwhile.
+    """
+    both = sorted(processes(pair, "APIServer"), key=lambda process: process.pid)
+    assert len(both) == 2
+    others = [process for process in both if process is not both[number]]
+    with make(pair.url) as client:
+        client.headers.update(KEY)
+        with standing_still(others):
+            assert client.get("/health").status_code == 200
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +138,7 @@ def test_whichever_process_is_asked_the_metrics_are_those_of_both(clients, answe
 
 def test_what_is_in_flight_is_told_of_both(pair, clients, answers):
     assert eventually(lambda: metric(clients[0], "sppruner_requests_in_flight") == 0)
-    with held_connections(pair) as (one, other), unread(one), unread(other):
+    with held_connections(pair, narrow_client) as (one, other), unread(one), unread(other):
         assert metric(clients[0], "sppruner_requests_in_flight") == 2
 
 
@@ -237,15 +226,8 @@ def test_each_has_its_share_of_the_requests_in_flight(pair, clients):
     """Of 8 each may have 4."""
     one, other = clients
     with ExitStack() as stack:
-        process = serving_process(pair, one)
-        there = 0
-        while there < 4:
-            client = stack.enter_context(narrow_client(pair.url))
-            client.headers.update(KEY)
-            if serving_process(pair, client) == process:
-                stack.enter_context(unread(client))
-                there += 1
-        assert serving_process(pair, one) == process
+        for _ in range(4):
+            stack.enter_context(unread(stack.enter_context(client_of(pair, 0, narrow_client))))
         refused = one.post(CHAT, json=chat_body(text="hello"))
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "server_overloaded")
         assert int(refused.headers["retry-after"]) > 0

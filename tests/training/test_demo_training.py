@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import set_num_threads  # now: an engine on a CPU leaves one in its place that does nothing
 from transformers import AutoProcessor
 
 from sppruner_vllm.demo.checkpoint import save_checkpoint
@@ -47,9 +48,9 @@ def processor(student, tmp_path_factory):
 def one_thread():
     """Steps this small gain nothing from a second thread, and on a busy machine each waits for the other."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    set_num_threads(1)
     yield
-    torch.set_num_threads(threads)
+    set_num_threads(threads)
 
 
 def prompt(processor, pictures, text):
@@ -127,9 +128,8 @@ def test_what_was_first_seen_in_inference_mode_can_be_learnt_from(student):
     assert see(student, batch).requires_grad
 
 
-def test_an_anchor_is_the_shape_that_the_companion_stands_beside(monkeypatch):
-    monkeypatch.setattr("sppruner_vllm.demo.training.lessons.CUT_AWAY", 0.0)
-    batch = lesson(random.Random(1), 8, 224, pictures=1, questions=3, drawn=False)
+def test_an_anchor_is_the_shape_that_the_companion_stands_beside():
+    batch = lesson(random.Random(1), 8, 224, pictures=1, questions=3, drawn=False, cut_away=0)
     sides = {"right of": 0, "below": 1}
     pairs = 0
     for index, (layout,) in enumerate(batch.scenes):

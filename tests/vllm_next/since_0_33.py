@@ -12,7 +12,7 @@ import pytest
 import sppruner_server
 import vllm
 from packaging.version import Version
-from sppruner_server.errors import image_refusal
+from sppruner_server.errors.rendering import image_refusal
 from vllm import envs
 from vllm.multimodal.media.base import MediaDecodedBudget
 from vllm.multimodal.media.image import ImageMediaIO

@@ -16,3 +16,5 @@ TOKENS: Final = {"original": "#9fa7b3", "computed": "#9fa7b3", "retained": "blue
 RATIOS: Final = {"requested": "#9fa7b3", "retained": "blue"}
 
 KEPT: Final = {"hit": "green", "miss": "#9fa7b3"}
+
+AGREEMENT: Final = {"same": "green", "different": "red", "sampled": "#9fa7b3"}

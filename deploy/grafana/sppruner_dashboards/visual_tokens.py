@@ -25,6 +25,9 @@ ROWS_BYTES: Final = "sppruner_encoder_rows_bytes"
 SKIPPED: Final = "sppruner_skipped_total"
 SCOPE: Final = "sppruner_focus_scope_total"
 REJECTED: Final = "sppruner_rejected_total"
+SHADOW: Final = "sppruner_shadow_answers_total"
+SHADOW_GAP: Final = "sppruner_shadow_logprob_gap_nats"
+SHADOW_GIVEN_UP: Final = "sppruner_shadow_given_up_total"
 KNOBS: Final = "sppruner_keep_ratio_limit"
 BUILD: Final = "sppruner_build_info"
 PREFILL_TIME: Final = "vllm:request_prefill_time_seconds"
@@ -306,6 +309,38 @@ _REASONS: Final = Row(
     ),
 )
 
+_SHADOW: Final = Row(
+    "Asked again with every visual token",
+    (
+        curves(
+            "Answers that agree",
+            "Requests a second whose answer was the same with every visual token, and those of which it was not. "
+            "sampled: the temperature was above 0, so that answers differ by chance. Nothing without --shadow-share.",
+            "reqps",
+            [Query(rate(SHADOW, "agreement"), "{{agreement}}")],
+            "No server",
+            stacked=True,
+            colors=colors.AGREEMENT,
+        ),
+        curves(
+            "Gap where answers part",
+            "Answers a second that part from the whole picture's where that finds its own token up to so many nats "
+            "likelier. Greedy answers alone; 0.01 holds the same answers.",
+            "reqps",
+            [Query(rate(f"{SHADOW_GAP}_bucket", "le", where='decoding="greedy"'), "up to {{le}}")],
+            "No server",
+        ),
+        curves(
+            "Not asked again, by reason",
+            "Requests a second that were to be asked again and were given up: others came first, or the hour was full.",
+            "reqps",
+            [Query(rate(SHADOW_GIVEN_UP, "reason"), "{{reason}}")],
+            "No server",
+            stacked=True,
+        ),
+    ),
+)
+
 _SETTINGS: Final = Row(
     "Quality knobs in force",
     (
@@ -339,5 +374,5 @@ VISUAL_TOKENS: Final = Dashboard(
     "sppruner-visual-tokens",
     "SPpruner: visual tokens",
     "What the visual-token reduction saves, what it costs, and with which settings.",
-    (_SUMMARY, _TOKENS, _RATIOS, _BANDS, _COST, _KEPT, _REASONS, _SETTINGS),
+    (_SUMMARY, _TOKENS, _RATIOS, _BANDS, _COST, _KEPT, _REASONS, _SHADOW, _SETTINGS),
 )

@@ -53,12 +53,17 @@ def answering_loss(student: Student, tokens: Tensor, lesson: Lesson) -> tuple[Te
     unseen = torch.zeros_like(packed.visual).masked_scatter(packed.visual, lesson.absent.flatten())
     mask = packed.mask & ~unseen[:, None, None, :] | torch.eye(packed.ids.shape[1], dtype=torch.bool)
     states = decode(student.language, embedded, packed.positions, mask)
-    asked = packed.targets != IGNORED
-    logits = student.model.lm_head(states[-1][asked]).float()
-    wanted = packed.targets[asked]
-    answer = functional.cross_entropy(logits, wanted)
+    answered, parts = answers(student, states[-1], packed.targets, packed.question)
     probe = _probing_loss(student, states, lesson)
-    return answer + 0.3 * probe, {"answer": answer.item(), "probe": probe.item(), **_scores(logits, lesson)}
+    return answered + 0.3 * probe, {**parts, "probe": probe.item()}
+
+
+def answers(student: Student, states: Tensor, targets: Tensor, question: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """How badly questions are answered, given last hidden states (B, T, D), and the targets and numbers of a batch."""
+    asked = targets != IGNORED
+    logits = student.model.lm_head(states[asked]).float()
+    answer = functional.cross_entropy(logits, targets[asked])
+    return answer, {"answer": answer.item(), **_scores(logits, targets, question)}
 
 
 def _probing_loss(student: Student, states: list[Tensor], lesson: Lesson) -> Tensor:
@@ -78,13 +83,12 @@ def _probing_loss(student: Student, states: list[Tensor], lesson: Lesson) -> Ten
 
 
 @torch.no_grad()
-def _scores(logits: Tensor, lesson: Lesson) -> dict[str, float]:
+def _scores(logits: Tensor, targets: Tensor, question: Tensor) -> dict[str, float]:
     """Share of questions answered exactly, as far as each token is right given those before it."""
-    packed = lesson.packed
-    asked = packed.targets != IGNORED
-    right = (logits.argmax(-1) == packed.targets[asked]).float()
-    sequence = torch.arange(len(packed.ids)).unsqueeze(1).expand_as(packed.ids)[asked]
-    key = sequence * 1000 + packed.question[asked]
+    asked = targets != IGNORED
+    right = (logits.argmax(-1) == targets[asked]).float()
+    sequence = torch.arange(len(targets)).unsqueeze(1).expand_as(targets)[asked]
+    key = sequence * 1000 + question[asked]
     _, group = key.unique(return_inverse=True)
     whole = torch.ones(int(group.max()) + 1).scatter_reduce(0, group, right, "amin")
     return {"right": whole.mean().item()}

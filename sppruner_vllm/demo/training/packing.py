@@ -21,8 +21,9 @@ from sppruner_vllm.family import MediaSpan
 from sppruner_vllm.worker.positions import initial_positions
 
 IGNORED: Final = -100
-_SYSTEM: Final = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+SYSTEM: Final = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 _REPLY: Final = "<|im_end|>\n<|im_start|>assistant\n"
+_NEXT: Final = "<|im_end|>\n<|im_start|>user\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ def pack(questions: Sequence[Sequence[Asked]], grid: int, pictures: int) -> Pack
         pictures: pictures per scene.
     """
     head, places = _head(grid, pictures)
-    tails = [_tail(asked, int(places.max()) + 1) for asked in questions]
-    longest = max(len(tail[0]) for tail in tails)
+    tails = [tail(asked, int(places.max()) + 1) for asked in questions]
+    longest = max(len(each[0]) for each in tails)
     shape = len(questions), len(head) + longest
     ids = torch.full(shape, token_ids("<|endoftext|>")[0])
     positions = torch.zeros(3, *shape, dtype=torch.int64)
@@ -86,7 +87,7 @@ def pack(questions: Sequence[Sequence[Asked]], grid: int, pictures: int) -> Pack
 @lru_cache(maxsize=16)
 def _head(grid: int, pictures: int) -> tuple[Tensor, Tensor]:
     """Ids and (3, T) positions of everything before the first question."""
-    ids = list(token_ids(_SYSTEM))
+    ids = list(token_ids(SYSTEM))
     spans = []
     for _ in range(pictures):
         ids += token_ids("<|vision_start|>")
@@ -95,7 +96,12 @@ def _head(grid: int, pictures: int) -> tuple[Tensor, Tensor]:
     return torch.tensor(ids), initial_positions(len(ids), spans)[0]
 
 
-def _tail(asked: Sequence[Asked], start: int) -> tuple[list[int], list[int], list[int], list[int]]:
+def in_a_later_turn(first: Asked, asked: Asked) -> Asked:
+    """A question that follows another one and its answer in a chat; the picture stands before the first."""
+    return Asked(asked.family, f"{first.text}{_REPLY}{first.answer}{_NEXT}{asked.text}", asked.answer)
+
+
+def tail(asked: Sequence[Asked], start: int) -> tuple[list[int], list[int], list[int], list[int]]:
     """Ids, positions, targets and question numbers of a scene's questions."""
     ids: list[int] = []
     places: list[int] = []

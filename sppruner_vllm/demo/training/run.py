@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from rich.console import Console
@@ -16,14 +17,26 @@ from sppruner_vllm.demo.arithmetic import fast_dtype
 
 from .optimiser import Optimiser
 from .stages import Stage, hold_named_directions
-from .student import Student, new_student
+from .student import Student
 
 SEED: Final = 1
 SAVE_EVERY: Final = 100
+SAVE_SECONDS: Final = 120.0
+"""A checkpoint is written after so many steps or seconds, whichever comes first."""
 SAY_EVERY: Final = 50
 
 
-def train(stage: Stage, folder: Path, steps: int | None = None, until: int | None = None) -> dict[str, float]:
+def _never() -> bool:
+    return False
+
+
+def train(
+    stage: Stage[Any],
+    folder: Path,
+    steps: int | None = None,
+    until: int | None = None,
+    stopped: Callable[[], bool] = _never,
+) -> dict[str, float]:
     """Run a stage from its last checkpoint, where there is one, in the number type that this processor is made for.
 
     Args:
@@ -31,6 +44,7 @@ def train(stage: Stage, folder: Path, steps: int | None = None, until: int | Non
         folder: where checkpoints of all stages are kept, one file each.
         steps: length of the stage; None takes the stage's own.
         until: stop after this step with a checkpoint; None runs to the end.
+        stopped: asked after every step; True stops with a checkpoint.
 
     Returns:
         Running averages of the losses and scores at the last step.
@@ -38,12 +52,17 @@ def train(stage: Stage, folder: Path, steps: int | None = None, until: int | Non
     steps = stage.steps if steps is None else steps
     file = folder / f"{stage.name}.pt"
     folder.mkdir(parents=True, exist_ok=True)
-    student = new_student(SEED)
+    student = stage.student(SEED)
     _gather(student, folder, stage)
+    learning = stage.parameters(student)
+    for module in student.parts().values():
+        module.requires_grad_(requires_grad=False)
+    for _, weight in learning:
+        weight.requires_grad_()
     if stage.holds_named:
         hold_named_directions(student)
     dtype = fast_dtype()
-    optimiser = Optimiser(stage.parameters(student), stage.rate, steps, stage.cool_down, dtype)
+    optimiser = Optimiser(learning, stage.rate, steps, stage.cool_down, dtype)
     start, averages = _resume(file, student, optimiser)
     end = steps if until is None else min(until, steps)
     console = Console()
@@ -58,7 +77,7 @@ def train(stage: Stage, folder: Path, steps: int | None = None, until: int | Non
         disable=not console.is_terminal,
     ) as progress:
         bar = progress.add_task(stage.name, total=steps, completed=start, news="")
-        began = time.monotonic()
+        began = saved = time.monotonic()
         for number in range(start, end):
             # Each step has dice of its own, so that a resumed run goes on as if it had never stopped.
             dice = random.Random(f"{SEED}:{stage.name}:{number}")  # noqa: S311 (a game of dice, not a secret)
@@ -75,13 +94,17 @@ def train(stage: Stage, folder: Path, steps: int | None = None, until: int | Non
             if not console.is_terminal and (number + 1) % SAY_EVERY == 0:
                 pace = (time.monotonic() - began) / (number + 1 - start)
                 print(f"{stage.name} {number + 1}/{steps}  {pace:.2f} s/step  {news}", flush=True)
-            if (number + 1) % SAVE_EVERY == 0 or number + 1 == end:
+            ends = stopped() or number + 1 == end
+            if ends or (number + 1) % SAVE_EVERY == 0 or time.monotonic() - saved > SAVE_SECONDS:
                 state = {"step": number + 1, "finished": number + 1 == steps, "averages": averages}
                 _save(file, stage, student, optimiser, state)
+                saved = time.monotonic()
+            if ends:
+                break
     return averages
 
 
-def _save(file: Path, stage: Stage, student: Student, optimiser: Optimiser, state: dict[str, object]) -> None:
+def _save(file: Path, stage: Stage[Any], student: Student, optimiser: Optimiser, state: dict[str, object]) -> None:
     state["weights"] = {name: weight.detach() for name, weight in stage.parameters(student)}
     state["optimiser"] = [] if state["finished"] else optimiser.state()
     draft = file.with_suffix(".draft")
@@ -100,7 +123,7 @@ def _resume(file: Path, student: Student, optimiser: Optimiser) -> tuple[int, di
     return int(state["step"]), dict(state.get("averages", {}))
 
 
-def _gather(student: Student, folder: Path, stage: Stage) -> None:
+def _gather(student: Student, folder: Path, stage: Stage[Any]) -> None:
     """Begin with what earlier stages have learnt.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 from torch import Tensor, nn
 
@@ -13,9 +13,11 @@ from sppruner_vllm.demo.world.layout import TOKEN
 
 from .lessons import Lesson, lesson, practice
 from .losses import answering_loss, imagine, see, seeing_loss
-from .student import Student, named_features
+from .student import Student, named_features, new_student
 
-Step = Callable[[Student, Lesson], tuple[Tensor, dict[str, float]]]
+Outcome = tuple[Tensor, dict[str, float]]
+"""A loss, and figures to show."""
+Batch = TypeVar("Batch")
 
 SMALL, MIDDLE, LARGE = 224, 336, 448
 QUESTIONS: Final = 14
@@ -24,7 +26,7 @@ NOISE: Final = 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Generic[Batch]):
     """One stage.
 
     starts_from: stages whose last weights it begins with, later ones over earlier ones.
@@ -32,6 +34,7 @@ class Stage:
     the end, over which the rate falls to zero. steps: its usual length.
     draw: a batch, given dice and the share of the stage that is done. loss: what it minimises.
     holds_named: keep the embeddings of words that name features where the vision encoder is being taught to point.
+    student: makes the student that knows nothing yet, given a seed.
     """
 
     name: str
@@ -40,9 +43,10 @@ class Stage:
     rate: float
     cool_down: float
     steps: int
-    draw: Callable[[random.Random, float], Lesson]
-    loss: Step
+    draw: Callable[[random.Random, float], Batch]
+    loss: Callable[[Student, Batch], Outcome]
     holds_named: bool = False
+    student: Callable[[int], Student] = new_student
 
     def parameters(self, student: Student) -> list[tuple[str, nn.Parameter]]:
         every = (
@@ -104,15 +108,15 @@ def _draw_all(dice: random.Random, done: float) -> Lesson:
     return lesson(dice, 10, LARGE, pictures=1, questions=QUESTIONS + 6)
 
 
-def _seeing(student: Student, batch: Lesson) -> tuple[Tensor, dict[str, float]]:
+def _seeing(student: Student, batch: Lesson) -> Outcome:
     return seeing_loss(student, see(student, batch), batch)
 
 
-def _reading(student: Student, batch: Lesson) -> tuple[Tensor, dict[str, float]]:
+def _reading(student: Student, batch: Lesson) -> Outcome:
     return answering_loss(student, imagine(student, batch, NOISE), batch)
 
 
-def _together(student: Student, batch: Lesson) -> tuple[Tensor, dict[str, float]]:
+def _together(student: Student, batch: Lesson) -> Outcome:
     tokens = see(student, batch)
     seen, seen_parts = seeing_loss(student, tokens, batch)
     answered, answer_parts = answering_loss(student, tokens, batch)
@@ -135,4 +139,4 @@ REREAD: Final = Stage(
     "reread", ("together",), _LANGUAGE, 8e-4, 0.9, 2000, _draw_harder_symbols, _reading, holds_named=True
 )
 FINISH: Final = Stage("finish", ("together", "reread"), _ALL, 2e-4, 1.0, 1000, _draw_all, _together)
-STAGES: Final = {stage.name: stage for stage in (SEE, READ, TOGETHER, REREAD, FINISH)}
+STAGES: Final[dict[str, Stage[Any]]] = {stage.name: stage for stage in (SEE, READ, TOGETHER, REREAD, FINISH)}

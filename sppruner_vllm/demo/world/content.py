@@ -61,8 +61,12 @@ def features(item: Item) -> tuple[str, ...]:
         return f"handwritten {item.name}", "digit"
     if item.kind == "clutter":
         return (item.name,)
-    if item.kind == "number":
+    if item.kind in ("number", "cell"):
         return f"tens {item.name[0]}", f"units {item.name[1]}", "number"
+    if item.kind == "bar":
+        return (item.colour,)
+    if item.kind == "word":
+        return (item.name,)
     return item.name, "sign"
 
 

@@ -15,7 +15,8 @@ from sppruner_vllm.demo.vocabulary import CLUTTER, COLOURS, DIGITS, SHAPES, SIGN
 TOKEN: Final = 28
 """Pixels along one side of a visual token."""
 
-Kind = Literal["shape", "digit", "number", "sign", "clutter"]
+Kind = Literal["shape", "digit", "number", "sign", "clutter", "word", "cell", "bar"]
+"""The last three stand on paper: a printed word, a printed number and a bar of a chart."""
 Side = Literal["right of", "below"]
 Box = tuple[int, int, int, int]
 
@@ -29,8 +30,9 @@ _APART: Final = 44
 class Item:
     """One thing in a scene.
 
-    name: the shape, digit, two-digit number, word or pattern. colour: a colour's name, for
-    shapes and handwritten digits. box: left, top, width, height in pixels. seed: what its drawing varies by.
+    name: the shape, digit, two-digit number, word or pattern; of a bar, the word below it. colour: a colour's name,
+    for shapes, bars and handwritten digits. box: left, top, width, height in pixels. seed: what its drawing varies by;
+    what is printed on one paper has one seed.
     """
 
     kind: Kind
@@ -50,13 +52,15 @@ class Layout:
     """A scene to be.
 
     size: pixels along its side, a multiple of TOKEN. items: shapes first. pairs: (anchor, companion, side), indices
-    into items; the companion is on that side of the anchor. seed: what the background varies by.
+    into items; the companion is on that side of the anchor. seed: what the background varies by. paper: where a sheet
+    of paper lies under all items; None for no paper.
     """
 
     size: int
     items: tuple[Item, ...]
     pairs: tuple[tuple[int, int, Side], ...]
     seed: int
+    paper: Box | None = None
 
 
 def draw_layout(seed: int, size: int, crowd: float = 1.0) -> Layout:

@@ -16,7 +16,9 @@ from sppruner_vllm.demo.vocabulary import COLOURS, COUNTS, PLURALS, SHAPES
 
 from .layout import Item, Layout
 
-Family = Literal["focus", "neighbour", "count", "presence", "reading", "place", "compare"]
+Family = Literal[
+    "focus", "neighbour", "count", "presence", "reading", "place", "compare", "two hops", "page", "table", "chart"
+]
 
 ONE_PICTURE: Final[tuple[Family, ...]] = ("focus", "neighbour", "count", "presence", "reading", "place")
 FAMILIES: Final[tuple[Family, ...]] = (*ONE_PICTURE, "compare")
@@ -47,6 +49,24 @@ def askable(layout: Layout) -> dict[Family, list[Asked]]:
         "reading": _reading(layout),
         "place": _places(layout, unique),
     }
+
+
+def askable_by_two_hops(layout: Layout) -> list[Asked]:
+    """Questions that name one thing and ask about the one beside it."""
+    shapes = [item for item in layout.items if item.kind == "shape"]
+    names, colours = Counter(item.name for item in shapes), Counter(item.colour for item in shapes)
+    beside = [(layout.items[anchor], layout.items[other], side) for anchor, other, side in layout.pairs]
+    to_colour = [
+        Asked("two hops", f"What colour is the shape {side} the {anchor.name}?", other.colour)
+        for anchor, other, side in beside
+        if names[anchor.name] == names[other.name] == 1
+    ]
+    from_colour = [
+        Asked("two hops", f"Which shape is {side} the {anchor.colour} shape?", other.name)
+        for anchor, other, side in beside
+        if names[anchor.name] == colours[anchor.colour] == 1
+    ]
+    return to_colour + from_colour
 
 
 def askable_of_two(first: Layout, second: Layout) -> list[Asked]:

@@ -49,7 +49,18 @@ def draw(item: Item, *, held_out: bool) -> Image.Image:
         return _digit(item.name, _ink(item.colour, dice), size, dice, held_out=held_out)
     if item.kind == "clutter":
         return _CLUTTER[item.name](size, dice)
+    if item.kind == "bar":
+        bar = Image.new("RGBA", size, (*_RIM, 255))
+        bar.paste((*RGB[item.colour], 255), (2, 2, size[0] - 2, size[1] - 2))
+        return bar
     return _text(item.name.upper() if dice.random() < 0.5 else item.name, size, dice)
+
+
+def paper(printed: Item) -> Colour:
+    """The colour of the paper that a word or a number is printed on: that of its plate."""
+    dice = random.Random(printed.seed)  # noqa: S311 (a game of dice, not a secret)
+    dice.random()
+    return _print(dice)[1]
 
 
 def _ink(colour: str, dice: random.Random) -> Colour:
@@ -168,9 +179,8 @@ def _font(name: str, height: int) -> ImageFont.FreeTypeFont:
 
 def _text(text: str, size: tuple[int, int], dice: random.Random) -> Image.Image:
     """Printed text on a plate, as large as the plate allows."""
-    low, high = dice.choice(((0, 110), (150, 255)))
-    ink = dice.randint(low, high), dice.randint(low, high), dice.randint(low, high)
-    plate = Image.new("RGBA", size, (*_ground(ink, dice), 255))
+    ink, ground = _print(dice)
+    plate = Image.new("RGBA", size, (*ground, 255))
     name = dice.choice(_FONTS)
     height = size[1] - 2
     left, top, right, bottom = _font(name, height).getbbox(text)
@@ -181,6 +191,13 @@ def _text(text: str, size: tuple[int, int], dice: random.Random) -> Image.Image:
     x, y = (size[0] - (right - left)) / 2 - left, (size[1] - (bottom - top)) / 2 - top
     ImageDraw.Draw(plate).text((x, y), text, font=font, fill=ink)
     return plate
+
+
+def _print(dice: random.Random) -> tuple[Colour, Colour]:
+    """Ink and ground of printed text."""
+    low, high = dice.choice(((0, 110), (150, 255)))
+    ink = dice.randint(low, high), dice.randint(low, high), dice.randint(low, high)
+    return ink, _ground(ink, dice)
 
 
 def _mosaic(size: tuple[int, int], dice: random.Random) -> Image.Image:

@@ -29,6 +29,8 @@ class Batch:
 
     images: the images themselves, in batch order.
     rows: (B, N, D) float32, finite, zero in padding; the steps may overwrite it.
+    space: (B, N, F) float32, finite, zero in padding: what tokens are compared with each other by. `rows` itself, or
+        another tensor where images come with the input of their merger; the steps may overwrite it.
     text: (B, T, D) float32, finite, zero in padding; the steps may overwrite it.
     index: (N,) int64, 0 to N - 1. behind: (N,) float64, N - 1 to 0.
     real: (B, N) bool, False in padding. words: (B, T) bool, the same for the query.
@@ -41,6 +43,7 @@ class Batch:
 
     images: tuple[ImageTokens, ...]
     rows: Tensor
+    space: Tensor
     text: Tensor
     index: Tensor
     behind: Tensor
@@ -87,6 +90,8 @@ class Batch:
 def sub_batches(images: Sequence[ImageTokens], max_elements: int | None = None) -> Iterator[list[int]]:
     """Indices of the images, in groups of like size whose padded rows hold at most `max_elements` entries.
 
+    Those of a group all come with the input of their merger, of one width, or all without.
+
     Args:
         images: at least one.
         max_elements: None takes the bound of the images' device.
@@ -94,9 +99,11 @@ def sub_batches(images: Sequence[ImageTokens], max_elements: int | None = None) 
     if max_elements is None:
         max_elements = MAX_ELEMENTS_CPU if images[0].rows.device.type == "cpu" else MAX_ELEMENTS
     group: list[int] = []
-    for index in sorted(range(len(images)), key=lambda i: -images[i].rows.shape[0]):
-        largest = images[group[0]].rows if group else images[index].rows
-        if group and (len(group) + 1) * largest.numel() > max_elements:
+    for index in sorted(range(len(images)), key=lambda i: (_space_width(images[i]), -images[i].rows.shape[0])):
+        first = images[group[0]] if group else images[index]
+        entries = first.rows.numel() + len(first.rows) * _space_width(first)
+        apart = _space_width(first) != _space_width(images[index])
+        if group and (apart or (len(group) + 1) * entries > max_elements):
             yield group
             group = []
         group.append(index)
@@ -104,11 +111,16 @@ def sub_batches(images: Sequence[ImageTokens], max_elements: int | None = None) 
         yield group
 
 
+def _space_width(image: ImageTokens) -> int:
+    """Width of the space in which tokens are compared, where that is not the rows' own; else 0."""
+    return 0 if image.merger_input is None else image.merger_input.shape[-1]
+
+
 def pad(images: Sequence[ImageTokens]) -> Batch:
     """One padded batch; entries that are not finite count as zero.
 
     Args:
-        images: checked images of one width and device, at least one.
+        images: checked images of one width and device, at least one, as `sub_batches` groups them.
     """
     device = images[0].rows.device
     numbers = [
@@ -119,9 +131,11 @@ def pad(images: Sequence[ImageTokens]) -> Batch:
     rows = _stack([image.rows for image in images])
     text = _stack([image.rows[:0] if image.query is None else image.query for image in images])
     index = torch.arange(rows.shape[1], device=device)
+    mergers = [image.merger_input for image in images if image.merger_input is not None]
     return Batch(
         images=tuple(images),
         rows=rows,
+        space=_stack([patch_means(given) for given in mergers]) if mergers else rows,
         text=text,
         index=index,
         behind=torch.arange(rows.shape[1] - 1, -1, -1, dtype=torch.float64, device=device),
@@ -138,6 +152,18 @@ def pad(images: Sequence[ImageTokens]) -> Batch:
         full=all(len(image.rows) == rows.shape[1] for image in images),
         spoken=all(image.words == text.shape[1] for image in images),
     )
+
+
+def patch_means(patches: Tensor) -> Tensor:
+    """(N, F) float32, the mean of each token's patches, every patch scaled to a root mean square of 1.
+
+    Qwen's merger begins with the same scaling: a few patches of a great norm would decide every mean and every cosine.
+
+    Args:
+        patches: (N, M, F), any floating dtype.
+    """
+    exact = patches.to(torch.float32).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    return (exact / exact.square().mean(-1, keepdim=True).sqrt_().clamp_min_(1e-20)).mean(1)
 
 
 def upload(values: Tensor, device: torch.device) -> Tensor:

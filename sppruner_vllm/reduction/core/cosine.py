@@ -12,12 +12,13 @@ from . import exact
 from .batch import Batch
 
 
-def plain_directions(batch: Batch) -> Tensor:
-    """(B, N, D) float32 directions of the rows as they are, not centred; zero rows and padding are zero.
+def plain_directions(values: Tensor) -> Tensor:
+    """(B, N, D) float32 directions of rows as they are, not centred; zero rows and padding are zero.
 
-    Overwrites `batch.rows`.
+    Args:
+        values: (B, N, D), `rows` or `space` of a batch; overwritten.
     """
-    return exact.directions(exact.fixed_point(batch.rows))
+    return exact.directions(exact.fixed_point(values))
 
 
 def text_directions(batch: Batch, text_mean: Tensor | None = None) -> Tensor:

@@ -28,6 +28,7 @@ class Method:
         each, without making the host wait for the device, and independent of the other images of the call.
     needs: what it reads of an image beside rows, grid and budget. A host may leave out the rest, and spares itself the
         work; results of a method that does not need the query are shared between queries.
+    options: what it reads too, where the operator has it overheard (`--rank-on`); without it, it makes do.
     constants: what `select` gets as its third argument unless the caller of `reduce` gives others of this type. None:
         it has none to offer, and gets what the caller gives.
     """
@@ -35,6 +36,7 @@ class Method:
     name: str
     select: SelectFunction
     needs: frozenset[Need]
+    options: frozenset[Need]
     constants: object
 
     def __init__(
@@ -43,6 +45,7 @@ class Method:
         *,
         select: SelectFunction,
         needs: Iterable[Need] = (),
+        options: Iterable[Need] = (),
         constants: object = None,
         uses_query: bool = False,
     ) -> None:
@@ -55,12 +58,14 @@ class Method:
             ValueError: a need that no host knows.
         """
         wanted: frozenset[Need] = frozenset(needs) | frozenset(("query",) if uses_query else ())
-        if unknown := wanted - NEEDS:
+        spared = frozenset(options) - wanted
+        if unknown := (wanted | spared) - NEEDS:
             raise ValueError(
                 f"method {name!r} needs {', '.join(sorted(unknown))}; what can be needed: {', '.join(sorted(NEEDS))}"
             )
-        for field, value in (("name", name), ("select", select), ("needs", wanted), ("constants", constants)):
+        for field, value in (("name", name), ("select", select), ("needs", wanted), ("options", spared)):
             object.__setattr__(self, field, value)
+        object.__setattr__(self, "constants", constants)
 
     @property
     def uses_query(self) -> bool:

@@ -24,8 +24,9 @@ class ImageTokens:
     attention: (N,), any floating dtype, not negative, on the same device: the attention that each token receives in one
         full-attention block of the vision encoder, summed over its merge unit. None where the host captures none. Only
         its proportions count; entries that are negative or not finite count as zero.
-    merger_input: (N, F), any floating dtype, raster order, on the same device: what the encoder's merger makes the rows
-        of, the patches of a row side by side. F is a width of its own. None where the host brings none.
+    merger_input: (N, M, F), any floating dtype, raster order, on the same device: what the encoder's merger makes the
+        rows of, M patches of a width of their own for each row. None where the host brings none. Where it is given,
+        the methods of this package compare tokens with each other by it, and with the question by the rows.
     """
 
     rows: Tensor
@@ -120,9 +121,9 @@ def _attention_problem(attention: Tensor | None, rows: Tensor) -> str | None:
 def _merger_input_problem(given: Tensor | None, rows: Tensor) -> str | None:
     if given is None:
         return None
-    if given.ndim != 2 or given.shape[0] != rows.shape[0] or not given.is_floating_point():
+    if given.ndim != 3 or given.shape[0] != rows.shape[0] or not given.is_floating_point():
         return (
-            f"merger_input must be a floating ({rows.shape[0]}, F) matrix, "
+            f"merger_input must be floating, of shape ({rows.shape[0]}, M, F), "
             f"got {given.dtype} of shape {tuple(given.shape)}"
         )
     if given.device != rows.device:

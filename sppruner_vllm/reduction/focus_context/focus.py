@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sppruner_vllm.reduction.core import exact
-from sppruner_vllm.reduction.core.batch import Batch, per_image
+from sppruner_vllm.reduction.core.batch import Batch
 from sppruner_vllm.reduction.core.grid import Neighbours
 
 from .params import FocusContextParams
@@ -37,33 +37,36 @@ def fuse(salient: Tensor, relevant: Relevance | None, params: FocusContextParams
 
 
 def focus_cap(budget: int, params: FocusContextParams) -> int:
-    """Most tokens of a budget that the focus set may take, at least 1."""
+    """Most tokens of a budget that the focus set may take under a trusted query, at least 1."""
     return max(1, int(budget * params.focus_cap))
 
 
 def focus_set(
-    fused: Tensor, salient: Tensor, batch: Batch, neighbours: Neighbours, params: FocusContextParams
+    fused: Tensor, salient: Tensor, trust: Tensor, batch: Batch, neighbours: Neighbours, params: FocusContextParams
 ) -> Tensor:
     """As many tokens as the fewest that hold `focus_mass` of phi (after FSR), at most the cap.
 
     Peaks of phi come first and its other high tokens after them (ours), so that of several things that the query means
     each is seen before any is seen whole. A share is chosen by saliency alone (ours): the union guard, for SPpruner's
     abstract asks for the whole spectrum of visual subjects and not only the one that the query names. Tokens without
-    mass are never focus, so a blank image has no focus.
+    mass are never focus, so a blank image has no focus. Without a trusted query nothing is near what was asked, and
+    the cap gives way to `blind_cap`.
 
     Args:
         fused, salient: (B, N) float64 in [0, 1], in whole steps of 1 / `exact.STEPS`: their sums are exact.
+        trust: (B, 1) float64 in [0, 1].
 
     Returns:
         (B, N) bool.
     """
-    caps = [focus_cap(image.budget, params) for image in batch.images]
-    most = max(caps)
+    share = params.focus_cap + (1 - trust) * (params.blind_cap - params.focus_cap)
+    caps = (batch.budget * share).floor_().clamp_min_(1)
+    most = max(1, int(max(image.budget for image in batch.images) * max(params.focus_cap, params.blind_cap)))
     mass = batch.within(fused, 0.0)
     ordered = mass.topk(most, dim=1).values
     before = ordered.cumsum(1) - ordered
     needed = before < mass.sum(1, keepdim=True) * params.focus_mass
-    count = needed.sum(1, keepdim=True, dtype=torch.float64).clamp_max(per_image(caps, batch.real.device))
+    count = needed.sum(1, keepdim=True, dtype=torch.float64).minimum(caps)
     reserved = (count * params.union_share).floor()
     first = torch.add(mass, peaks(mass, batch, neighbours, params), alpha=2)
     named = batch.highest(first, count - reserved, most) & (mass > 0)

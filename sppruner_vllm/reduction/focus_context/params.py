@@ -65,18 +65,23 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
 
     echo_discount: how far a token that resembles a more salient neighbour loses its saliency where there is no trusted
         query; 0 turns it off.
+    echo_far: share of that discount which likeness to a more salient token anywhere in the image has; 0 turns it off.
+    echo_candidates: tokens compared wherever they stand, in times of the budget.
     temperature: of the text-to-image softmax, in units of 1 / sqrt(D), the spread of a random cosine.
     smoothing: smooth relevance on the grid.
     gate: False trusts the query fully.
     gate_concentration: nats by which the query must narrow the image down: below the first the gate is shut, above the
         second this half of it is open.
     gate_coherence: the same for Moran's I of the relevance map.
+    gate_contrast: of these nats, those by which the query pointing the other way narrows the image down are no sign of
+        meaning, beyond what a random direction does.
     relevance_power, relevance_floor: alpha and epsilon of the fusion.
     union_share: share of the focus set reserved for what is salient whatever the query says.
     focus_mass: share of the fused mass that the focus set must hold.
     peak_floor: share of the highest phi that a local maximum must reach to enter the focus set before all that is no
         maximum; above 1 no token does.
-    focus_cap: largest share of the budget the focus set may take; it may always take one token.
+    focus_cap: largest share of the budget the focus set may take under a trusted query; it may always take one token.
+    blind_cap: the same where there is none.
     curve: order in which the context scan walks the grid.
     surroundings: share of a context token's weight that depends on its nearness to the focus, under a trusted query.
     context_saliency: share of a context token's weight that depends on its saliency.
@@ -85,18 +90,22 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
     quota_share: share of the least possible context budget spent on one token per coarse cell; 0 turns the quota off.
     """
 
-    echo_discount: float = 0.8
+    echo_discount: float = 0.7
+    echo_far: float = 0.7
+    echo_candidates: float = 1.5
     temperature: float = 1.0
     smoothing: bool = True
     gate: bool = True
     gate_concentration: tuple[float, float] = (1.0, 2.0)
     gate_coherence: tuple[float, float] = (0.1, 0.4)
+    gate_contrast: bool = False
     relevance_power: float = 1.0
     relevance_floor: float = 0.1
     union_share: float = 0.5
     focus_mass: float = 0.9
     peak_floor: float = 0.5
     focus_cap: float = 0.5
+    blind_cap: float = 0.75
     curve: CurveName = "hilbert"
     surroundings: float = 0.5
     context_saliency: float = 0.8
@@ -114,9 +123,11 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
         WordParams.__post_init__(self)
         _check_shares(
             echo_discount=self.echo_discount,
+            echo_far=self.echo_far,
             union_share=self.union_share,
             focus_mass=self.focus_mass,
             focus_cap=self.focus_cap,
+            blind_cap=self.blind_cap,
             surroundings=self.surroundings,
             context_saliency=self.context_saliency,
             quota_share=self.quota_share,
@@ -128,6 +139,8 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
                 raise ValueError(f"{name} must rise, got ({low}, {high})")
         if not 0 < self.context_floor <= 1:
             raise ValueError(f"context_floor must be in (0, 1], got {self.context_floor}")
+        if self.echo_candidates < 1:
+            raise ValueError(f"echo_candidates must be at least 1, got {self.echo_candidates}")
         if self.relevance_power < 0 or self.rings < 0:
             raise ValueError("relevance_power and rings must not be negative")
         if self.curve not in ("hilbert", "boustrophedon", "raster"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ from sppruner_vllm.reduction.core.batch import Batch, per_image
 from sppruner_vllm.reduction.core.cosine import extremes, text_directions
 
 from .params import FocusContextParams, WordParams
+
+_RANDOM: Final = 0.5
+"""Nats by which a random direction narrows an image down, see `narrowing`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ def relevance(
     heard = (batch.query_size > 0).to(torch.float64)
     if not params.gate:
         return Relevance(value, heard)
+    if params.gate_contrast:
+        deficit = deficit - (narrowing(-scores, batch) - _RANDOM).clamp_min_(0.0)
     concentration = _ramp(exact.total(weight * deficit), params.gate_concentration)
     coherence = _ramp(grid.morans_i(rough, batch, neighbours), params.gate_coherence)
     return Relevance(value, exact.snap(concentration * coherence * heard))

@@ -14,13 +14,15 @@ from sppruner_vllm.reduction.core.batch import Batch, columns
 from .params import SaliencyParams
 
 
-def centred_directions(batch: Batch) -> Tensor:
-    """(B, N, D) float32 directions of the rows minus their image's mean; rows at the mean and padding are zero.
+def centred_directions(values: Tensor, batch: Batch) -> Tensor:
+    """(B, N, D) float32 directions of rows minus their image's mean; rows at the mean and padding are zero.
 
     Visual rows share a large common offset which would dominate every cosine (Cen-Prune centres them for that reason).
-    Overwrites `batch.rows`.
+
+    Args:
+        values: (B, N, D), `rows` or `space` of the batch; overwritten.
     """
-    rows = exact.fixed_point(batch.rows)
+    rows = exact.fixed_point(values)
     mean = (exact.column_sums(rows) / batch.size.unsqueeze(-1)).round_()
     return exact.directions(rows.sub_(mean.to(torch.float32)), None if batch.full else batch.real)
 

@@ -64,9 +64,10 @@ def text_weights(units: Tensor, batch: Batch) -> Tensor:
 
 
 def _select_one(batch: Batch, params: QueryParams) -> Selection:
-    units = plain_directions(batch)
+    units = plain_directions(batch.space)
     asked = params.relevance and batch.words.shape[1] > 0
-    weight = text_weights(units, batch) if asked else batch.real.to(torch.float64)
+    rows = units if batch.space is batch.rows or not asked else plain_directions(batch.rows)
+    weight = text_weights(rows, batch) if asked else batch.real.to(torch.float64)
     return by_picks(batch, _picks(units, weight, batch), relevance=weight if asked else None)[0]
 
 
@@ -94,4 +95,4 @@ def _likeness(units: Tensor) -> Tensor:
     return scale.mul_(exact.products(units, units)).mul_(exact.STEPS).round_()
 
 
-METHOD: Final = Method("coverage", select=select, needs={"query"}, constants=QueryParams())
+METHOD: Final = Method("coverage", select=select, needs={"query"}, options={"merger_input"}, constants=QueryParams())

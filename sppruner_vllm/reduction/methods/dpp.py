@@ -40,10 +40,11 @@ def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: Quer
     """
 
     def choose(batch: Batch) -> list[Selection]:
-        units = plain_directions(batch)
+        units = plain_directions(batch.space)
         if not params.relevance or not batch.words.shape[1]:
             return by_picks(batch, _picks(units, torch.ones(batch.real.shape, device=units.device), batch))
-        relevant = min_max(mean_text_cosine(units, text_directions(batch), batch), batch, flat=1.0)
+        rows = units if batch.space is batch.rows else plain_directions(batch.rows)
+        relevant = min_max(mean_text_cosine(rows, text_directions(batch), batch), batch, flat=1.0)
         return by_picks(batch, _picks(units, relevant.clamp_min(1e-6), batch), relevance=relevant)
 
     return in_groups(images, choose)
@@ -77,4 +78,4 @@ def _picks(units: Tensor, quality: Tensor, batch: Batch) -> list[Tensor]:
     return picks
 
 
-METHOD: Final = Method("dpp", select=select, needs={"query"}, constants=QueryParams())
+METHOD: Final = Method("dpp", select=select, needs={"query"}, options={"merger_input"}, constants=QueryParams())

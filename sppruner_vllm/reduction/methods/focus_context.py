@@ -18,7 +18,7 @@ from sppruner_vllm.reduction.core.method import Method
 from sppruner_vllm.reduction.core.ranking import by_priority, in_groups
 from sppruner_vllm.reduction.core.types import ImageTokens, Selection
 from sppruner_vllm.reduction.focus_context import context
-from sppruner_vllm.reduction.focus_context.echo import echoes, without_echoes
+from sppruner_vllm.reduction.focus_context.echo import echoes, far_echoes, without_echoes
 from sppruner_vllm.reduction.focus_context.focus import focus_set, fuse
 from sppruner_vllm.reduction.focus_context.params import FocusContextParams
 from sppruner_vllm.reduction.focus_context.relevance import relevance
@@ -37,24 +37,31 @@ def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: Focu
 
 def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
     neighbours = grid.build(batch)
-    units = centred_directions(batch)
+    units = centred_directions(batch.space, batch)
     salient = saliency(units, batch, params)
     relevant = None
     if params.relevance and batch.words.shape[1]:
-        relevant = relevance(units, batch, neighbours, text_mean, params)
+        rows = units if batch.space is batch.rows else centred_directions(batch.rows, batch)
+        relevant = relevance(rows, batch, neighbours, text_mean, params)
     trust = torch.zeros_like(salient[:, :1]) if relevant is None else relevant.gate
     standing = salient
     if params.echo_discount:
-        standing = without_echoes(salient, echoes(units, salient, batch, neighbours), trust, params.echo_discount)
+        echo = echoes(units, salient, batch, neighbours)
+        if params.echo_far:
+            first = without_echoes(salient, echo, torch.zeros_like(trust), params.echo_discount)
+            echo = torch.maximum(echo, params.echo_far * far_echoes(units, first, batch, params))
+        standing = without_echoes(salient, echo, trust, params.echo_discount)
     fused = fuse(standing, relevant, params)
-    focus = focus_set(fused, standing, batch, neighbours, params)
+    focus = focus_set(fused, standing, trust, batch, neighbours, params)
 
     weight = context.weights(standing, focus, trust, neighbours, params)
     score = exact.snap(weight * (1 + fused) / 2)
     key = batch.keys(score)
     placed = context.quota(key, focus, batch, params)
     taken = focus | placed
-    runs = context.scan(key, weight, taken, batch.budget - taken.sum(1, keepdim=True), batch, params.curve)
+    runs = context.scan(
+        key, weight, taken, (batch.budget - taken.sum(1, keepdim=True)).clamp_min_(0), batch, params.curve
+    )
 
     # The parts in order of priority; within one the score decides. What no part took fills up the budget by score.
     tier = focus * 3 + placed * 2 + runs
@@ -64,4 +71,10 @@ def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextPa
     return by_priority(batch, priority, key=batch.keys(priority), focus=focus, saliency=salient, relevance=shown)
 
 
-METHOD: Final = Method("focus_context", select=select, needs={"query", "attention"}, constants=FocusContextParams())
+METHOD: Final = Method(
+    "focus_context",
+    select=select,
+    needs={"query", "attention"},
+    options={"merger_input"},
+    constants=FocusContextParams(),
+)

@@ -35,7 +35,7 @@ def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: obje
 
 
 def _picks(batch: Batch) -> list[Tensor]:
-    units = plain_directions(batch)
+    units = plain_directions(batch.space)
     alive = (units != 0).any(-1)
     open_tokens = batch.real.clone()
     alike = torch.where(alive, _nearest(units, alive), _WITHOUT_DIRECTION)
@@ -59,4 +59,4 @@ def _nearest(units: Tensor, alive: Tensor) -> Tensor:
     return exact.cosines(torch.cat(blocks, dim=1))
 
 
-METHOD: Final = Method("maxmin", select=select)
+METHOD: Final = Method("maxmin", select=select, options={"merger_input"})

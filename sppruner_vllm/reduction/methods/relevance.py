@@ -28,7 +28,7 @@ def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: obje
     """
 
     def choose(batch: Batch) -> list[Selection]:
-        units = plain_directions(batch) if text_mean is None else centred_directions(batch)
+        units = plain_directions(batch.rows) if text_mean is None else centred_directions(batch.rows, batch)
         relevant = mean_text_cosine(units, text_directions(batch, text_mean), batch)
         return by_priority(batch, relevant, relevance=min_max(relevant, batch, flat=0.0))
 

@@ -22,10 +22,12 @@ def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: Sali
     """Top K by s of `saliency.saliency`: centred distinctiveness, blended with column attention where there is any."""
 
     def choose(batch: Batch) -> list[Selection]:
-        salient = saliency(centred_directions(batch), batch, params)
+        salient = saliency(centred_directions(batch.space, batch), batch, params)
         return by_priority(batch, salient, saliency=salient)
 
     return in_groups(images, choose)
 
 
-METHOD: Final = Method("saliency", select=select, needs={"attention"}, constants=SaliencyParams())
+METHOD: Final = Method(
+    "saliency", select=select, needs={"attention"}, options={"merger_input"}, constants=SaliencyParams()
+)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pydantic import BaseModel
-from sppruner_server import request
+from sppruner_server.routes import requests
 from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest, TokenizeChatRequest, TokenizeCompletionRequest
 
 TAKEN: dict[str, tuple[type[BaseModel], ...]] = {
-    "/v1/chat/completions": (request.ChatRequest,),
-    "/v1/chat/completions/batch": (request.BatchRequest,),
-    "/v1/responses": (request.ResponseRequest,),
+    "/v1/chat/completions": (requests.ChatRequest,),
+    "/v1/chat/completions/batch": (requests.BatchRequest,),
+    "/v1/responses": (requests.ResponseRequest,),
     "/v1/completions": (CompletionRequest,),
-    "/v1/messages": (request.MessagesRequest,),
-    "/v1/messages/count_tokens": (request.CountTokensRequest,),
+    "/v1/messages": (requests.MessagesRequest,),
+    "/v1/messages/count_tokens": (requests.CountTokensRequest,),
     "/tokenize": (TokenizeChatRequest, TokenizeCompletionRequest),
     "/detokenize": (DetokenizeRequest,),
-    "/invocations": (request.ChatRequest,),
+    "/invocations": (requests.ChatRequest,),
 }
 
 

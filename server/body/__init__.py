@@ -1,0 +1,1 @@
+"""The body of a request, read strictly before its route reads it."""

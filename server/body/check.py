@@ -1,0 +1,93 @@
+"""Reads the body of a request to a route before the route does, and refuses what no route can use.
+
+FastAPI answers a body that it cannot read in a shape of its own, and vLLM takes fields that it does not know.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sppruner_vllm.request import REQUEST_FIELDS
+
+from ..errors.refusal import Refusal, answer
+from ..request.document import DOCUMENT
+from .content.document import check_content
+from .json_body import BadBody, read
+from .placement import misplaced
+
+_REDUCTION: Final = frozenset(REQUEST_FIELDS)
+
+
+class BodyCheck:
+    """An ASGI application, of one route, that gets only bodies that can be read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in {"POST", "PUT", "PATCH"}:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if (coding := headers.get("content-encoding", "identity").lower()) not in {"identity", ""}:
+            message = f"the body is compressed ({coding}); send it as it is"
+            await answer(Refusal(415, "unsupported_media_type", message, "content-encoding"), scope, receive, send)
+            return
+        if not is_json(headers.get("content-type", "")):
+            await self._app(scope, receive, send)
+            return
+        body = await _whole(receive)
+        if body:
+            try:
+                scope[DOCUMENT] = read(body, _REDUCTION)
+                if (refusal := misplaced(scope[DOCUMENT], scope["query_string"])) is not None:
+                    raise BadBody(refusal)
+                check_content(scope[DOCUMENT], scope["path"])
+            except BadBody as bad:
+                await answer(bad.refusal, scope, receive, send)
+                return
+        await self._app(scope, _again(body, receive), send)
+
+
+class ReadRequest(Request):
+    """A request whose document was read before."""
+
+    async def json(self) -> Any:
+        if DOCUMENT in self.scope:
+            return self.scope[DOCUMENT]
+        return await super().json()
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a body of this type is read as JSON."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+async def _whole(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """The body once more, then what the client goes on to say."""
+    given = False
+
+    async def receive_again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive_again

@@ -1,0 +1,69 @@
+"""The input of a response.
+
+Where an item fits none of the dozens that there are, pydantic tells of the one that it tried last; and the content of
+an answer that is sent back is read late, so that an object passes for a list of parts there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ...errors.places import Place
+from .reading import allow, expect, fail, objects, require
+
+_STRINGS: Final = {"input_text": "text", "output_text": "text", "refusal": "refusal"}
+"""The member that each type of part needs, where it is a string."""
+_DETAILS: Final = ("auto", "low", "high", "original")
+
+
+def check_input(document: Mapping[str, Any]) -> None:
+    """Look at what a response is to be made from.
+
+    Raises:
+        BadBody: with the first thing in it that cannot be used.
+    """
+    if "input" not in document:
+        return
+    items, at = document["input"], ("input",)
+    if isinstance(items, str):
+        return
+    if expect(items, at, str, list) == [] and document.get("previous_response_id") is None:
+        fail(at, "must have an item")
+    for item, place in objects(items, at):
+        _check_item(item, place)
+
+
+def _check_item(item: Mapping[str, Any], place: Place) -> None:
+    if "type" in item:
+        expect(item["type"], (*place, "type"), str)
+    match item.get("type", "message"):
+        case "message":
+            require(item, "role", place, str)
+            _check_parts(require(item, "content", place, str, list), (*place, "content"))
+        case "function_call":
+            for name in ("call_id", "name", "arguments"):
+                require(item, name, place, str)
+        case "function_call_output":
+            require(item, "call_id", place, str)
+            _check_parts(require(item, "output", place, str, list), (*place, "output"))
+        case "reasoning":
+            for _ in objects(require(item, "summary", place, list), (*place, "summary")):
+                pass
+            allow(item, place, list, "content")
+
+
+def _check_parts(parts: Any, place: Place) -> None:
+    if isinstance(parts, str):
+        return
+    for part, at in objects(parts, place):
+        kind = require(part, "type", at, str)
+        if kind == "input_image":
+            if not isinstance(part.get("image_url"), str):
+                fail((*at, "image_url"), "must be a string: the URL of a picture", "invalid_image")
+            if part.get("detail") is not None and part["detail"] not in _DETAILS:
+                fail((*at, "detail"), f"must be one of {', '.join(_DETAILS)}")
+        elif kind in _STRINGS:
+            require(part, _STRINGS[kind], at, str)
+        else:
+            fail((*at, "type"), f"must be one of {', '.join(sorted([*_STRINGS, 'input_image']))}")

@@ -1,0 +1,112 @@
+"""Finds our fields where they would be lost: misspelt, or in a place that nobody reads.
+
+vLLM takes any field that it does not know and drops it, so `keepratio: 0.2` would quietly cost the full price.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from sppruner_vllm.request import REQUEST_FIELDS
+
+from ..errors.invalid_body import written
+from ..errors.places import Place
+from ..errors.refusal import Refusal
+
+PROCESSOR_KWARGS: Final = "mm_processor_kwargs"
+"""Where plain vLLM takes our fields."""
+
+FREE: Final = frozenset(
+    {
+        "metadata",
+        "tools",
+        "functions",
+        "response_format",
+        "structured_outputs",
+        "text",
+        "output_config",
+        "logit_bias",
+        "arguments",
+        "parameters",
+        "input_schema",
+        "json_schema",
+        "guided_json",
+        "schema",
+    }
+)
+"""Fields whose names below are the client's own to choose."""
+
+CLOSE: Final = 0.8
+"""Likeness, as difflib measures it, from which on a name is a slip of ours: `keep_rate` is, `keep_alive` is not."""
+
+MOST_NAMES: Final = 1000
+"""Different names of a body that are looked at, as each takes some microseconds."""
+
+_LONGEST_NAME: Final = 32
+_PLAIN: Final = {name.replace("_", ""): name for name in REQUEST_FIELDS}
+_OTHER_SIGNS: Final = re.compile(r"[^a-z0-9]")
+
+
+def misplaced(document: Any, query: bytes = b"") -> Refusal | None:
+    """The refusal of the first field of ours that would be lost.
+
+    Args:
+        document: body of a request.
+        query: of its URL.
+    """
+    for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if (meant := ours(name)) is not None:
+            return _refusal(meant, name, "in the query of the URL")
+    if not isinstance(document, dict):
+        return None
+    for place, name, meant in _found(document, (), set()):
+        if name == meant and place in ((), (PROCESSOR_KWARGS,)):
+            continue
+        param = written((*place, name)) or name
+        if place == () or place == (PROCESSOR_KWARGS,):
+            return Refusal(400, "unknown_parameter", f"{param} is not a field; did you mean {meant}?", param)
+        return _refusal(meant, param, f"in {written(place)}")
+    return None
+
+
+def _refusal(meant: str, param: str, where: str) -> Refusal:
+    return Refusal(400, "unknown_parameter", f"{meant} belongs at the top level of the body, not {where}", param)
+
+
+def _found(node: Any, place: Place, others: set[str]) -> Iterator[tuple[Place, str, str]]:
+    """Names like ours in a document, each with the place of the object it stands in.
+
+    Args:
+        others: names that were found not to be.
+    """
+    if isinstance(node, list):
+        for number, item in enumerate(node):
+            if isinstance(item, dict | list):
+                yield from _found(item, (*place, number), others)
+        return
+    for name, value in node.items():
+        if name not in others and len(others) < MOST_NAMES:
+            if (meant := ours(name)) is not None:
+                yield place, name, meant
+                continue
+            others.add(name)
+        if isinstance(value, dict | list) and name not in FREE and not (name == "input" and "name" in node):
+            yield from _found(value, (*place, name), others)
+
+
+def ours(name: str) -> str | None:
+    """The field of ours that a name is, is close to or contains; None for any other."""
+    return _ours(name) if len(name) <= _LONGEST_NAME else None
+
+
+@lru_cache(maxsize=1024)
+def _ours(name: str) -> str | None:
+    plain = _OTHER_SIGNS.sub("", name.lower())
+    contained = next((field for key, field in _PLAIN.items() if key in plain), None)
+    close = difflib.get_close_matches(plain, _PLAIN, n=1, cutoff=CLOSE)
+    return contained or (_PLAIN[close[0]] if close else None)

@@ -1,0 +1,126 @@
+"""The gate before vLLM's renderer: our fields go in, foreign processor kwargs stay out, the account comes back.
+
+One OnlineRenderer serves chat, batch, responses, messages, tokenize and /invocations, so a gate on its two entrances
+covers them all; hooks.py puts it there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial, wraps
+from typing import Any
+
+from vllm.entrypoints.generate.base.protocol import validate_request_mm_kwargs
+from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
+
+from sppruner_vllm.admission import Admitted, admit
+from sppruner_vllm.planning.accounting import visual_tokens_of
+from sppruner_vllm.request import KEEP_RATIO
+
+from ..body.fields import foreign_kwargs, reduction_fields
+from ..errors.rendering import blaming_pictures
+from ..keys.current import bounds_in_force, limits_in_force
+from ..request.record import RequestRecord, current_record
+from ..shadow.shadow import Shadow
+from ..tracing import RENDER, note_visual_tokens, stage
+from .resend import AGAIN, lacks_pictures
+
+Preprocess = Callable[..., Awaitable[Any]]
+
+
+def gated_chat(preprocess: Preprocess, trusted: bool, shadow: Shadow | None = None) -> Preprocess:
+    """The entrance of prompts with images, behind the gate.
+
+    Args:
+        preprocess: vLLM's `OnlineRenderer.preprocess_chat`, bound.
+        trusted: whether the operator lets foreign processor kwargs through.
+        shadow: picks requests to be asked again; None for none.
+    """
+
+    @wraps(preprocess)
+    async def gated(request: Any, *args: Any, **kwargs: Any) -> Any:
+        fields, foreign = _admit(request, trusted)
+        # With nothing to say the request goes on as it came: the processor falls back on the operator's defaults.
+        request.mm_processor_kwargs = Admitted({**foreign, **fields, **bounds_in_force()}, fields.request) or None
+        record = current_record() or RequestRecord()
+        if record.dry:
+            kwargs["skip_mm_cache"] = True
+        with stage(RENDER) as span:
+            try:
+                with blaming_pictures(getattr(request, "truncate_prompt_tokens", None)):
+                    conversation, engine_inputs = await preprocess(request, *args, **kwargs)
+            except asyncio.CancelledError:
+                record.withdraw()  # the client left; the rendering goes on in its thread
+                raise
+            _let_render_again(engine_inputs, lambda: preprocess(request, *args, **{**kwargs, "skip_mm_cache": True}))
+            if (tokens := visual_tokens_of(engine_inputs[0])) is not None:
+                note_visual_tokens(span, tokens)
+        # Turns that a tool adds to a response render the same images again: the first rendering is the client's.
+        rendered_again = bool(record.accounts) and isinstance(request, ResponsesRequest)
+        if tokens is not None and not rendered_again:
+            record.accounts.append(tokens)
+            if shadow is not None and not record.dry and not getattr(request, "use_beam_search", False):
+                whole = partial(_with_every_token, preprocess, request, foreign, args, kwargs)
+                if (candidate := shadow.choose(engine_inputs[0], tokens, whole)) is not None:
+                    record.afterwards.append(partial(shadow.ask, candidate))
+        return conversation, engine_inputs
+
+    return gated
+
+
+async def _with_every_token(
+    preprocess: Preprocess, request: Any, foreign: Mapping[str, object], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """The engine input of a request at keep ratio 1, past the caches: nobody else's pictures make room for it."""
+    whole = request.model_copy(update={"mm_processor_kwargs": admit({**foreign, KEEP_RATIO: 1.0})})
+    _, (engine_input,) = await preprocess(whole, *args, **{**kwargs, "skip_mm_cache": True})
+    return engine_input
+
+
+def _let_render_again(engine_inputs: Sequence[Any], render: Callable[[], Awaitable[Any]]) -> None:
+    """Leave a way to render an input whose pictures the engine is taken to have (resend.py).
+
+    Args: render: the same request past the sender cache, so that all its pictures are in what comes out.
+    """
+
+    async def again(place: int) -> Any:
+        with blaming_pictures():
+            _, rendered = await render()
+        return rendered[place]
+
+    for place, engine_input in enumerate(engine_inputs):
+        if lacks_pictures(engine_input):
+            engine_input[AGAIN] = partial(again, place)
+
+
+def gated_completion(preprocess: Preprocess, trusted: bool) -> Preprocess:
+    """The entrance of text prompts, `OnlineRenderer.preprocess_cmpl`, behind the gate; otherwise as `gated_chat`."""
+
+    @wraps(preprocess)
+    async def gated(request: Any, *args: Any, **kwargs: Any) -> Any:
+        # A text prompt has no image to reduce: our fields are admitted and go no further.
+        _, foreign = _admit(request, trusted)
+        request.mm_processor_kwargs = foreign or None
+        return await preprocess(request, *args, **kwargs)
+
+    return gated
+
+
+def _admit(request: Any, trusted: bool) -> tuple[Admitted, dict[str, object]]:
+    """The request's reduction fields and its other processor kwargs, both allowed to go on.
+
+    Raises:
+        InvalidField: a reduction field has a value we refuse; a route of ours has found that out before.
+        VLLMValidationError: foreign kwargs, and the operator does not trust them.
+    """
+    record = current_record()
+    known = None if record is None else record.fields
+    fields = admit(reduction_fields(request) if known is None else known, limits_in_force())
+    foreign = foreign_kwargs(request)
+    validate_request_mm_kwargs(
+        mm_processor_kwargs=foreign,
+        media_io_kwargs=getattr(request, "media_io_kwargs", None),
+        trust_request_mm_kwargs=trusted,
+    )
+    return fields, foreign

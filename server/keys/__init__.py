@@ -1,0 +1,1 @@
+"""API keys: which there are, whose a request is, and how often each may ask."""

@@ -1,0 +1,1 @@
+"""What is known of the request being served: how far it has come, its document, its account."""

@@ -1,0 +1,83 @@
+"""What is known of the request being served, shared by the route, the renderer gate and the outcome counter.
+
+A context variable carries it: vLLM's handlers run in tasks made from the route's task, which inherit the context and so
+the very same object. Routes that are not ours have no record.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+
+from sppruner_vllm.metrics.families import Outcome
+from sppruner_vllm.planning.accounting import VisualTokens
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """Filled in while the request is served.
+
+    fields: reduction fields as the route admitted them, for the renderer: some of vLLM's handlers lose them on the way.
+    dry: the prompt is rendered to be counted, and never reaches the engine.
+    accounts: one per rendered prompt with images; a batch renders several.
+    afterwards: each is called once the whole answer has gone out, and never for one that was refused or cut short.
+    withdrawals: each takes out of vLLM's sender cache what one rendering entered.
+    outcome: set where the HTTP status does not tell it (errors inside a stream, clients that left).
+    refused_as: our error code of the refusal; None when it was not us that refused.
+    arrived: seconds since the epoch, which is how vLLM notes its own times of a request.
+    """
+
+    fields: Mapping[str, object] | None = None
+    dry: bool = False
+    accounts: list[VisualTokens] = field(default_factory=list)
+    withdrawals: list[Callable[[], None]] = field(default_factory=list)
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
+    outcome: Outcome | None = None
+    refused_as: str | None = None
+    arrived: float = field(default_factory=time.time)
+
+    @property
+    def visual_tokens(self) -> VisualTokens | None:
+        """The account of the request's images; None without images and until it is rendered."""
+        if len(self.accounts) < 2:
+            return self.accounts[0] if self.accounts else None
+        original = sum(account.original for account in self.accounts)
+        retained = sum(account.retained for account in self.accounts)
+        ratios = {account.keep_ratio for account in self.accounts}
+        reasons = [account.skipped_reason for account in self.accounts]
+        return replace(
+            self.accounts[0],
+            original=original,
+            retained=retained,
+            keep_ratio=ratios.pop() if len(ratios) == 1 else round(retained / original, 6),
+            skipped_reason=None if None in reasons else reasons[0],
+            scopes=tuple(scope for account in self.accounts for scope in account.scopes),
+            shrunk=sum(account.shrunk for account in self.accounts),
+        )
+
+    def withdraw(self) -> None:
+        """Undo what this request entered into the sender cache; to be called before the refusal goes out."""
+        while self.withdrawals:
+            self.withdrawals.pop()()
+
+
+_current: ContextVar[RequestRecord | None] = ContextVar("sppruner_request", default=None)
+
+
+def current_record() -> RequestRecord | None:
+    """The record of the request this task serves, None outside our routes."""
+    return _current.get()
+
+
+@contextmanager
+def recording() -> Iterator[RequestRecord]:
+    """A fresh record for the time one request is served."""
+    record = RequestRecord()
+    token = _current.set(record)
+    try:
+        yield record
+    finally:
+        _current.reset(token)

@@ -1,0 +1,71 @@
+"""vLLM's request models with the reduction fields.
+
+Whether a value of these is good is decided by `sppruner_vllm.admission`. All other fields are taken at their word: a
+value of another JSON type than the field's is refused, where vLLM would make 1 of true and of "1".
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from vllm.entrypoints.anthropic.protocol import AnthropicCountTokensRequest, AnthropicMessagesRequest
+from vllm.entrypoints.openai.chat_completion.protocol import BatchChatCompletionRequest, ChatCompletionRequest
+from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
+
+from sppruner_vllm.request import ReductionFields
+
+from .most_answers import refuse_too_many_answers
+
+
+class ChatRequest(ReductionFields, ChatCompletionRequest):
+    """A chat completion request."""
+
+    model_config = ConfigDict(strict=True)
+
+    # vLLM looks at neither when the other is there.
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _asks_for_few_answers(self) -> Self:
+        refuse_too_many_answers("messages", 1, self.n)
+        return self
+
+
+class BatchRequest(ReductionFields, BatchChatCompletionRequest):
+    """A batch of chat completion requests."""
+
+    model_config = ConfigDict(strict=True)
+
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _asks_for_few_answers(self) -> Self:
+        refuse_too_many_answers("messages", len(self.messages), self.n)
+        return self
+
+
+class ResponseRequest(ReductionFields, ResponsesRequest):
+    """A request of the Responses API."""
+
+    model_config = ConfigDict(strict=True)
+
+    @field_validator("background", "truncation", mode="after")
+    @classmethod
+    def _null_is_the_default(cls, value: Any, info: ValidationInfo) -> Any:
+        """vLLM takes null for these, and fails on it once the answer is there (0.32 and 0.33)."""
+        return cls.model_fields[str(info.field_name)].default if value is None else value
+
+
+class MessagesRequest(ReductionFields, AnthropicMessagesRequest):
+    """A request of Anthropic's Messages API."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class CountTokensRequest(ReductionFields, AnthropicCountTokensRequest):
+    """A request to count the tokens of a message."""
+
+    model_config = ConfigDict(strict=True)

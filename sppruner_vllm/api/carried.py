@@ -1,0 +1,59 @@
+"""What rides through vLLM's processor kwargs to our hooks, under a key that no other hook sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import torch
+
+from sppruner_vllm import wire
+from sppruner_vllm.planning.plan import ReductionPlan
+from sppruner_vllm.settings import settings
+
+from .identity import question_name
+
+PLANNED: Final = "sppruner_planned"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What was planned of a request.
+
+    plans, pictures: of the images being processed; what the encoder will see of each is the same for equal pictures.
+    hashes: of every item, by modality, as vLLM's caches get them.
+    profiling: the request is vLLM's own, which measures what the largest one takes.
+    """
+
+    plans: tuple[ReductionPlan, ...]
+    pictures: tuple[str, ...]
+    hashes: dict[str, list[str]]
+    profiling: bool
+
+
+def planned_in(kwargs: Mapping[str, Any]) -> Planned:
+    """What was planned, in kwargs that carry it."""
+    return cast("Planned", kwargs[PLANNED])
+
+
+def without_plan(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Kwargs as upstream knows them: it keys a cache of loaded processors by them."""
+    return {key: value for key, value in kwargs.items() if key != PLANNED}
+
+
+def orders(planned: Planned) -> list[wire.Order]:
+    """What the worker is told of each image."""
+    named = settings().question_depth > 0
+    return [
+        wire.Order(
+            plan.encoded,
+            plan.retained,
+            plan.stages,
+            torch.tensor(plan.query_ids, dtype=torch.int64),
+            planned.profiling,
+            picture,
+            question_name(plan.query_ids) if named else "",
+        )
+        for plan, picture in zip(planned.plans, planned.pictures, strict=True)
+    ]

@@ -1,0 +1,71 @@
+"""The names of an image: the key that vLLM's caches know it by, and the one under which its own rows are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import torch
+from vllm.multimodal.hasher import MultiModalHasher
+
+from sppruner_vllm.planning.plan import ALGORITHM_VERSION, ReductionPlan
+from sppruner_vllm.planning.planner import Sent
+from sppruner_vllm.reading.token_table import digest
+from sppruner_vllm.settings import settings
+
+
+def identities(algorithm: Any, hashes: Sequence[str], plans: Sequence[ReductionPlan]) -> list[str]:
+    """The key of each image in vLLM's three caches; upstream's own when nothing is reduced.
+
+    Args:
+        algorithm: vLLM's, by which it hashes items.
+        hashes: upstream's keys. plans: one of each image.
+    """
+    reading = _reading(settings().question_depth, settings().state_table)
+    return [
+        MultiModalHasher.hash_kwargs(
+            algorithm,
+            image=key,
+            retained=plan.retained,
+            resized=torch.tensor(plan.resized or (), dtype=torch.int64),
+            method=plan.method,
+            stages=[[str(value) for value in astuple(stage)] for stage in plan.stages],
+            version=ALGORITHM_VERSION,
+            attention=settings().saliency_attention,
+            rank_on=settings().rank_on,
+            query=torch.tensor(plan.query_ids, dtype=torch.int64),
+            **({"reading": reading} if reading and plan.query_ids else {}),
+        )
+        if plan.reduces
+        else key
+        for key, plan in zip(hashes, plans, strict=True)
+    ]
+
+
+def question_name(ids: Sequence[int]) -> str:
+    """The same for queries of the same ids; empty for none."""
+    return blake2b(repr(tuple(ids)).encode(), digest_size=16).hexdigest() if ids else ""
+
+
+@cache
+def _reading(depth: float, table: Path | None) -> str:
+    """What a question is read by before it steers a selection; empty where its word embeddings do."""
+    if table is not None:
+        return digest(table)
+    return str(depth) if depth else ""
+
+
+def encoded_as(algorithm: Any, sent: Sequence[Sent], plans: Sequence[ReductionPlan]) -> list[str]:
+    """A name for what the encoder is to see of each image, whatever is asked of it.
+
+    Args:
+        algorithm: as above. sent: the images. plans: one of each.
+    """
+    return [
+        MultiModalHasher.hash_kwargs(algorithm, image=image.key, grid=repr((*image.grid, *(plan.resized or ()))))
+        for image, plan in zip(sent, plans, strict=True)
+    ]

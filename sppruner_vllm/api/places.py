@@ -1,0 +1,50 @@
+"""Whether the images of a request are there, each with its place in the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vllm.exceptions import VLLMValidationError
+from vllm.multimodal.processing.inputs import ProcessorInputs
+
+from sppruner_vllm.family import Family
+
+from .embedded import came_encoded
+
+
+def refuse_spare_places(family: Family, inputs: ProcessorInputs) -> None:
+    """Of more places than items nobody can say which are meant: vLLM would take the first ones.
+
+    A chat template makes as many as there are items; a prompt that a client wrote may hold others.
+
+    Raises:
+        VLLMValidationError: there are more.
+    """
+    for modality, token in family.media_tokens.items():
+        items = inputs.mm_data_items.get(modality)
+        if items is not None and (places := inputs.prompt.count(token)) > len(items):
+            raise VLLMValidationError(
+                f"the prompt has {places} places for {modality} items, but there are {len(items)}",
+                parameter="prompt",
+            )
+
+
+def refuse_unknown_uuids(inputs: ProcessorInputs, identities: Sequence[str]) -> None:
+    """An image sent by UUID alone must be cached under the very plan of this request.
+
+    Args:
+        inputs: of the request. identities: the key of each image.
+
+    Raises:
+        VLLMValidationError: one is not.
+    """
+    if came_encoded(inputs):
+        return
+    items = inputs.mm_data_items["image"]
+    for index, identity in enumerate(identities):
+        known = inputs.cache is not None and inputs.cache.is_cached_item(identity)
+        if not known and items.get(index) is None:
+            raise VLLMValidationError(
+                f"image {index} was sent by uuid only and is not cached for this keep ratio, method and question",
+                parameter="uuid",
+            )

@@ -1,0 +1,195 @@
+"""Plans the images of a request, before any of them is processed: how many tokens each has and how many it keeps.
+
+The plan itself is made in `sppruner_vllm.planning`. Here it gets what only vLLM's processor knows: sizes of images,
+limits of the model, the tokenizer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import cached_property, lru_cache, partial
+from typing import Any, ClassVar, cast
+
+from cachetools import LRUCache
+from PIL import Image
+from vllm.exceptions import VLLMValidationError
+from vllm.multimodal.parse import ImageProcessorItems
+from vllm.multimodal.processing import BaseMultiModalProcessor
+from vllm.multimodal.processing.inputs import ProcessorInputs
+
+from sppruner_vllm.admission import admit
+from sppruner_vllm.errors import InvalidField
+from sppruner_vllm.family import Family
+from sppruner_vllm.parts import published
+from sppruner_vllm.planning.bounds import Bounds, refuse_beyond_context
+from sppruner_vllm.planning.paying import Parts
+from sppruner_vllm.planning.plan import ReductionPlan, unreduced
+from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
+from sppruner_vllm.planning.query import TurnFinder
+from sppruner_vllm.planning.scope import FirstQuestions
+from sppruner_vllm.planning.smaller import Grid
+from sppruner_vllm.recipes import get_recipe
+from sppruner_vllm.request import RATIO_BOUNDS, REQUEST_FIELDS, ReductionRequest
+from sppruner_vllm.settings import settings
+
+from .embedded import came_encoded
+from .embedded import grid_of as embedded_grid
+from .question_table import QuestionTable
+from .refusing import refusing
+from .room import Most, Room, within
+from .shrinking import shrunk
+
+
+class PlanningMixin(BaseMultiModalProcessor[Any]):
+    """The part of ReductionProcessorMixin (processor.py) that decides."""
+
+    family_of: ClassVar[type[Family]]
+
+    @cached_property
+    def family(self) -> Family:
+        return self.family_of(self.info.get_hf_config())
+
+    @cached_property
+    def turns(self) -> TurnFinder:
+        return self.family.turns(self.info.get_tokenizer())
+
+    @cached_property
+    def _known(self) -> LRUCache[str, tuple[Grid, bool]]:
+        """Grid of each image by hash, and whether it is a picture, for those that later come by UUID alone."""
+        return LRUCache(maxsize=8192)
+
+    @cached_property
+    def _questions(self) -> QuestionTable:
+        return QuestionTable()
+
+    @cached_property
+    def _parts(self) -> Parts | None:
+        """Looked for at the first request, when the workers have long been warm."""
+        return published(self.info.ctx.model_config.model) if settings().throughput_guard else None
+
+    def rendering(self, given: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Holds pictures that are read while a prompt is rendered against the room in it (compat.py).
+
+        Args:
+            given: processor kwargs of the request.
+        """
+        if settings().shrink_large_images or given.keys() - {*REQUEST_FIELDS, RATIO_BOUNDS}:
+            return within(None)
+        always = min(self._context, self._bounds.prompt, self._bounds.picture)
+        return within(
+            Room(lambda width, height: math.prod(self._usual_grid(width, height)), always, partial(self._most, given))
+        )
+
+    def _most(self, given: Mapping[str, Any]) -> Most | None:
+        """What the pictures of a request may come to."""
+        try:
+            request = admit(given).request
+        except InvalidField:
+            return None  # `apply` says what is wrong
+        reduced = self.family.reduces and not request.keeps_all
+        if reduced and get_recipe(request.method).shrinks_to is not None:
+            return None
+        prompt = max(self._context, self._bounds.prompt) if reduced else self._context
+        picture = self._bounds.picture if reduced and request.insists else None
+        return Most(prompt, picture, reduced)
+
+    def _plan(
+        self,
+        inputs: ProcessorInputs,
+        request: ReductionRequest,
+        sent: Sequence[Sent],
+        profiling: bool,
+        known: FirstQuestions,
+    ) -> tuple[ReductionPlan, ...]:
+        if not sent:
+            return ()
+        if profiling:
+            return tuple(unreduced(image.tokens, request, "keep_ratio_is_1") for image in sent)
+        if not self.family.reduces and not request.keeps_all:
+            return tuple(unreduced(image.tokens, request, "unsupported_input") for image in sent)
+        prompt = Prompt(inputs.prompt, self.family.image_token, lambda: self.turns, self._encode)
+        cut = self.family.cut
+        block = None if cut is None else cut.block(settings().encoder_cut_block)
+        plans = plan_images(sent, prompt, request, settings(), known, self._parts, block, cut is not None)
+        if any(plan.reduces for plan in plans):
+            self._refuse_beyond_bounds(inputs, plans, sent)
+        else:
+            # vLLM would find out once all pictures are processed.
+            tokens = len(inputs.prompt) - len(plans) + sum(image.tokens for image in sent)
+            with refusing():
+                refuse_beyond_context(tokens, self._context)
+        return plans
+
+    def _sent(self, inputs: ProcessorInputs, index: int, key: str) -> Sent:
+        """An image before any reduction; one sent by UUID alone is known from an earlier request."""
+        items = inputs.mm_data_items["image"]
+        item = items.get(index)
+        if came_encoded(inputs):
+            with refusing():
+                return Sent(embedded_grid(item, self.family), regrid=None, key=key)
+        kwargs = inputs.hf_processor_mm_kwargs
+        if item is not None:
+            size = cast("ImageProcessorItems", items).get_image_size(index)
+            grid = self._grid(size.width, size.height, kwargs)
+            self._known[key] = grid, isinstance(item, Image.Image)
+        elif key not in self._known:
+            raise VLLMValidationError(f"image {index} was sent by uuid only and is not cached", parameter="uuid")
+        grid, is_picture = self._known[key]
+        cell = self.family.cell
+        return Sent(grid, partial(self._regrid, kwargs, cell) if is_picture and cell is not None else None, key)
+
+    def _grid(self, width: int, height: int, kwargs: Mapping[str, object]) -> Grid:
+        """Visual tokens of a picture; asking upstream takes longer than all else that is planned of one left whole."""
+        return self.family.token_grid(self.info, width, height, kwargs) if kwargs else self._usual_grid(width, height)
+
+    @cached_property
+    def _usual_grid(self) -> Callable[[int, int], Grid]:
+        return lru_cache(maxsize=4096)(lambda width, height: self.family.token_grid(self.info, width, height, {}))
+
+    def _regrid(self, kwargs: Mapping[str, object], cell: int, grid: Grid) -> Grid:
+        return self._grid(grid[1] * cell, grid[0] * cell, kwargs)
+
+    def _encode(self, text: str) -> Sequence[int]:
+        ids: Sequence[int] = self.info.get_tokenizer().encode(text, add_special_tokens=False)
+        return ids
+
+    def _refuse_beyond_bounds(
+        self, inputs: ProcessorInputs, plans: Sequence[ReductionPlan], sent: Sequence[Sent]
+    ) -> None:
+        """Refuse what the encoder would have to do, or the positions that kept tokens would take, at too much."""
+        grids = [image.grid if plan.resized is None else plan.resized for plan, image in zip(plans, sent, strict=True)]
+        text, encoded = len(inputs.prompt) - len(plans), [plan.encoded for plan in plans]
+        positions = text + sum(self.family.extent(grid) for grid in grids)
+        with refusing():
+            self._bounds.refuse(text + sum(encoded), [] if came_encoded(inputs) else encoded, positions)
+
+    def _within_room(self, inputs: ProcessorInputs, request: ReductionRequest) -> ProcessorInputs:
+        """The request with every picture small enough for the prompt to hold it beside the others."""
+        items, cell = inputs.mm_data_items, self.family.cell
+        if not isinstance(items.get("image"), ImageProcessorItems) or cell is None:
+            return inputs
+        count = len(items["image"])
+        room = (self._context if request.keeps_all else self._bounds.prompt) - (len(inputs.prompt) - count)
+        most = min(self._bounds.picture, room // count)
+        if most < 1:
+            return inputs
+        kwargs = inputs.hf_processor_mm_kwargs
+        return replace(inputs, mm_data_items=shrunk(items, most, cell, partial(self._grid, kwargs=kwargs)))
+
+    @property
+    def _context(self) -> int:
+        model = self.info.ctx.model_config
+        # vLLM wants room for one token of the answer.
+        return int(model.max_model_len - (model.runner_type == "generate"))
+
+    @cached_property
+    def _bounds(self) -> Bounds:
+        model, limits = self.info.ctx.model_config, settings()
+        return Bounds(
+            picture=limits.max_unreduced_image_tokens or self.info.get_max_image_tokens(),
+            prompt=limits.max_unreduced_tokens or self._context,
+            positions=self.family.most_positions(model.max_model_len),
+        )

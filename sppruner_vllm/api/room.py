@@ -1,0 +1,77 @@
+"""How many visual tokens a prompt has room for, asked of each picture's head before it is decoded.
+
+A picture that cannot fit costs its head alone, however large it is. The processor counts again, exactly, with the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final
+
+from sppruner_vllm.planning.bounds import refuse_pictures
+
+TokensOf = Callable[[int, int], int]
+"""Visual tokens of a picture of that width and height, before any reduction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """prompt: tokens of all pictures. picture: of one; None for as many as there may be of all.
+
+    reduced: whether the request asks for fewer, so that the refusal is about that.
+    """
+
+    prompt: int
+    picture: int | None
+    reduced: bool
+
+
+class Room:
+    """What is left of it as the pictures of one prompt come in, from several threads."""
+
+    def __init__(self, tokens_of: TokensOf, always: int, most: Callable[[], Most | None]) -> None:
+        """Args:
+        always: tokens that there may be whatever is asked.
+        most: tells what there may be; asked beyond that alone, None where only the plan can say.
+        """
+        self._tokens_of = tokens_of
+        self._always = always
+        self._most = most
+        self._taken = 0
+        self._lock = Lock()
+
+    def take(self, width: int, height: int) -> None:
+        """Count a picture.
+
+        Raises:
+            InvalidField: it has too many visual tokens, or all of them have.
+        """
+        tokens = self._tokens_of(width, height)
+        with self._lock:
+            self._taken += tokens
+            taken = self._taken
+        if taken > self._always and (most := self._most()) is not None:
+            picture = most.prompt if most.picture is None else most.picture
+            refuse_pictures(taken, most.prompt, tokens, picture, reduced=most.reduced)
+
+
+_room: Final[ContextVar[Room | None]] = ContextVar("sppruner_room", default=None)
+
+
+def current_room() -> Room | None:
+    """The room in the prompt that is being rendered; None where nobody has measured it."""
+    return _room.get()
+
+
+@contextmanager
+def within(room: Room | None) -> Iterator[None]:
+    """Let the pictures that are read inside the block be counted."""
+    token = _room.set(room)
+    try:
+        yield
+    finally:
+        _room.reset(token)

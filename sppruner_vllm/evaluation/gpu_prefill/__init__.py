@@ -1,0 +1,1 @@
+"""Prefill of Qwen2.5-VL at several keep ratios, timed on one device without an engine: `make bench-gpu`."""

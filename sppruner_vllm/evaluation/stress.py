@@ -1,0 +1,140 @@
+"""`python -m sppruner_vllm.evaluation stress`: does the gate hold where questions say nothing about their pictures?
+
+Every kind of query, as it is and disturbed, against the same selection without a question, on the same questions. A
+difference beyond 0.3 points, or a share of open gates far from none, says that the gate let noise through.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from .asking import AskingFailed, Manner
+from .bootstrap import Bootstrap, Interval, Scores
+from .conditions import FULL, Condition
+from .dataset import load_dataset
+from .disturbing import DISTURBANCES
+from .engineless import EnginelessAsker, Variant
+from .questions import DatasetError, Question
+from .scoring import score
+
+BLIND = Variant(params=replace(Variant().params, relevance=False))
+ALLOWED = 0.003
+"""Largest difference to the selection without a question that a disturbed one may make."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One kind of query at one ratio.
+
+    query, disturbed: which; None for what is not disturbed. opened: share of selections that the query steered.
+    relative: accuracy as a share of the full pictures'. blind: its difference to the selection without a question.
+    words: its difference to word embeddings as they are.
+    """
+
+    query: str
+    disturbed: str | None
+    ratio: float
+    opened: float
+    relative: Interval
+    blind: Interval
+    words: Interval
+
+    @property
+    def holds(self) -> bool:
+        """Whether a disturbed query changed nothing."""
+        return self.disturbed is None or abs(self.blind.value or 0.0) <= ALLOWED
+
+
+def variants(depths: Sequence[float]) -> Iterator[tuple[str, str | None, Variant]]:
+    """Names and variants: each kind of query as it is, then disturbed."""
+    for depth in depths:
+        name = f"states at {depth:g}" if depth else "words"
+        yield name, None, Variant(depth=depth)
+        for kind, disturbance in DISTURBANCES.items():
+            yield name, kind, Variant(depth=depth, disturbance=disturbance)
+
+
+def run(
+    asker: EnginelessAsker, questions: Sequence[Question], depths: Sequence[float], ratios: Sequence[float], draws: int
+) -> list[Row]:
+    """Ask under every variant at every ratio; word embeddings (depth 0) come first."""
+    boot = Bootstrap([question.group or question.id for question in questions], draws)
+    wanted = list(variants([*dict.fromkeys((0.0, *depths))]))
+
+    def marks(condition: Condition, variant: Variant, steered: list[bool]) -> Scores:
+        answers = asker.ask_varied(questions, condition, variant, steered)
+        return np.array([score(q.metric, answer.text, q.answers) for answer, q in zip(answers, questions, strict=True)])
+
+    rows = []
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task("examining", total=(len(wanted) + 1) * len(ratios) + 1)
+        full = marks(FULL, Variant(), [])
+        progress.advance(bar)
+        for ratio in ratios:
+            condition = Condition("focus_context", ratio)
+            blind = marks(condition, BLIND, [])
+            progress.advance(bar)
+            words: Scores | None = None
+            for name, kind, variant in wanted:
+                steered: list[bool] = []
+                found = marks(condition, variant, steered)
+                words = found if words is None else words
+                opened = float(np.mean(steered)) if steered else 0.0
+                against = boot.difference(found, blind), boot.difference(found, words)
+                rows.append(Row(name, kind, ratio, opened, boot.relative(found, full), *against))
+                progress.advance(bar)
+    return rows
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Markdown: relative accuracy and open gates in per cent, differences in points with their 95 % interval."""
+    lines = [
+        "| query | disturbed | ratio | gates open, % | accuracy, % of full | to no question | to words | holds |",
+        "|---|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for row in rows:
+        cells = [
+            row.query,
+            row.disturbed or "",
+            f"{row.ratio:g}",
+            f"{100 * row.opened:.1f}",
+            f"{100 * (row.relative.value or 0):.1f}",
+            _points(row.blind),
+            "" if row.query == "words" and row.disturbed is None else _points(row.words),
+            "" if row.disturbed is None else "yes" if row.holds else "**no**",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _points(found: Interval) -> str:
+    value = f"{100 * (found.value or 0):+.1f}"
+    if found.low is None or found.high is None:
+        return value
+    return f"{value} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the command. Returns the exit status: 1 when it could not be done, 0 whatever the table says."""
+    console = Console(stderr=True)
+    try:
+        questions = load_dataset(options.dataset, options.limit, options.seed)
+        asker = EnginelessAsker(options.model, Manner(options.max_tokens, options.instruction))
+        rows = run(asker, questions, options.depths, options.ratios, options.resamples)
+    except (AskingFailed, DatasetError) as problem:
+        console.print(str(problem), style="red", markup=False, highlight=False, soft_wrap=True)
+        return 1
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "stress.md").write_text(f"{table(rows)}\n")
+    facts = {"model": options.model, "dataset": options.dataset, "seed": options.seed, "questions": len(questions)}
+    kept = {**facts, "resamples": options.resamples, "rows": [asdict(row) for row in rows]}
+    (options.out / "stress.json").write_text(f"{json.dumps(kept, indent=1)}\n")
+    print(table(rows))
+    return 0
