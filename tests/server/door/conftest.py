@@ -33,7 +33,9 @@ def door(tiny_model: Path, key_file: Path, tmp_path_factory: pytest.TempPathFact
     flags += [str(word) for limit in limits.items() for word in limit]
     flags += ["--trust-request-mm-kwargs", "--enable-mm-embeds"]
     keys = {"VLLM_API_KEY": "key-of-vllm", "SPPRUNER_API_KEYS": "key-of-environment, another-of-environment"}
-    with serving(tiny_model, log, *flags, env=keys) as running:
+    # Whoever has got an answer whole, and does not read it, holds an idle connection.
+    idle = {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "5"}
+    with serving(tiny_model, log, *flags, env={**keys, **idle}) as running:
         yield running
 
 
