@@ -77,10 +77,10 @@ def test_agreement_is_that_of_the_answer_to_the_whole_picture(asked, seed, ratio
 def test_streams_and_several_choices_are_one_request_each(asked):
     before = told(asked)
     ask(asked, chat_body(picture(5), keep_ratio=0.2, stream=True))
-    ask(asked, chat_body(picture(6), keep_ratio=0.2, n=3))
+    ask(asked, chat_body(picture(6), keep_ratio=0.2, n=3, temperature=0.5))
     after = told(asked)
-    assert after["same"] + after["different"] == before["same"] + before["different"] + 2
-    assert after["sampled"] == before["sampled"]
+    assert after["same"] + after["different"] == before["same"] + before["different"] + 1
+    assert after["sampled"] == before["sampled"] + 1  # several choices are drawn
 
 
 def test_a_sampled_answer_is_judged_by_its_log_probabilities_alone(asked):
