@@ -18,7 +18,7 @@ from vllm.exceptions import VLLMValidationError
 from cases import LANDSCAPE, PORTRAIT, SQUARE, STRIP, Case, Size
 from engines import TOKENS, ask, recorded_selections
 from reference import Reference
-from sppruner_vllm.api import processor
+from sppruner_vllm.api import processor, unprocessed
 from sppruner_vllm.planning.accounting import VisualTokens
 from sppruner_vllm.planning.smaller import Grid, resize, smaller_grid
 from sppruner_vllm.recipes import halfway
@@ -135,7 +135,7 @@ def test_a_downscaled_image_is_shared_by_all_questions_and_by_no_other_size(
 
 def test_a_cached_image_is_not_resized_again(llm: Any, asked: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     ask(llm, [asked], 0.25, reduction_method="downscale")
-    monkeypatch.delattr(processor, "resize")
+    monkeypatch.delattr(unprocessed, "resize")
     (again,) = ask(llm, [asked], 0.25, reduction_method="downscale")
     assert again.cached > 0
 
