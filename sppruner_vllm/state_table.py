@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from rich.progress import track
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
 
 from .families import ARCHITECTURES
@@ -37,11 +37,10 @@ def build(model: str, depth: float, *, batch: int = 1024, device: str = "cpu") -
     loaded: Any = AutoModelForImageTextToText.from_pretrained(model, dtype=config.dtype).eval()
     language = loaded.model.language_model
     layers = layers_read(depth, len(language.layers))
-    language.layers, language.norm = language.layers[:layers], nn.Identity()
     language.to(device)
     size = language.config.vocab_size
     parts = torch.arange(size, device=device).split(batch)
-    states = torch.cat([_read(language, part, lead) for part in track(parts, "reading tokens")])
+    states = torch.cat([_read(language, part, lead, layers) for part in track(parts, "reading tokens")])
     tokenizer = AutoTokenizer.from_pretrained(model)
     spoken = [token for text in CAPTIONS for token in tokenizer.encode(text, add_special_tokens=False)]
     probes = language.get_input_embeddings().weight[torch.tensor(probed(size), device=device)]
@@ -51,11 +50,12 @@ def build(model: str, depth: float, *, batch: int = 1024, device: str = "cpu") -
 
 
 @torch.inference_mode()
-def _read(language: Any, tokens: Tensor, lead: tuple[int, ...]) -> Tensor:
-    """(B, D) float32 states of tokens, each behind the lead."""
+def _read(language: Any, tokens: Tensor, lead: tuple[int, ...], layers: int) -> Tensor:
+    """(B, D) float32 states of tokens behind so many layers, each behind the lead."""
     before = torch.tensor(lead, dtype=torch.int64, device=tokens.device).expand(len(tokens), -1)
     ids = torch.cat((before, tokens.unsqueeze(1)), dim=1)
-    read: Tensor = language(inputs_embeds=language.get_input_embeddings()(ids), use_cache=False).last_hidden_state
+    embedded = language.get_input_embeddings()(ids)
+    read: Tensor = language(inputs_embeds=embedded, use_cache=False, output_hidden_states=True).hidden_states[layers]
     return read[:, -1].float()
 
 

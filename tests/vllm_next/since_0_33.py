@@ -22,11 +22,13 @@ import sppruner_vllm
 from serving import png
 
 PACKAGE = Path(vllm.__file__).parent
+OF_HARNESSES = ("lmms_model", "vlmevalkit_model")
+"""Modules that are imported by other programs alone, which have environments of their own."""
 
 
 def modules_of(package) -> list[str]:
     names = [module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
-    return [name for name in names if not name.endswith("__main__")]
+    return [name for name in names if not name.endswith(("__main__", *OF_HARNESSES))]
 
 
 def test_this_environment_has_the_newer_python_files_over_the_compiled_parts_of_the_cpu_build():
