@@ -47,7 +47,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Healthy).serve_forever()
 
 # A suite that a shell runs in the background inherits a SIGINT that is ignored; a person's terminal does not.
 HOLD_UNTIL_TOLD = """
-import signal, sys
+import select, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from sppruner_vllm.demo.server_process import running_server, server_url
@@ -55,7 +55,8 @@ port, pid_file = int(sys.argv[2]), sys.argv[3]
 command = [sys.executable, "-c", sys.argv[1], str(port), pid_file]
 with running_server(command, server_url(port), {}, log=Path(pid_file + ".log")):
     print("ready", flush=True)
-    sys.stdin.read()
+    while not select.select([sys.stdin], [], [], 0.1)[0]:
+        pass  # a signal that comes just before a wait without end would end nothing
 """
 
 
