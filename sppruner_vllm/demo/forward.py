@@ -34,7 +34,6 @@ def encode(
     cut: tuple[int, int] | None = None,
     *,
     skip_repeats: bool = False,
-    sources: list[Tensor] | None = None,
     merger_input: list[Tensor] | None = None,
 ) -> Tensor:
     """Visual tokens of pictures of one size.
@@ -46,7 +45,6 @@ def encode(
             looks at the whole picture. None leaves it out.
         cut: a block, counted from 0, and how many tokens go on behind it; None lets all go through.
         skip_repeats: tokens with exactly the pixels of another one of their window do not enter.
-        sources: gets one (B, N, 4 * width) tensor, what the merger makes the visual tokens from. None leaves it out.
         merger_input: gets one (B, N, 4, width) tensor, the patches that the merger makes each row of. None leaves it
             out.
 
@@ -86,8 +84,6 @@ def encode(
         units = _in_raster_order(hidden.unflatten(2, (_WINDOW**2, 4)), windows)
         merger_input.append(units[:, : grid[0], : grid[1]].flatten(1, 2))
     merged = norm(visual.merger.ln_q, hidden).view(*hidden.shape[:2], _WINDOW**2, -1)
-    if sources is not None:
-        sources.append(_in_raster_order(merged, windows)[:, : grid[0], : grid[1]].flatten(1, 2))
     rows: Tensor = _in_raster_order(visual.merger.mlp(merged), windows)
     return rows[:, : grid[0], : grid[1]].flatten(1, 2)
 

@@ -27,7 +27,6 @@ START_LIMIT: Final = 1800.0
 GRACE: Final = 45.0
 """Seconds a server may take to stop before it is killed: it finishes what it has in flight, for 30 s by default."""
 
-
 TIDYING: Final = 5.0
 """Seconds for what ends last: Python's resource tracker removes from /dev/shm what killed processes have left there."""
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from sppruner_vllm.demo.checkpoint import new_model
 from sppruner_vllm.demo.forward import decode, encode
+from sppruner_vllm.demo.pieces import norm
 from sppruner_vllm.demo.tiny_spec import TinyModelSpec
 from sppruner_vllm.demo.vocabulary import FEATURES
 from sppruner_vllm.demo.world.layout import TOKEN
@@ -131,9 +132,9 @@ def _look(student: Student, batch: Lesson) -> tuple[Tensor, Tensor, dict[str, fl
     """Visual tokens, and how far the merger's input is from telling what each shows."""
     if batch.pictures is None:
         raise ValueError("this lesson has no pictures")
-    sources: list[Tensor] = []
-    tokens = encode(student.visual, batch.pictures, sources=sources)
-    read = student.reader(sources[0].float())
+    units: list[Tensor] = []
+    tokens = encode(student.visual, batch.pictures, merger_input=units)
+    read = student.reader(norm(student.visual.merger.ln_q, units[0]).flatten(2).float())
     loss = functional.binary_cross_entropy_with_logits(read, batch.shown, reduction="none").sum(-1).mean()
     return tokens, loss, {"read": loss.item()}
 
