@@ -8,7 +8,9 @@ multimodal/cache/lru.py).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from ..request.record import current_record
@@ -42,8 +44,7 @@ class SenderWatch:
         """In place of the cache's `invalidate`, which vLLM calls from its event loop: a rendering that has found an
         item must not lose it before it has taken it.
         """
-        with suppress(RuntimeError):  # the executor is shut down, and with it the cache
-            self._executor.submit(self._drop, key)
+        self._between_renderings(self._drop, key)
 
     async def process(self, *args: Any, **kwargs: Any) -> Any:
         """In place of the renderer's `_process_multimodal_async`; called in the task of the request."""
@@ -60,10 +61,10 @@ class SenderWatch:
             for key in entered:
                 self._drop(key)
 
-        def withdraw() -> None:
-            with suppress(RuntimeError):  # the executor is shut down, and with it the cache
-                self._executor.submit(forget)
-
         if (record := current_record()) is not None:
-            record.withdrawals.append(withdraw)
+            record.withdrawals.append(partial(self._between_renderings, forget))
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    def _between_renderings(self, work: Callable[..., None], *args: Any) -> None:
+        with suppress(RuntimeError):  # the executor is shut down, and with it the cache
+            self._executor.submit(work, *args)
