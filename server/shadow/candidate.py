@@ -50,8 +50,9 @@ class Candidate:
         """Take note of a RequestOutput."""
         for choice in output.outputs:
             if choice.index == 0:
-                delta = self.params.output_kind == RequestOutputKind.DELTA
-                self.answer = [*(self.answer if delta else ()), *choice.token_ids]
+                if self.params.output_kind != RequestOutputKind.DELTA:
+                    self.answer.clear()
+                self.answer.extend(choice.token_ids)
                 self.whole = choice.finish_reason in _WHOLE
 
 
