@@ -95,12 +95,13 @@ def _seed(options: argparse.Namespace, number: int, load: int, side: int) -> int
 
 
 def _load(options: argparse.Namespace, side: Side) -> dict[str, Any]:
-    """What every cell sends: cold pictures and answers of one length."""
+    """What every cell sends: cold pictures, and answers of the same lengths to every side."""
     return {
         "scenarios": "single",
         "image_size": options.image_size,
         "image_pool": options.image_pool,
         "max_tokens": options.max_tokens,
+        "vary_tokens": options.vary_tokens,
         "ignore_eos": True,
         "poll": 0,
         "model": side.server.model,
@@ -117,7 +118,7 @@ def _tell(console: Console, found: Found) -> None:
 
 
 def _facts(options: argparse.Namespace, stock: Target) -> tuple[tuple[str, str], ...]:
-    about = ("image_size", "max_tokens", "requests", "rounds")
+    about = ("image_size", "max_tokens", "vary_tokens", "requests", "rounds")
     return (
         ("Device", f"{options.device or machine()}; the load generator runs on the machine that started this"),
         ("Model", f"{stock.model}, vLLM {stock.version}"),
@@ -140,7 +141,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--requests", type=int, default=96, help="of a cell (default: %(default)s)")
     add("--image-size", default="672x672", help="default: %(default)s")
     add("--image-pool", type=int, default=256, help="different images per cell (default: %(default)s)")
-    add("--max-tokens", type=int, default=32, help="tokens of every answer (default: %(default)s)")
+    add("--max-tokens", type=int, default=32, help="tokens of an answer (default: %(default)s)")
+    add("--vary-tokens", type=float, default=0.75, help="share by which it is shorter or longer (default: %(default)s)")
     add("--seed", type=int, default=1, help="default: %(default)s")
     add("--out", type=Path, default=OUT, help="folder (default: %(default)s)")
     options = parse(parser, arguments)

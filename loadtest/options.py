@@ -16,7 +16,7 @@ from .images import folder_pool, synthetic_pool
 from .mix import parse_mix, read_ratio
 from .shapes import POISSON, SHAPES
 from .slo import Slo, parse_slo
-from .workload import SEVERAL, Made, Replayed, Workload, read_requests
+from .workload import SEVERAL, Lengths, Made, Replayed, Workload, read_requests
 
 TEXT: Final = "text"
 DEFAULT_SECONDS: Final = 60.0
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--length", type=int, default=4, help="requests per multi-turn or many-questions session (default: 4)")
     add("--replay", type=Path, help="send the requests of this JSONL file instead of a mix")
     add("--max-tokens", type=int, default=32, help="longest answer (default: 32)")
+    add("--vary-tokens", type=float, default=0.0, help="share by which --max-tokens is shorter or longer (default: 0)")
     add("--ignore-eos", action="store_true", help="make every answer that long: equal work for all")
     add("--extra-body", default="{}", help="JSON object of further fields for every request")
     add("--think-time", type=float, default=0.0, help="seconds a user waits between sessions (default: 0)")
@@ -115,13 +116,20 @@ def _workload(options: argparse.Namespace) -> Workload:
     fields = json.loads(options.extra_body)
     if not isinstance(fields, dict):
         raise ValueError("--extra-body must be a JSON object")
-    fields = {"max_tokens": options.max_tokens, **({"ignore_eos": True} if options.ignore_eos else {}), **fields}
+    fields = {**({"ignore_eos": True} if options.ignore_eos else {}), **fields}
     ratios = parse_mix(options.keep_ratios, read_ratio)
     if options.replay is not None:
-        return Replayed(read_requests(options.replay), ratios, options.seed, fields)
+        return Replayed(
+            read_requests(options.replay), ratios, options.seed, {"max_tokens": options.max_tokens, **fields}
+        )
     scenarios = parse_mix(options.scenarios, _scenario)
     pictures = () if scenarios.values == (TEXT,) else _pictures(options, SEVERAL in scenarios.values)
-    return Made(options.seed, scenarios, ratios, pictures, options.images, options.length, fields)
+    lengths = Lengths(
+        options.max_tokens,
+        options.vary_tokens,
+        options.seed if options.arrival_seed is None else options.arrival_seed,
+    )
+    return Made(options.seed, scenarios, ratios, pictures, options.images, options.length, fields, lengths)
 
 
 def _pictures(options: argparse.Namespace, several: bool) -> tuple[str, ...]:
@@ -143,6 +151,8 @@ def _check(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and not value > 0:
             raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {value}")
+    if not 0 <= options.vary_tokens < 1:
+        raise ValueError(f"--vary-tokens must be at least 0 and below 1, got {options.vary_tokens}")
     for name in ("think_time", "warmup", "poll", "max_error_ratio"):
         if getattr(options, name) < 0:
             raise ValueError(f"--{name.replace('_', '-')} must not be below 0")

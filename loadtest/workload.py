@@ -53,13 +53,33 @@ class Workload(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Lengths:
+    """How long answers are: users who get answers of one length fall into step with each other.
+
+    middle: tokens. vary: share by which an answer is shorter or longer, drawn evenly. seed: draws this alone, so that
+    two servers get the same lengths with pictures of their own.
+    """
+
+    middle: int
+    vary: float
+    seed: int
+
+    def draw(self, number: int) -> int:
+        """Tokens of the answers of a session."""
+        if not self.vary:
+            return self.middle
+        dice = random.Random(f"length {self.seed} {number}")  # noqa: S311 (no secret)
+        return max(1, round(self.middle * dice.uniform(1 - self.vary, 1 + self.vary)))
+
+
+@dataclass(frozen=True, slots=True)
 class Made:
     """Sessions drawn from a mix.
 
     scenarios: names of SCENARIOS.
     pictures: data URLs; may be empty when no scenario shows one.
     images, length: per request of `several-images`; requests per conversation.
-    fields: of every body, such as max_tokens.
+    fields: of every body; they win over the drawn max_tokens.
     """
 
     seed: int
@@ -69,6 +89,7 @@ class Made:
     images: int
     length: int
     fields: Mapping[str, Any]
+    lengths: Lengths
 
     @property
     def size(self) -> int | None:
@@ -80,7 +101,8 @@ class Made:
         ratio = self.ratios.draw(dice)
         shown = pick(self.pictures, number, self.images if scenario == SEVERAL else 1) if self.pictures else []
         conversation = SCENARIOS[scenario](dice, shown, self.length)
-        return Session(number, scenario, ratio, conversation, self.fields)
+        fields = {"max_tokens": self.lengths.draw(number), **self.fields}
+        return Session(number, scenario, ratio, conversation, fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Judged and brought to eight bits like those that come as bytes; what is no pictu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -34,10 +35,15 @@ def judging(info: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """
 
     def made(context: Any) -> Any:
-        kind = info if isinstance(info, type) else type(info(context))
-        return type(kind.__name__, (_Judging, kind), {"__module__": kind.__module__})(context)
+        return _judging_class(info if isinstance(info, type) else type(info(context)))(context)
 
     return made
+
+
+@cache
+def _judging_class(kind: type) -> type:
+    """One class for each of vLLM's: it asks for an info with every request."""
+    return type(kind.__name__, (_Judging, kind), {"__module__": kind.__module__})
 
 
 class _Judging:

@@ -148,6 +148,16 @@ def test_several_images_and_none():
     assert images_of(bodies(text, 0)[0]) == []
 
 
+def test_answers_vary_in_length_as_the_arrivals_seed_says():
+    words = ("--max-tokens", "32", "--vary-tokens", "0.75", "--arrival-seed", "9")
+    one, other = (plan(*words, "--seed", seed).workload for seed in ("1", "2"))
+    lengths = [bodies(one, number)[0]["max_tokens"] for number in range(200)]
+    assert lengths == [bodies(other, number)[0]["max_tokens"] for number in range(200)]
+    assert (min(lengths), max(lengths)) == pytest.approx((8, 56), abs=1)
+    assert sum(lengths) / 200 == pytest.approx(32, abs=3)
+    assert bodies(plan("--vary-tokens", "0.5", "--extra-body", '{"max_tokens": 3}').workload, 0)[0]["max_tokens"] == 3
+
+
 def test_a_ratio_is_sent_only_when_it_is_asked_for():
     assert "keep_ratio" not in bodies(plan().workload, 0)[0]
     assert bodies(plan("--keep-ratios", "0.5").workload, 0)[0]["keep_ratio"] == 0.5
