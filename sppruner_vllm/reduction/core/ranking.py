@@ -111,10 +111,13 @@ def first_best(key: Tensor, open_tokens: Tensor) -> Tensor:
     return pick
 
 
-def rows_of(units: Tensor, pick: Tensor) -> Tensor:
-    """(B, 1, D) rows of the picked tokens.
+def rows_of(values: Tensor, pick: Tensor) -> Tensor:
+    """(B, M, D) rows of the picked tokens, copied whole: element by element takes a CPU ten times as long.
 
     Args:
-        units: (B, N, D). pick: (B, 1) int64.
+        values: (B, N, D). pick: (B, M) int64.
     """
-    return units.gather(1, pick.unsqueeze(-1).expand(-1, -1, units.shape[-1]))
+    if len(values) > 1:
+        pick = pick + torch.arange(0, len(values) * values.shape[1], values.shape[1], device=pick.device).unsqueeze(1)
+    rows: Tensor = values.flatten(0, 1).index_select(0, pick.flatten()).unflatten(0, pick.shape)
+    return rows

@@ -17,6 +17,7 @@ from torch import Tensor
 from sppruner_vllm.reduction.core import exact
 from sppruner_vllm.reduction.core.batch import Batch, columns
 from sppruner_vllm.reduction.core.grid import Neighbours
+from sppruner_vllm.reduction.core.ranking import rows_of
 
 from .params import FocusContextParams
 
@@ -84,7 +85,7 @@ def far_echoes(units: Tensor, standing: Tensor, batch: Batch, params: FocusConte
     """
     counts = [candidates(image.budget, len(image.rows), params) for image in batch.images]
     order = batch.within(batch.keys(standing), -1).topk(max(counts), dim=1).indices
-    ordered = units.gather(1, order.unsqueeze(-1).expand(-1, -1, units.shape[-1]))
+    ordered = rows_of(units, order)
     size = _BLOCK_CPU if order.device.type == "cpu" else max(_BLOCK_CPU, _MOST_PRODUCTS // order.numel())
     nearest = []
     for start in range(0, order.shape[1], size):

@@ -16,6 +16,7 @@ from torch import Tensor
 from sppruner_vllm.reduction.core import exact, grid
 from sppruner_vllm.reduction.core.batch import Batch, per_image
 from sppruner_vllm.reduction.core.cosine import extremes, text_directions
+from sppruner_vllm.reduction.core.ranking import rows_of
 
 from .params import FocusContextParams, WordParams
 
@@ -125,7 +126,7 @@ def soft_maximum(scores: Tensor, weight: Tensor, most: int) -> Tensor:
         (B, N) float64.
     """
     weights, heard = weight.unsqueeze(-1).topk(most, dim=1)
-    scores = scores.gather(1, heard.expand(-1, -1, scores.shape[2]))
+    scores = rows_of(scores, heard.squeeze(-1))
     peak = scores.masked_fill(weights <= 0, -torch.inf).amax(1, keepdim=True)
     peak = torch.where(peak.isinf(), 0.0, peak)
     summed = exact.total(weights * (scores - peak).clamp_max(0.0).exp(), 1)

@@ -45,7 +45,7 @@ def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextPa
         relevant = relevance(rows, batch, neighbours, text_mean, params)
     trust = torch.zeros_like(salient[:, :1]) if relevant is None else relevant.gate
     standing = salient
-    if params.echo_discount:
+    if params.echo_discount and not _all_trusted(trust):
         echo = echoes(units, salient, batch, neighbours)
         if params.echo_far:
             first = without_echoes(salient, echo, torch.zeros_like(trust), params.echo_discount)
@@ -69,6 +69,15 @@ def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextPa
     shown = None if relevant is None else relevant.value * (relevant.gate > 0)
     priority = tier + within
     return by_priority(batch, priority, key=batch.keys(priority), focus=focus, saliency=salient, relevance=shown)
+
+
+def _all_trusted(trust: Tensor) -> bool:
+    """Whether no echo would be discounted. Not asked of an accelerator, for the host would wait for the answer.
+
+    Args:
+        trust: (B, 1) in [0, 1].
+    """
+    return trust.device.type == "cpu" and bool((trust >= 1).all())
 
 
 METHOD: Final = Method(
