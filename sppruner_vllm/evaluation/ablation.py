@@ -58,6 +58,7 @@ VARIANTS: Final[Mapping[str, Variant]] = {
     "boustrophedon scan": Variant(params=replace(_P, curve="boustrophedon")),
     "merged into anchors, half": Variant(merge=0.5),
     "merged into anchors, a tenth": Variant(merge=0.1),
+    **{f"chosen by layer {layer}'s attention": Variant(probe=layer) for layer in (1, 2, 3)},
     "stray query": Variant(query=STRAY),
     "stray query, no gate": Variant(params=replace(_P, gate=False), query=STRAY),
 }

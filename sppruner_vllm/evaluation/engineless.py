@@ -24,6 +24,7 @@ from sppruner_vllm.request import ReductionRequest
 from sppruner_vllm.wire import StageOrder
 
 from .asking import Answer, AskingFailed, Manner, Usable
+from .attention_probe import WIDER, most_looked_at
 from .conditions import FULL, Condition
 from .disturbing import Disturbance
 from .engineless_model import EnginelessModel, Prompt, Seen
@@ -47,6 +48,8 @@ class Variant:
     merger's input, as with `--rank-on patches`.
     depth: share of the language model's layers that read the question, as with `--question-depth`; 0 for its words.
     disturbance: what is done to the vectors of questions, of several together (disturbing.py).
+    probe: layer of the language model, counted from 1, by whose attention the selection's tokens are chosen from twice
+    as many (attention_probe.py); 0 for none.
     """
 
     params: FocusContextParams = field(default_factory=FocusContextParams)
@@ -57,6 +60,7 @@ class Variant:
     patches: bool = False
     depth: float = 0.0
     disturbance: Disturbance | None = None
+    probe: int = 0
 
 
 class EnginelessAsker:
@@ -137,10 +141,27 @@ class EnginelessAsker:
             steered.append(selection.relevance is not None and bool(selection.relevance.any()))
             if variant.merge:
                 pictures[number][index] = _merged(pictures[number][index], selection, variant.merge)
+        if variant.probe:
+            self._probe(questions, plans, pictures, kept, variant.probe)
         return [
             self._plain.prompt(self._manner.prompt(question), shown, stays, question.before)
             for question, shown, stays in zip(questions, pictures, kept, strict=True)
         ]
+
+    def _probe(
+        self,
+        questions: Sequence[Question],
+        plans: Sequence[Sequence[ReductionPlan]],
+        pictures: Sequence[Sequence[Seen]],
+        kept: list[list[Tensor | None]],
+        layer: int,
+    ) -> None:
+        """Leave of the selected tokens of each picture those that the question looks at, as many as are planned."""
+        for question, planned, shown, stays in zip(questions, plans, pictures, kept, strict=True):
+            prompt = self._plain.prompt(self._manner.prompt(question), shown, stays, question.before)
+            for index, mass in enumerate(self._plain.looked_at(prompt, layer)):
+                if (chosen := stays[index]) is not None:
+                    stays[index] = most_looked_at(mass, chosen, planned[index].retained)
 
     def _plans(self, question: Question, condition: Condition, variant: Variant) -> tuple[ReductionPlan, ...]:
         """The server's plans. Pictures are encoded at the size they have, so that only the smallest would grow."""
@@ -165,7 +186,8 @@ class EnginelessAsker:
                 if plan.stages:
                     attention = seen.attention if variant.attention else None
                     query = self._query(plan.query_ids, variant.depth)
-                    images.append(ImageTokens(seen.rows, seen.grid, query, plan.retained, attention, seen.merger_input))
+                    budget = min(len(seen.rows), plan.retained * (WIDER if variant.probe else 1))
+                    images.append(ImageTokens(seen.rows, seen.grid, query, budget, attention, seen.merger_input))
                     places.append((number, index))
         mean: Tensor | None = self._mean(variant.depth)
         if variant.disturbance is not None and mean is not None:

@@ -24,6 +24,7 @@ from sppruner_vllm.reading.captions import CAPTIONS, layers_read
 from sppruner_vllm.wire import StageOrder
 from sppruner_vllm.worker.positions import initial_positions
 
+from .attention_probe import looked_at
 from .chat import Chat
 from .turns import Turn
 
@@ -44,11 +45,16 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt with its pictures in place. embedded: (T, D). positions: (3, T) M-RoPE. visual: visual tokens in it."""
+    """A prompt with its pictures in place. embedded: (T, D). positions: (3, T) M-RoPE. pictures: where each stands."""
 
     embedded: Tensor
     positions: Tensor
-    visual: int
+    pictures: tuple[slice, ...]
+
+    @property
+    def visual(self) -> int:
+        """How many visual tokens are in it."""
+        return sum(place.stop - place.start for place in self.pictures)
 
 
 class EnginelessModel:
@@ -142,6 +148,7 @@ class EnginelessModel:
             kept: per picture, indices of the rows that stay; None keeps all. before: earlier turns of the chat.
         """
         parts, stays, spans, length = [], [], [], 0
+        places: list[slice] = []
         left = iter(zip(pictures, kept, strict=True))
         for token in self.chat.ids(question, len(pictures), before):
             if token != self.chat.family.image_token:
@@ -152,13 +159,19 @@ class EnginelessModel:
             picture, indices = next(left)
             shown = torch.arange(len(picture.rows)) if indices is None else indices
             spans.append(MediaSpan(length, len(picture.rows), (1, *picture.grid)))
+            start = sum(map(len, parts))
+            places.append(slice(start, start + len(shown)))
             parts.append(picture.rows[shown])
             stays.append(length + shown)
             length += len(picture.rows)
         positions, _ = initial_positions(length, spans)
-        embedded = torch.cat(parts)
-        words = length - sum(span.length for span in spans)
-        return Prompt(embedded, positions[:, torch.cat(stays)], len(embedded) - words)
+        return Prompt(torch.cat(parts), positions[:, torch.cat(stays)], tuple(places))
+
+    def looked_at(self, prompt: Prompt, layer: int) -> list[Tensor]:
+        """Attention that each picture's tokens get in one layer, counted from 1, from those behind the pictures."""
+        last = max(place.stop for place in prompt.pictures)
+        mass = looked_at(self._model.model.language_model, prompt.embedded, prompt.positions, layer, last)
+        return [mass[place] for place in prompt.pictures]
 
     @torch.no_grad()
     def answer(self, prompts: Sequence[Prompt], most: int) -> list[str]:

@@ -155,3 +155,41 @@ def test_a_rotation_keeps_lengths_and_angles_about_the_mean():
     (turned,) = DISTURBANCES["rotated"](queries, mean)
     before, after = queries[0] - mean, turned - mean
     assert torch.allclose(before @ before.T, after @ after.T, atol=1e-4)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("layer", [1, 2])
+def test_what_a_layer_looks_at_is_transformers_own_attention(asker, tiny_model, layer):
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+        tiny_model, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+    question = QUESTIONS[0]
+    shown = [asker._look(picture, None) for picture in question.images]
+    prompt = asker._plain.prompt(question.text, shown, [None] * len(shown))
+    theirs = model.model.language_model(
+        inputs_embeds=prompt.embedded[None], position_ids=prompt.positions[:, None], output_attentions=True
+    ).attentions[layer - 1][0]
+    last = max(place.stop for place in prompt.pictures)
+    expected = theirs[:, last:].mean((0, 1))
+    for place, mass in zip(prompt.pictures, asker._plain.looked_at(prompt, layer), strict=True):
+        torch.testing.assert_close(mass, expected[place], atol=1e-5, rtol=1e-4)
+
+
+def test_attention_chooses_the_budget_from_twice_as_many(asker):
+    plain, probed = (
+        asker.ask_varied(QUESTIONS, Condition("focus_context", 0.222), variant)
+        for variant in (Variant(), Variant(probe=2))
+    )
+    assert [answer.retained for answer in probed] == [answer.retained for answer in plain]
+    question = QUESTIONS[0]
+    kept = {
+        (name, ratio): asker._prompts([question], Condition("focus_context", ratio), variant, [])[0].embedded
+        for name, ratio, variant in (
+            ("chosen", 0.24, Variant(probe=2)),
+            ("offered", 0.48, Variant()),
+            ("plain", 0.24, Variant()),
+        )
+    }
+    offered = {tuple(row.tolist()) for row in kept["offered", 0.48]}
+    assert all(tuple(row.tolist()) in offered for row in kept["chosen", 0.24])
+    assert not kept["chosen", 0.24].equal(kept["plain", 0.24])
