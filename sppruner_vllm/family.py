@@ -143,6 +143,11 @@ class Family(Protocol):
         """Columns of a row that the encoder gives."""
 
     @property
+    def word_width(self) -> int:
+        """Columns at the front of a row that lie where the embeddings of words do; a selection looks at these. What
+        stands behind them is kept or dropped with the row."""
+
+    @property
     def fixed_kwargs(self) -> Mapping[str, int]:
         """Processor kwargs that the weights have decided: with another value the encoder cannot take the pixels."""
 

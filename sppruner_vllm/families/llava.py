@@ -58,7 +58,7 @@ class Llava:
         self.reduces = square and text.rope_parameters.get("rope_type", "default") in _LENGTHENED
         self.image_token = int(config.image_token_index)
         self.media_tokens = {"image": self.image_token}
-        self.row_width = int(text.hidden_size)
+        self.row_width = self.word_width = int(text.hidden_size)
         self.lead = () if text.bos_token_id is None else (int(text.bos_token_id),)
         self._side = int(vision.image_size) // int(vision.patch_size)
         self.fixed_kwargs: Mapping[str, int] = {}

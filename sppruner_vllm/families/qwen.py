@@ -41,7 +41,7 @@ class QwenFamily(ABC):
         # What stands before the question where a picture comes first.
         self.lead = (int(config.vision_end_token_id),)
         self.cell = int(config.vision_config.patch_size) * self._merge
-        self.row_width = int(text.hidden_size)
+        self.row_width = self.word_width = int(text.hidden_size)
         self._table = 4 * _context(text)
         vision = config.vision_config
         self.fixed_kwargs = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -123,12 +124,17 @@ class ReducingMixin:
         return kept
 
     def _packed(self, images: list[ImageTokens], method: str) -> list[Tensor]:
-        """Kept rows of each image with their position columns, (K, D + COLUMNS)."""
+        """Kept rows of each image with their position columns, (K, D + COLUMNS).
+
+        Args:
+            images: with their rows as the encoder gave them, of which the selection sees what compares with words.
+        """
+        seen = [replace(image, rows=image.rows[:, : self.family.word_width]) for image in images]
         return [
             positions.pack(
                 image.rows.index_select(0, selection.kept), selection.kept, self.family.packing_width(image.grid)
             )
-            for image, selection in zip(images, self._selector.select(images, method), strict=True)
+            for image, selection in zip(images, self._selector.select(seen, method), strict=True)
         ]
 
     def _rehearse(self, rows: Sequence[Tensor], taps: Sequence[Mapping[str, Tensor]], grids: Sequence[Grid]) -> None:
