@@ -108,7 +108,7 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
             return ()
         if profiling:
             return tuple(unreduced(image.tokens, request, "keep_ratio_is_1") for image in sent)
-        if not self.family.reduces and not request.keeps_all:
+        if not request.keeps_all and not (self.family.reduces and self._all_places_filled(inputs)):
             return tuple(unreduced(image.tokens, request, "unsupported_input") for image in sent)
         prompt = Prompt(inputs.prompt, self.family.image_token, lambda: self.turns, self._encode)
         cut = self.family.cut
@@ -122,6 +122,16 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
             with refusing():
                 refuse_beyond_context(tokens, self._context)
         return plans
+
+    def _all_places_filled(self, inputs: ProcessorInputs) -> bool:
+        """Whether no id in the prompt looks like a place of a modality of which there is no item.
+
+        A chat template makes none. Rows of a video are told from text by their id (worker/original_positions.py).
+        """
+        empty = (
+            token for modality, token in self.family.media_tokens.items() if not inputs.mm_data_items.get(modality)
+        )
+        return not any(token in inputs.prompt for token in empty)
 
     def _sent(self, inputs: ProcessorInputs, index: int, key: str) -> Sent:
         """An image before any reduction; one sent by UUID alone is known from an earlier request."""

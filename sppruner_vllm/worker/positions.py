@@ -88,14 +88,20 @@ def is_packed(rows: Tensor, width: int) -> bool:
 
 
 def place_rows(
-    positions: Tensor, embeddings: Sequence[Tensor], width: int, num_computed: int, still: int = 0
+    positions: Tensor,
+    embeddings: Sequence[Tensor],
+    width: int,
+    num_computed: int,
+    still: int = 0,
+    frames: Tensor | None = None,
 ) -> Tensor:
     """Positions with the reduced images of this step's window at their original grid places.
 
     Rows are matched to prompt indices by rank among media rows and by ordinal inside their image, so any cut of an
     image into chunks works, and a window that a drafter shifted by one is recognised. Media rows are told from text by
     the `still` row of positions, in M-RoPE that of time: it stands still inside an image and always moves between
-    texts. Runs on the device of `positions` without reading anything back.
+    texts. A frame of a single token looks like text there: `frames` tells it. Runs on the device of `positions` without
+    reading anything back.
 
     Args:
         positions: (3, N) int64 as `initial_positions` or an earlier call left them.
@@ -103,6 +109,7 @@ def place_rows(
         width: columns of an unpacked row.
         num_computed: prompt tokens before the window.
         still: the row that never moves; the two others take the grid row and the grid column, in this order.
+        frames: (N,) bool, tokens of a video; None where no frame is a single token.
 
     Returns:
         `positions` itself when nothing in the window was reduced, else a changed copy.
@@ -120,6 +127,8 @@ def place_rows(
     edge = torch.zeros(1, dtype=torch.bool, device=device)
     follows = torch.cat([edge, same])
     media = follows | torch.cat([same, edge])
+    if frames is not None:
+        media |= frames
     index = torch.arange(anchor.numel(), device=device)
     run_start = torch.where(follows, 0, index).cummax(0).values
     rank = media.cumsum(0)
