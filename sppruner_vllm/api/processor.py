@@ -98,7 +98,9 @@ class ReductionProcessorMixin(PlanningMixin):
             )
         known.keep()
         lengths = {
-            modality: [place.length for place in places] for modality, places in output["mm_placeholders"].items()
+            # A video may hold text between its frames.
+            modality: [place.get_num_embeds() for place in places]
+            for modality, places in output["mm_placeholders"].items()
         }
         if "video" in lengths and any(plan.reduces for plan in plans):
             # How long a video is only vLLM's own processing says.
@@ -125,7 +127,9 @@ class ReductionProcessorMixin(PlanningMixin):
         planned = planned_in(inputs.hf_processor_mm_kwargs)
         missing = [not hit for hit in mm_is_cached.get("image", ())]
         plans, pictures = tuple(compress(planned.plans, missing)), tuple(compress(planned.pictures, missing))
-        return {**inputs.hf_processor_mm_kwargs, PLANNED: replace(planned, plans=plans, pictures=pictures)}
+        inputs = replace(inputs, hf_processor_mm_kwargs=without_plan(inputs.hf_processor_mm_kwargs))
+        kwargs: Mapping[str, object] = super()._get_cache_missing_processor_kwargs(inputs, mm_is_cached)
+        return {**kwargs, PLANNED: replace(planned, plans=plans, pictures=pictures)}
 
     def _apply_hf_processor_main(self, mm_items: MultiModalDataItems, hf_kwargs: Mapping[str, object]) -> BatchFeature:
         planned, kwargs = planned_in(hf_kwargs), without_plan(hf_kwargs)
