@@ -8,6 +8,8 @@ ARCHITECTURES: Final = {
     "LlavaForConditionalGeneration": f"{__name__}.llava",
     "Qwen2VLForConditionalGeneration": f"{__name__}.qwen2_vl",
     "Qwen2_5_VLForConditionalGeneration": f"{__name__}.qwen2_5_vl",
+    "Qwen3VLForConditionalGeneration": f"{__name__}.qwen3_vl",
+    "Qwen3VLMoeForConditionalGeneration": f"{__name__}.qwen3_vl_moe",
 }
 """Architecture, as a checkpoint's config.json names it, to the module with a class of that name."""
 

@@ -13,10 +13,11 @@ from typing import Any, Final
 from torch import Tensor, nn
 from vllm.model_executor.models.llama import LlamaDecoderLayer
 from vllm.model_executor.models.qwen2 import Qwen2DecoderLayer
+from vllm.model_executor.models.qwen3_vl import Qwen3VLDecoderLayer
 
 from sppruner_vllm.family import Attend, TextLayer, TextLayers
 
-_KNOWN: Final = (LlamaDecoderLayer, Qwen2DecoderLayer)
+_KNOWN: Final = (LlamaDecoderLayer, Qwen2DecoderLayer, Qwen3VLDecoderLayer)
 """Exactly these: what stands on them may do more."""
 
 
@@ -36,7 +37,7 @@ def _is_known(layer: nn.Module) -> bool:
     if type(layer) not in _KNOWN:
         return False
     attention: Any = layer.self_attn
-    # Reads to the right, or in pieces, or norms its heads: no checkpoint of our families does.
+    # Reads to the right, or in pieces, or norms its heads where none should: no checkpoint of our families does.
     unusual = ("dual_chunk_attention_config", "qk_norm")
     return attention.attn.attn_type == "decoder" and not any(getattr(attention, name, None) for name in unusual)
 
@@ -58,6 +59,8 @@ def _run(
     attention = layer.self_attn
     projected, _ = _inside(attention.qkv_proj)(hidden)
     query, key, value = projected.split([attention.q_size, attention.kv_size, attention.kv_size], dim=-1)
+    if isinstance(layer, Qwen3VLDecoderLayer):
+        query, key = _normed(attention.q_norm, query), _normed(attention.k_norm, key)
     query, key = attention.rotary_emb(positions, query, key)
     own, keys, values = (part.unflatten(-1, (-1, attention.head_dim)) for part in (query, key, value))
     seen = attend(own, keys, values, attention.scaling)
@@ -66,6 +69,12 @@ def _run(
     wide, _ = _inside(layer.mlp.gate_up_proj)(hidden)
     hidden, _ = _inside(layer.mlp.down_proj)(layer.mlp.act_fn(wide))
     return hidden, onward
+
+
+def _normed(norm: Any, states: Tensor) -> Tensor:
+    """(T, heads * d), each head by itself."""
+    by_head: Tensor = norm(states.unflatten(-1, (-1, norm.weight.shape[0])))
+    return by_head.flatten(-2)
 
 
 def _inside(module: Any) -> Any:

@@ -5,8 +5,10 @@ A bed stands outside the product: a family of ours is tested on its bed, not bui
 
 from __future__ import annotations
 
-from .bed import BEDS, Bed
+from .bed import BEDS, UNTRAINED, Bed
 from .llava import build_llava
+from .llava_next import build_llava_next
 from .qwen2_vl import build_qwen2_vl
+from .qwen3_vl import build_qwen3_vl
 
-__all__ = ["BEDS", "Bed", "build_llava", "build_qwen2_vl"]
+__all__ = ["BEDS", "UNTRAINED", "Bed", "build_llava", "build_llava_next", "build_qwen2_vl", "build_qwen3_vl"]

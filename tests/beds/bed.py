@@ -12,11 +12,13 @@ from sppruner_vllm.demo.tiny_model import build_tiny_model
 from .llava import TOKENS as CLIP_TOKENS
 from .llava import build_llava
 from .qwen2_vl import build_qwen2_vl
+from .qwen3_vl import CELL as QWEN3_CELL
+from .qwen3_vl import build_qwen3_vl, build_qwen3_vl_moe
 
 Size = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Bed:
     """One family's tiny model.
 
@@ -26,6 +28,7 @@ class Bed:
     tokens: visual tokens of a picture of some width and height, before reduction.
     limits: most items of each kind in a prompt.
     block: of its encoder, behind which the tests cut; None where it cannot be.
+    attention: whether its encoder's attention is overheard. reads: whether questions are read by its language model.
     square: keep ratios to test, from the largest down, and the tokens that a square of 336 pixels keeps at each.
     """
 
@@ -36,6 +39,8 @@ class Bed:
     limits: Mapping[str, int]
     square: Mapping[float, int]
     block: int | None = None
+    attention: bool = True
+    reads: bool = True
 
     @property
     def ratios(self) -> tuple[float, ...]:
@@ -57,8 +62,14 @@ def _qwen_tokens(size: Size) -> int:
     return size[0] * size[1] // 28**2
 
 
+def _qwen3_tokens(size: Size) -> int:
+    """Of a picture within the model's limits, each of whose sides is rounded to whole tokens."""
+    return round(size[0] / QWEN3_CELL) * round(size[1] / QWEN3_CELL)
+
+
 _QWEN_LIMITS: Final = {"image": 4, "video": 1}
 _QWEN_SQUARE: Final = {0.5: 72, 0.222: 32, 0.06: 9}  # of 144
+_QWEN3_SQUARE: Final = {0.5: 50, 0.222: 23, 0.06: 6}  # of 100
 _CLIP_SQUARE: Final = {0.5: 288, 0.3333: 192, 0.1111: 64}  # of 576; the last two are those of the pruning papers
 
 BEDS: Final = {
@@ -66,6 +77,13 @@ BEDS: Final = {
     for bed in (
         Bed("qwen2_5_vl", build_tiny_model, "<|image_pad|>", _qwen_tokens, _QWEN_LIMITS, _QWEN_SQUARE, block=1),
         Bed("qwen2_vl", build_qwen2_vl, "<|image_pad|>", _qwen_tokens, _QWEN_LIMITS, _QWEN_SQUARE),
-        Bed("llava", build_llava, "<image>", lambda _: CLIP_TOKENS, {"image": 4}, _CLIP_SQUARE),
+        Bed("llava", build_llava, "<image>", lambda _: CLIP_TOKENS, {"image": 4}, _CLIP_SQUARE, attention=False),
+        Bed("qwen3_vl", build_qwen3_vl, "<|image_pad|>", _qwen3_tokens, _QWEN_LIMITS, _QWEN3_SQUARE),
+        Bed(
+            "qwen3_vl_moe", build_qwen3_vl_moe, "<|image_pad|>", _qwen3_tokens, _QWEN_LIMITS, _QWEN3_SQUARE, reads=False
+        ),
     )
 }
+
+UNTRAINED: Final = tuple(bed for bed in BEDS.values() if bed.name != "qwen2_5_vl")
+"""The beds whose architecture the demo model does not have: both runners are asked of them, and of it."""

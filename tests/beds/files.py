@@ -9,17 +9,24 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 from transformers import GenerationConfig
 
 
 def write_checkpoint(
-    folder: Path, model: Any, tokenizer: Any, chat_template: str, rename: Callable[[str], str] = lambda name: name
+    folder: Path,
+    model: Any,
+    tokenizer: Any,
+    chat_template: str,
+    rename: Callable[[str], str] = lambda name: name,
+    lay_out: Callable[[str, Tensor], Tensor] = lambda _, weight: weight,
 ) -> None:
     """Configuration, weights in float32, tokenizer and chat template of one model.
 
     Args:
         folder: made if it is not there.
         rename: from the name of a parameter in transformers to its name in the checkpoint.
+        lay_out: a parameter as the checkpoint holds it, of its name and value in transformers.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.config.architectures = [type(model).__name__]
@@ -28,7 +35,7 @@ def write_checkpoint(
     GenerationConfig(
         do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     ).save_pretrained(folder)
-    weights = {rename(name): weight.contiguous() for name, weight in model.state_dict().items()}
+    weights = {rename(name): lay_out(name, weight).contiguous() for name, weight in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     tokenizer.chat_template = chat_template
     tokenizer.save_pretrained(folder)

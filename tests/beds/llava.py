@@ -6,7 +6,7 @@ Widths are tiny, counts are real: 336 pixels in patches of 14, rows of the last 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from transformers import CLIPVisionConfig, LlamaConfig, LlamaTokenizer, LlavaConfig, LlavaForConditionalGeneration
 
@@ -55,7 +55,7 @@ def build_llava(folder: Path, *, legacy: bool = True) -> Path:
     tokenizer = build_llava_tokenizer(LONGEST, legacy=legacy)
     model = new_llava(tokenizer)
     fill_with_random_weights(model, SEED, spoken=spoken_ids(tokenizer))
-    write_checkpoint(folder, model, tokenizer, CHAT_TEMPLATE, rename=_hub_name)
+    write_checkpoint(folder, model, tokenizer, CHAT_TEMPLATE, rename=hub_name)
     write_json(
         folder / "preprocessor_config.json",
         {
@@ -83,28 +83,8 @@ def build_llava(folder: Path, *, legacy: bool = True) -> Path:
 def new_llava(tokenizer: LlamaTokenizer) -> LlavaForConditionalGeneration:
     """The model with transformers' own initial weights, float32."""
     config = LlavaConfig(
-        vision_config=CLIPVisionConfig(
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            image_size=336,
-            patch_size=14,
-            projection_dim=64,
-        ),
-        text_config=LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=128,
-            intermediate_size=256,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            max_position_embeddings=LONGEST,
-            rms_norm_eps=1e-5,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        ),
+        vision_config=CLIPVisionConfig(**small_vision()),
+        text_config=LlamaConfig(**small_llama(tokenizer)),
         image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
         image_seq_length=TOKENS,
         vision_feature_layer=-2,
@@ -113,7 +93,37 @@ def new_llava(tokenizer: LlamaTokenizer) -> LlavaForConditionalGeneration:
     return LlavaForConditionalGeneration(config).eval()
 
 
-def _hub_name(name: str) -> str:
+def small_vision() -> dict[str, Any]:
+    """CLIP's sizes."""
+    return {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "image_size": 336,
+        "patch_size": 14,
+        "projection_dim": 64,
+    }
+
+
+def small_llama(tokenizer: LlamaTokenizer) -> dict[str, Any]:
+    """LLaMA's sizes and tokens."""
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": LONGEST,
+        "rms_norm_eps": 1e-5,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
+def hub_name(name: str) -> str:
     """The name that LLaVA-1.5's files on the hub have for a parameter: vLLM 0.32 knows no other for the encoder."""
     if name.startswith("lm_head."):
         return f"language_model.{name}"

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -106,14 +108,26 @@ def stock(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[di
 
 
 EVERY_FAMILY = "SPPRUNER_TEST_EVERY_FAMILY"
-"""Set by `make parity`: the list for each family, in full. Else what another file of this folder asks is left out."""
+"""Set by `make parity`: the list for each family, in full. Else what another file of this folder asks is left out, and
+what a sister family is asked."""
 
+COMPILED = "test_compilation_changes_nothing"
+SWITCHED = (
+    "test_with_each_switch_on_a_ratio_of_1_is_stock_vllm_to_the_token",
+    "test_with_each_switch_on_a_reduced_prompt_answers_like_transformers",
+)
 ELSEWHERE = {
-    "test_family_parity.py": {"qwen2_5_vl": "*", "qwen2_vl": "test_compilation_changes_nothing"},
-    "test_family_tensor_parallel.py": {"qwen2_5_vl": "*"},
-    "test_beds.py": {"qwen2_5_vl": "*"},
+    "test_family_parity.py": {
+        "qwen2_5_vl": "*",
+        "qwen2_vl": (COMPILED,),
+        "qwen3_vl": (COMPILED, *SWITCHED),
+        "qwen3_vl_moe": "*",
+    },
+    "test_family_tensor_parallel.py": {"qwen2_5_vl": "*", "qwen3_vl": "*", "qwen3_vl_moe": "*"},
+    "test_beds.py": {"qwen2_5_vl": "*", "qwen3_vl": "*", "qwen3_vl_moe": "*"},
 }
-"""By file and family: what test_reference, test_engine_modes, test_switches and test_scale_out ask already."""
+"""By file and family, tests by name or all: test_reference, test_engine_modes, test_switches and test_scale_out ask
+them of Qwen2.5-VL already; the others, of Qwen3-VL, wait for `make parity`."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -127,8 +141,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _is_told_elsewhere(item: pytest.Item) -> bool:
     call = getattr(item, "callspec", None)
     family = None if call is None else call.params.get("family")
-    left_out = None if family is None else ELSEWHERE.get(item.path.name, {}).get(family.name)
-    return left_out is not None and left_out in ("*", getattr(item, "originalname", None))
+    left_out = () if family is None else ELSEWHERE.get(item.path.name, {}).get(family.name, ())
+    return left_out == "*" or getattr(item, "originalname", None) in left_out
 
 
 @pytest.fixture(scope="session", params=BEDS.values(), ids=BEDS.keys())
@@ -138,9 +152,15 @@ def family(request: pytest.FixtureRequest) -> Bed:
 
 
 @pytest.fixture(scope="session")
-def family_model(family: Bed, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Bed], Path]:
+    """The tiny checkpoint of a family, written once."""
+    return cache(lambda bed: bed.build(tmp_path_factory.mktemp(bed.name) / "model"))
+
+
+@pytest.fixture(scope="session")
+def family_model(family: Bed, built: Callable[[Bed], Path]) -> Path:
     """The family's tiny checkpoint."""
-    return family.build(tmp_path_factory.mktemp(family.name) / "model")
+    return built(family)
 
 
 @pytest.fixture(scope="session")
@@ -149,8 +169,18 @@ def family_reference(family_model: Path) -> Reference:
 
 
 @pytest.fixture(scope="session")
-def family_stock(family: Bed, family_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Stock vLLM's answers to FAMILY_STOCK and its model class, from a process in which no plugin is loaded."""
-    out = tmp_path_factory.mktemp(family.name) / "stock.pt"
-    run_without_plugins("family_stock.py", family.name, family_model, out)
+def families_stock(
+    request: pytest.FixtureRequest, built: Callable[[Bed], Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, Any]]:
+    """By family, for all that this session asks: one process starts for them, in which no plugin is loaded."""
+    asked = [item for item in request.session.items if "family_stock" in getattr(item, "fixturenames", ())]
+    beds = dict.fromkeys(item.callspec.params["family"] for item in asked)  # type: ignore[attr-defined]
+    out = tmp_path_factory.mktemp("stock") / "stock.pt"
+    run_without_plugins("family_stock.py", out, *(part for bed in beds for part in (bed.name, built(bed))))
     return torch.load(out, weights_only=False)
+
+
+@pytest.fixture(scope="session")
+def family_stock(family: Bed, families_stock: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Stock vLLM's answers to FAMILY_STOCK, and its model class."""
+    return families_stock[family.name]

@@ -73,7 +73,7 @@ def main(name: str, model: Path, out: Path) -> None:
             for index, case in enumerate(MIXED):
                 (answer,) = ask(llm, [case], bed.ratios[1])
                 fewer[index] = answer, llm.apply_model(rank.recorded_with_rows)
-    torch.save((said, fewer, llm.apply_model(rank.read_questions)), out)
+    torch.save((said, fewer, llm.apply_model(rank.read_questions) if bed.reads else None), out)
 
 
 if __name__ == "__main__":

@@ -22,13 +22,21 @@ class Prompt:
     """A prompt before any token is dropped.
 
     embeddings: (1, N, D). positions: (..., N), three rows or one. next_position: of the token after it.
-    keep: (N,) bool.
+    keep: (N,) bool. planes: (N, D) each, what DeepStack adds behind each of the first layers; zero where there is text.
     """
 
     embeddings: Tensor
     positions: Tensor
     next_position: int
     keep: Tensor
+    planes: tuple[Tensor, ...] = ()
+
+    def deepstack(self, tokens: Tensor) -> dict[str, Any]:
+        """What transformers' language model is given for some of the tokens, (N,) bool."""
+        if not self.planes:
+            return {}
+        everywhere = torch.ones(1, int(tokens.sum()), dtype=torch.bool)
+        return {"visual_pos_masks": everywhere, "deepstack_visual_embeds": [plane[tokens] for plane in self.planes]}
 
 
 class Reference:
@@ -61,6 +69,7 @@ class Reference:
         logits: list[Tensor] = []
         cache = None
         seen = 0
+        deepstack = prompt.deepstack(prompt.keep)
         for step in range(tokens):
             seen += embeddings.shape[1]
             # A mask of ones hides nothing; without one transformers takes a gap in 1-D positions for a new sequence.
@@ -70,7 +79,9 @@ class Reference:
                 attention_mask=torch.ones(1, seen, dtype=torch.int64),
                 past_key_values=cache,
                 use_cache=True,
+                **deepstack,
             )
+            deepstack = {}
             cache = output.past_key_values
             logits.append(self.model.lm_head(output.last_hidden_state[0, -1]))
             generated.append(int(logits[-1].argmax()))
@@ -85,6 +96,7 @@ class Reference:
             inputs_embeds=prompt.embeddings[:, prompt.keep],
             position_ids=positions[..., prompt.keep],
             attention_mask=torch.ones(1, int(prompt.keep.sum()), dtype=torch.int64),
+            **prompt.deepstack(prompt.keep),
         ).last_hidden_state
         return self.model.lm_head(hidden[0, -1])
 
@@ -95,15 +107,18 @@ class Reference:
         ids = inputs["input_ids"]
         embeddings = self.model.get_input_embeddings()(ids)
         keep = torch.ones(ids.shape[1], dtype=torch.bool)
+        planes: tuple[Tensor, ...] = ()
         if "pixel_values" in inputs:
             features = self._features(inputs)
             places = (ids[0] == self.model.config.image_token_id).nonzero().flatten()
-            embeddings[0, places] = torch.cat(list(features))
+            own, *deeper = torch.cat(list(features)).split(embeddings.shape[-1], dim=1)
+            embeddings[0, places] = own
+            planes = tuple(torch.zeros_like(embeddings[0]).index_copy_(0, places, plane) for plane in deeper)
             if kept is not None:
                 keep[places] = False
-                for own, chosen in zip(places.split([len(image) for image in features]), kept, strict=True):
-                    keep[own[torch.tensor(chosen)]] = True
-        return Prompt(embeddings, *self._positions(inputs), keep)
+                for image_places, chosen in zip(places.split([len(image) for image in features]), kept, strict=True):
+                    keep[image_places[torch.tensor(chosen)]] = True
+        return Prompt(embeddings, *self._positions(inputs), keep, planes)
 
     def _inputs(self, case: Case) -> Any:
         """What the processor makes of a conversation; as in vLLM's chat, only the template adds special tokens."""
@@ -113,10 +128,11 @@ class Reference:
         )
 
     def _features(self, inputs: Any) -> list[Tensor]:
-        """The encoder's rows, (N, D) of each image."""
+        """The encoder's rows, (N, D) of each image; with DeepStack its levels stand behind each row, as in vLLM."""
         grids = {"image_grid_thw": inputs["image_grid_thw"]} if "image_grid_thw" in inputs else {}
-        rows: list[Tensor] = self.model.model.get_image_features(inputs["pixel_values"], **grids).pooler_output
-        return rows
+        found = self.model.model.get_image_features(inputs["pixel_values"], **grids)
+        levels = getattr(found, "deepstack_features", None) or ()
+        return [torch.cat(parts, dim=1) for parts in zip(found.pooler_output, *levels, strict=True)]
 
     def _positions(self, inputs: Any) -> tuple[Tensor, int]:
         """Of the unreduced prompt, (..., N), and the position of the token after it."""

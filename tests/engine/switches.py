@@ -30,4 +30,10 @@ SWITCHES: Final = {**FEWER, **ATTENTION, **PATCHES, **SCOPES, **QUESTIONS}
 
 def switches_of(bed: Bed) -> Mapping[str, Settings]:
     """Those that a server of this family starts with."""
-    return {**PATCHES, **SCOPES, **QUESTIONS} if bed.block is None else SWITCHES
+    return {
+        **(FEWER if bed.block is not None else {}),
+        **(ATTENTION if bed.attention else {}),
+        **PATCHES,
+        **SCOPES,
+        **(QUESTIONS if bed.reads else {}),
+    }

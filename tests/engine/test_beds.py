@@ -55,7 +55,10 @@ def test_dropping_rows_is_the_same_as_hiding_them(family: Bed, family_reference:
     hidden = torch.zeros(length, length).masked_fill(~seen, torch.finfo(torch.float32).min)
     with torch.inference_mode():
         output = family_reference.model.model.language_model(
-            inputs_embeds=prompt.embeddings, position_ids=prompt.positions, attention_mask=hidden[None, None]
+            inputs_embeds=prompt.embeddings,
+            position_ids=prompt.positions,
+            attention_mask=hidden[None, None],
+            **prompt.deepstack(torch.ones(length, dtype=torch.bool)),
         )
         whole = family_reference.model.lm_head(output.last_hidden_state[0, -1])
     assert (whole - logits[0]).abs().max() < TOLERANCE
