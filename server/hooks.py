@@ -87,7 +87,7 @@ def install_document(app: Any, openapi: Callable[[], dict[str, Any]]) -> None:
     app.openapi = openapi
 
 
-def install_gate(renderer: Any, shadow: Shadow | None = None) -> None:
+def install_gate(renderer: Any, shadow: Shadow | None = None, *, reduces: bool = True) -> None:
     """Put the gate before a renderer's two entrances, `preprocess_chat` and `preprocess_cmpl`.
 
     vLLM (0.32 and 0.33, renderers/online_renderer.py, OnlineRenderer) lets all processor kwargs of a request through or
@@ -98,10 +98,11 @@ def install_gate(renderer: Any, shadow: Shadow | None = None) -> None:
     Args:
         renderer: vLLM's OnlineRenderer.
         shadow: picks requests to be asked again; None for none.
+        reduces: whether its processor is ours.
     """
     trusted = bool(renderer.trust_request_mm_kwargs)
     renderer.trust_request_mm_kwargs = True
-    renderer.preprocess_chat = gated_chat(renderer.preprocess_chat, trusted, shadow)
+    renderer.preprocess_chat = gated_chat(renderer.preprocess_chat, trusted, shadow, reduces=reduces)
     renderer.preprocess_cmpl = gated_completion(renderer.preprocess_cmpl, trusted)
 
 

@@ -16,6 +16,7 @@ from vllm import envs
 
 from sppruner_vllm import __version__
 from sppruner_vllm.api.fetching_connector import fetch_with_care
+from sppruner_vllm.api.processor import ReductionProcessorMixin
 from sppruner_vllm.heap import trim_heap_every
 from sppruner_vllm.metrics import events
 from sppruner_vllm.parts import published
@@ -82,7 +83,11 @@ class EndpointPlugin:
         trim_heap_every(settings().heap_trim_seconds)
         events.start(__version__, vllm.__version__, settings())
         events.show_parts(published(engine_client.model_config.model))
-        install_gate(state.online_renderer, self._shadow(engine_client, state))
+        processor = state.online_renderer.renderer.mm_processor
+        reduces = isinstance(processor, ReductionProcessorMixin)
+        if processor is not None and not reduces:
+            logger.warning("no visual tokens are dropped: this model's architecture is served as stock vLLM serves it")
+        install_gate(state.online_renderer, self._shadow(engine_client, state), reduces=reduces)
         install_withdrawal(state.online_renderer.renderer)
         install_messages(state.anthropic_serving_messages)
         install_resend(engine_client)

@@ -15,7 +15,7 @@ from vllm.entrypoints.generate.base.protocol import validate_request_mm_kwargs
 from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 
 from sppruner_vllm.admission import Admitted, admit
-from sppruner_vllm.planning.accounting import visual_tokens_of
+from sppruner_vllm.planning.accounting import note_whole, visual_tokens_of
 from sppruner_vllm.request import KEEP_RATIO
 
 from ..body.fields import foreign_kwargs, reduction_fields
@@ -29,20 +29,24 @@ from .resend import AGAIN, lacks_pictures
 Preprocess = Callable[..., Awaitable[Any]]
 
 
-def gated_chat(preprocess: Preprocess, trusted: bool, shadow: Shadow | None = None) -> Preprocess:
+def gated_chat(
+    preprocess: Preprocess, trusted: bool, shadow: Shadow | None = None, *, reduces: bool = True
+) -> Preprocess:
     """The entrance of prompts with images, behind the gate.
 
     Args:
         preprocess: vLLM's `OnlineRenderer.preprocess_chat`, bound.
         trusted: whether the operator lets foreign processor kwargs through.
         shadow: picks requests to be asked again; None for none.
+        reduces: whether the processor behind it is ours. vLLM's own would take our fields for its model's.
     """
 
     @wraps(preprocess)
     async def gated(request: Any, *args: Any, **kwargs: Any) -> Any:
         fields, foreign = _admit(request, trusted)
+        ours = Admitted({**foreign, **fields, **bounds_in_force()}, fields.request)
         # With nothing to say the request goes on as it came: the processor falls back on the operator's defaults.
-        request.mm_processor_kwargs = Admitted({**foreign, **fields, **bounds_in_force()}, fields.request) or None
+        request.mm_processor_kwargs = (ours if reduces else foreign) or None
         record = current_record() or RequestRecord()
         if record.dry:
             kwargs["skip_mm_cache"] = True
@@ -53,6 +57,9 @@ def gated_chat(preprocess: Preprocess, trusted: bool, shadow: Shadow | None = No
             except asyncio.CancelledError:
                 record.withdraw()  # the client left; the rendering goes on in its thread
                 raise
+            if not reduces:
+                for engine_input in engine_inputs:
+                    note_whole(engine_input, fields.request)
             _let_render_again(engine_inputs, lambda: preprocess(request, *args, **{**kwargs, "skip_mm_cache": True}))
             if (tokens := visual_tokens_of(engine_inputs[0])) is not None:
                 note_visual_tokens(span, tokens)

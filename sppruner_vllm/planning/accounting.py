@@ -6,11 +6,11 @@ headers. A plain dict key is used because vLLM's input types are TypedDicts that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, cast
 
-from sppruner_vllm.planning.plan import ReductionPlan
+from sppruner_vllm.planning.plan import ReductionPlan, SkippedReason, unreduced
 from sppruner_vllm.request import ReductionRequest
 
 from .scope import Served
@@ -87,6 +87,23 @@ def account(
         skipped_reason=None if None in reasons else reasons[0],
         scopes=tuple(plan.scope for plan in plans),
         shrunk=shrunk,
+    )
+
+
+def note_whole(engine_input: MutableMapping[str, Any], request: ReductionRequest) -> None:
+    """Leave the record of a prompt whose processor is not ours: nothing of it was reduced.
+
+    Args:
+        engine_input: vLLM's, as its own processor made it.
+    """
+    placed = {
+        modality: [place.get_num_embeds() for place in places]
+        for modality, places in (engine_input.get("mm_placeholders") or {}).items()
+    }
+    images, videos = placed.get("image", []), placed.get("video", [])
+    reason: SkippedReason = "keep_ratio_is_1" if request.keeps_all else "unsupported_input"
+    engine_input[ENGINE_INPUT_KEY] = account(
+        [unreduced(tokens, request, reason) for tokens in images], request, images, videos
     )
 
 

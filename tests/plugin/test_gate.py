@@ -4,10 +4,12 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
+import torch
 from sppruner_server.hooks import install_gate
 from sppruner_server.request.record import recording
 from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 from vllm.exceptions import VLLMValidationError
+from vllm.multimodal.inputs import PlaceholderRange
 
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, VisualTokens
@@ -18,16 +20,24 @@ TOKENS = VisualTokens(64, 32, 0.5, "uniform", None)
 class Renderer:
     """Stands for vLLM's OnlineRenderer."""
 
-    def __init__(self, *, trusted: bool = False, failure: BaseException | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        trusted: bool = False,
+        failure: BaseException | None = None,
+        made: dict[str, object] | None = None,
+        reduces: bool = True,
+    ) -> None:
         self.trust_request_mm_kwargs = trusted
         self.failure = failure
-        install_gate(self)
+        self.made = {ENGINE_INPUT_KEY: TOKENS} if made is None else made
+        install_gate(self, reduces=reduces)
 
     async def preprocess_chat(self, request, messages, skip_mm_cache=False):
         self.skipped_cache = skip_mm_cache
         if self.failure:
             raise self.failure
-        return messages, [{ENGINE_INPUT_KEY: TOKENS}]
+        return messages, [self.made]
 
     async def preprocess_cmpl(self, request, prompts):
         return [{}]
@@ -165,3 +175,26 @@ def test_fields_that_a_handler_loses_are_taken_from_the_record():
         return rebuilt.mm_processor_kwargs
 
     assert asyncio.run(serve()) == {"keep_ratio": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("fields", "ratio", "reason"), [({}, 1.0, "keep_ratio_is_1"), ({"keep_ratio": 0.5}, 0.5, "unsupported_input")]
+)
+def test_a_processor_that_is_not_ours_gets_no_field_and_all_its_tokens_are_accounted_for(fields, ratio, reason):
+    places = {"image": [PlaceholderRange(3, 10), PlaceholderRange(20, 6, torch.tensor([0, 1, 1, 1, 1, 0]).bool())]}
+    renderer = Renderer(made={"mm_placeholders": places}, reduces=False)
+
+    async def serve():
+        asked = request(**fields)
+        with recording() as record:
+            await renderer.preprocess_chat(asked, [])
+            return asked.mm_processor_kwargs, record.visual_tokens
+
+    kwargs, tokens = asyncio.run(serve())
+    assert kwargs is None
+    assert (tokens.original, tokens.retained, tokens.keep_ratio, tokens.skipped_reason) == (14, 14, ratio, reason)
+
+
+def test_foreign_kwargs_pass_to_a_processor_that_is_not_ours_where_they_are_trusted():
+    renderer = Renderer(made={}, trusted=True, reduces=False)
+    assert renderer.chat(request(keep_ratio=0.5, mm_processor_kwargs={"min_pixels": 1})) == {"min_pixels": 1}
