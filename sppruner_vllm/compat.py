@@ -318,10 +318,10 @@ def let_typed_markers_be_text() -> None:
         messages, given, found = markers.disguise(messages, params.chat_template_kwargs)
         return messages, replace(params, chat_template_kwargs=given) if found else params, found
 
-    def counted(renderer: Any, params: Any) -> AbstractContextManager[None]:
-        """Pictures are held against the room in the prompt as they come in (api/room.py)."""
+    def counted(renderer: Any, messages: Any, params: Any) -> AbstractContextManager[None]:
+        """Pictures are counted, and as they come in held against the room in the prompt (api/room.py)."""
         rendering = getattr(renderer.mm_processor, "rendering", None)
-        return nullcontext() if rendering is None else rendering(params.mm_processor_kwargs or {})
+        return nullcontext() if rendering is None else rendering(params.mm_processor_kwargs or {}, messages)
 
     def marked(renderer: Any, conversation: Any, prompt: Any) -> tuple[Any, Any]:
         if not isinstance(prompt.get("prompt"), str):
@@ -332,14 +332,14 @@ def let_typed_markers_be_text() -> None:
     @functools.wraps(upstream)
     def render_messages(self: Any, messages: Any, params: Any) -> Any:
         messages, params, found = disguised(self, messages, params)
-        with counted(self, params):
+        with counted(self, messages, params):
             rendered = upstream(self, messages, params)
         return marked(self, *rendered) if found else rendered
 
     @functools.wraps(upstream_async)
     async def render_messages_async(self: Any, messages: Any, params: Any) -> Any:
         messages, params, found = disguised(self, messages, params)
-        with counted(self, params):
+        with counted(self, messages, params):
             rendered = await upstream_async(self, messages, params)
         return marked(self, *rendered) if found else rendered
 

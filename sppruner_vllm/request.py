@@ -6,8 +6,8 @@ Checked here, for the server, for `LLM.chat` and for any other way into the engi
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, NamedTuple, get_args
 
 from pydantic import BaseModel, Field, WithJsonSchema
@@ -17,6 +17,7 @@ from .settings import FEWEST_TOKENS, FocusScope, Settings
 
 KEEP_RATIO: Final = "keep_ratio"
 KEEP_TOKENS: Final = "keep_tokens"
+KEEP_TOKENS_TOTAL: Final = "keep_tokens_total"
 FOCUS_QUERY: Final = "focus_query"
 FOCUS_SCOPE: Final = "focus_scope"
 REDUCTION_METHOD: Final = "reduction_method"
@@ -25,8 +26,12 @@ MAX_FOCUS_QUERY_CHARS: Final = 4096
 FOCUS_SCOPES: Final[tuple[FocusScope, ...]] = get_args(FocusScope)
 
 
-def _documented(**schema: object) -> Any:
-    return WithJsonSchema({"anyOf": [schema, {"type": "null"}]})
+def _documented(*others: dict[str, object], **schema: object) -> Any:
+    return WithJsonSchema({"anyOf": [schema, *others, {"type": "null"}]})
+
+
+_RATIO: Final[dict[str, object]] = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
+_RATIOS: Final[dict[str, object]] = {"type": "array", "items": {"anyOf": [_RATIO, {"type": "null"}]}}
 
 
 class ReductionFields(BaseModel):
@@ -35,11 +40,14 @@ class ReductionFields(BaseModel):
     Any value is taken here: pydantic would turn "0.5" and true into numbers and answer in another shape.
     """
 
-    keep_ratio: Annotated[Any, _documented(type="number", exclusiveMinimum=0, maximum=1)] = Field(
-        None, description="Fraction of each image's visual tokens to keep."
+    keep_ratio: Annotated[Any, _documented(_RATIOS, **_RATIO)] = Field(
+        None, description="Fraction of each image's visual tokens to keep, or a list with one for each image."
     )
     keep_tokens: Annotated[Any, _documented(type="integer", minimum=FEWEST_TOKENS)] = Field(
         None, description="Visual tokens to keep per image. Not together with keep_ratio."
+    )
+    keep_tokens_total: Annotated[Any, _documented(type="integer", minimum=FEWEST_TOKENS)] = Field(
+        None, description="Visual tokens that all images share. Not together with keep_ratio or keep_tokens."
     )
     focus_query: Annotated[Any, _documented(type="string", maxLength=MAX_FOCUS_QUERY_CHARS)] = Field(
         None, description="Text that steers which tokens are kept, in place of the text beside the image."
@@ -70,13 +78,16 @@ ANY_RATIO: Final = RatioBounds(0.0, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class ReductionRequest:
-    """What one request asks for, validated; the same for all its images.
+    """What one request asks for, validated.
 
     keep_ratio: fraction in (0, 1]. keep_tokens: absolute budget per image, which wins over the ratio when set.
+    keep_ratios: one for each image, None in it for the operator's default; None where all images are asked the same.
+    keep_tokens_total: absolute budget that all images share, which wins over the others when set.
     focus_query: text that replaces the user turn as the query; None leaves the turn in force.
     focus_scope: whom the selections serve; `question` beside a focus_query.
     insists: the budget is the request's own, so that it is kept to whether it pays or not.
     bounds: smallest and largest ratio that whoever asks may have, within which any budget is held.
+    shared: keep_tokens is the image's part of a budget, which nothing may raise.
     """
 
     keep_ratio: float
@@ -86,22 +97,81 @@ class ReductionRequest:
     focus_scope: FocusScope = "question"
     insists: bool = True
     bounds: RatioBounds = ANY_RATIO
+    keep_ratios: tuple[float | None, ...] | None = None
+    keep_tokens_total: int | None = None
+    shared: bool = False
 
     @property
     def keeps_all(self) -> bool:
-        return self.keep_tokens is None and self.keep_ratio == 1
+        if self.keep_tokens is not None or self.keep_tokens_total is not None:
+            return False
+        return all((self.keep_ratio if ratio is None else ratio) == 1 for ratio in self.keep_ratios or (None,))
+
+    @property
+    def asked_ratio(self) -> float | None:
+        """The fraction that is kept of one image; None for an absolute budget."""
+        return self.keep_ratio if self.keep_tokens is None and self.keep_tokens_total is None else None
+
+    @property
+    def per_image(self) -> bool:
+        """Whether what is asked can differ from image to image."""
+        return self.keep_ratios is not None or self.keep_tokens_total is not None
+
+    def refuse_other_count(self, images: int) -> None:
+        """Refuse a list of ratios that is not one for each image.
+
+        Args:
+            images: of the request, those of earlier turns included.
+
+        Raises:
+            InvalidField: names keep_ratio and both numbers.
+        """
+        if self.keep_ratios is not None and len(self.keep_ratios) != images:
+            raise InvalidField(
+                KEEP_RATIO,
+                f"keep_ratio has {len(self.keep_ratios)} entries, but the request holds {images} images, "
+                "those of earlier turns included",
+            )
+
+    def of_image(self, place: int) -> ReductionRequest:
+        """What is asked of one image, of those that keep_ratios are of.
+
+        Args:
+            place: of the image among those of the request, from 0.
+        """
+        if self.keep_ratios is None:
+            return self
+        ratio = self.keep_ratios[place]
+        if ratio is None:
+            return replace(self, keep_ratios=None, insists=False)
+        return replace(self, keep_ratios=None, keep_ratio=ratio)
+
+    def with_share(self, tokens: int) -> ReductionRequest:
+        """What is asked of an image that gets so many of the tokens that all share."""
+        return replace(self, keep_tokens_total=None, keep_tokens=tokens, shared=True)
+
+    def of_images(self, first: int, count: int) -> ReductionRequest:
+        """What is asked of some of a request's images, as those of one conversation of a batch.
+
+        Args:
+            first: place of the first of them. count: of them.
+        """
+        return self if self.keep_ratios is None else replace(self, keep_ratios=self.keep_ratios[first : first + count])
 
 
-def validate_keep_ratio(value: object) -> float:
+def validate_keep_ratio(value: object, name: str = KEEP_RATIO) -> float:
     """A keep ratio as a float in (0, 1].
+
+    Args:
+        value: of anywhere. name: how the message calls it.
 
     Raises:
         InvalidField: not a number (bool counts as none), not finite, or out of range.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidField(KEEP_RATIO, f"keep_ratio must be a number in (0, 1], got {type(value).__name__}")
+        raise InvalidField(KEEP_RATIO, f"{name} must be a number in (0, 1], got {type(value).__name__}")
     if not 0 < value <= 1:
-        raise InvalidField(KEEP_RATIO, f"keep_ratio must be in (0, 1], got {reprlib.repr(value)}")
+        raise InvalidField(KEEP_RATIO, f"{name} must be in (0, 1], got {reprlib.repr(value)}")
     return float(value)
 
 
@@ -116,31 +186,50 @@ def validate_request(fields: Mapping[str, object], limits: Settings, methods: fr
     Raises:
         InvalidField: names the field that must change.
     """
-    ratio, tokens = fields.get(KEEP_RATIO), fields.get(KEEP_TOKENS)
-    if ratio is not None and tokens is not None:
-        raise InvalidField(KEEP_TOKENS, "keep_tokens and keep_ratio exclude each other", code="unsupported_parameter")
-    keep_ratio = limits.keep_ratio if ratio is None else validate_keep_ratio(ratio)
-    if not limits.min_keep_ratio <= keep_ratio <= limits.max_keep_ratio:
-        raise InvalidField(
-            KEEP_RATIO,
-            f"keep_ratio must be between {limits.min_keep_ratio} and {limits.max_keep_ratio} on this server, "
-            f"got {keep_ratio}",
-        )
+    budgets = {name: fields[name] for name in _BUDGETS if fields.get(name) is not None}
+    if len(budgets) > 1:
+        one, other, *_ = budgets
+        raise InvalidField(one, f"{one} and {other} exclude each other", code="unsupported_parameter")
+    ratio, tokens, total = (budgets.get(name) for name in (KEEP_RATIO, KEEP_TOKENS, KEEP_TOKENS_TOTAL))
+    several = isinstance(ratio, list | tuple)
     focus_query = _validate_focus_query(fields.get(FOCUS_QUERY))
     return ReductionRequest(
-        keep_ratio=keep_ratio,
-        keep_tokens=None if tokens is None else _validate_keep_tokens(tokens, limits),
+        keep_ratio=limits.keep_ratio if several or ratio is None else _validate_within(ratio, KEEP_RATIO, limits),
+        keep_tokens=None if tokens is None else _validate_tokens(tokens, KEEP_TOKENS, limits),
         focus_query=focus_query,
         method=_validate_method(fields.get(REDUCTION_METHOD), limits, methods),
         focus_scope=_validate_focus_scope(fields.get(FOCUS_SCOPE), focus_query, limits),
-        insists=ratio is not None or tokens is not None,
+        insists=bool(budgets),
         bounds=RatioBounds(limits.min_keep_ratio, limits.max_keep_ratio),
+        keep_ratios=_validate_ratios(ratio, limits) if isinstance(ratio, list | tuple) else None,
+        keep_tokens_total=None if total is None else _validate_tokens(total, KEEP_TOKENS_TOTAL, limits),
     )
 
 
-def _validate_keep_tokens(value: object, limits: Settings) -> int:
+_BUDGETS: Final = (KEEP_TOKENS_TOTAL, KEEP_TOKENS, KEEP_RATIO)
+"""Fields of which a request may have one; of two, the refusal names the one that stands first here."""
+
+
+def _validate_ratios(values: Sequence[object], limits: Settings) -> tuple[float | None, ...]:
+    return tuple(
+        None if value is None else _validate_within(value, f"{KEEP_RATIO}[{place}]", limits)
+        for place, value in enumerate(values)
+    )
+
+
+def _validate_within(value: object, name: str, limits: Settings) -> float:
+    ratio = validate_keep_ratio(value, name)
+    if not limits.min_keep_ratio <= ratio <= limits.max_keep_ratio:
+        raise InvalidField(
+            KEEP_RATIO,
+            f"{name} must be between {limits.min_keep_ratio} and {limits.max_keep_ratio} on this server, got {ratio}",
+        )
+    return ratio
+
+
+def _validate_tokens(value: object, name: str, limits: Settings) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < limits.min_tokens:
-        raise InvalidField(KEEP_TOKENS, f"keep_tokens must be an integer of at least {limits.min_tokens}")
+        raise InvalidField(name, f"{name} must be an integer of at least {limits.min_tokens}")
     return value
 
 

@@ -129,21 +129,26 @@ def misplaced_in_content() -> dict[tuple[str, str], Sent]:
         (CHAT, "messages[0].keep_ratio"): good(CHAT, messages=turn(picture, text, **ratio)),
         (CHAT, "messages[0].content[0].keep_ratio"): good(CHAT, messages=turn({**picture, **ratio}, text)),
         (CHAT, "messages[0].content[1].keep_ratio"): good(CHAT, messages=turn(picture, {**text, **ratio})),
-        (CHAT, "messages[0].content[0].image_url.keep_ratio"): good(
-            CHAT, messages=turn({"type": "image_url", "image_url": {"url": PICTURE, **ratio}}, text)
+        (CHAT, "messages[0].content[0].image_url.focus_query"): good(
+            CHAT, messages=turn({"type": "image_url", "image_url": {"url": PICTURE, "focus_query": "cat"}}, text)
         ),
         (CHAT, "messages[0].content[0].image_url.keepTokens"): good(
             CHAT, messages=turn({"type": "image_url", "image_url": {"url": PICTURE, "keepTokens": 4}}, text)
         ),
         (BATCH, "messages[0][0].content[0].keep_ratio"): good(BATCH, messages=[turn({**picture, **ratio}, text)]),
-        (RESPONSES, "input[0].content[0].keep_ratio"): good(
-            RESPONSES, input=turn({"type": "input_image", "image_url": PICTURE, **ratio})
+        (RESPONSES, "input[0].content[0].keep_tokens"): good(
+            RESPONSES, input=turn({"type": "input_image", "image_url": PICTURE, "keep_tokens": 4})
         ),
-        (MESSAGES, "messages[0].content[0].keep_ratio"): good(MESSAGES, messages=turn({**image, **ratio}, text)),
+        (RESPONSES, "input[0].content[0].keep_ratio"): good(
+            RESPONSES, input=turn({"type": "input_text", "text": "hello", **ratio})
+        ),
+        (MESSAGES, "messages[0].content[1].keep_ratio"): good(MESSAGES, messages=turn(image, {**text, **ratio})),
         (MESSAGES, "messages[0].content[0].source.keep_ratio"): good(
             MESSAGES, messages=turn({**image, "source": {**source, **ratio}}, text)
         ),
-        (COUNT, "messages[0].content[0].keep_ratio"): good(COUNT, messages=turn({**image, **ratio}, text)),
+        (COUNT, "messages[0].content[0].keep_tokens_total"): good(
+            COUNT, messages=turn({**image, "keep_tokens_total": 4}, text)
+        ),
     }
     return {key: Sent(json.dumps(body).encode(), "unknown_parameter", key[1]) for key, body in bodies.items()}
 

@@ -13,10 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sppruner_vllm.request import REQUEST_FIELDS
 
-from ..errors.refusal import Refusal, answer
+from ..errors.refusal import Refusal, answer, dumped
 from ..request.document import DOCUMENT
+from ..request.record import note_pictures
 from .content.document import check_content
 from .json_body import BadBody, read
+from .pictures import conversations, gather, refuse_other_counts
 from .placement import misplaced
 
 _REDUCTION: Final = frozenset(REQUEST_FIELDS)
@@ -43,10 +45,17 @@ class BodyCheck:
         body = await _whole(receive)
         if body:
             try:
-                scope[DOCUMENT] = read(body, _REDUCTION)
-                if (refusal := misplaced(scope[DOCUMENT], scope["query_string"])) is not None:
+                scope[DOCUMENT] = document = read(body, _REDUCTION)
+                found = conversations(document, scope["path"])
+                places = {part.place for conversation in found or () for part in conversation}
+                if (refusal := misplaced(document, scope["query_string"], places)) is not None:
                     raise BadBody(refusal)
-                check_content(scope[DOCUMENT], scope["path"])
+                check_content(document, scope["path"])
+                if found is not None:
+                    if gather(document, found):
+                        body = dumped(document)
+                    refuse_other_counts(document, found)
+                    note_pictures(len(conversation) for conversation in found)
             except BadBody as bad:
                 await answer(bad.refusal, scope, receive, send)
                 return

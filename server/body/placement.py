@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+from sppruner_vllm.planning.in_parts import PICTURE_FIELDS
 from sppruner_vllm.request import REQUEST_FIELDS
 
 from ..errors.invalid_body import written
@@ -52,12 +53,13 @@ _PLAIN: Final = {name.replace("_", ""): name for name in REQUEST_FIELDS}
 _OTHER_SIGNS: Final = re.compile(r"[^a-z0-9]")
 
 
-def misplaced(document: Any, query: bytes = b"") -> Refusal | None:
+def misplaced(document: Any, query: bytes = b"", pictures: Container[Place] = ()) -> Refusal | None:
     """The refusal of the first field of ours that would be lost.
 
     Args:
         document: body of a request.
         query: of its URL.
+        pictures: places of objects in which fields of one picture may stand.
     """
     for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if (meant := ours(name)) is not None:
@@ -65,7 +67,7 @@ def misplaced(document: Any, query: bytes = b"") -> Refusal | None:
     if not isinstance(document, dict):
         return None
     for place, name, meant in _found(document, (), set()):
-        if name == meant and place in ((), (PROCESSOR_KWARGS,)):
+        if name == meant and (place in ((), (PROCESSOR_KWARGS,)) or (name in PICTURE_FIELDS and place in pictures)):
             continue
         param = written((*place, name)) or name
         if place == () or place == (PROCESSOR_KWARGS,):
@@ -75,7 +77,9 @@ def misplaced(document: Any, query: bytes = b"") -> Refusal | None:
 
 
 def _refusal(meant: str, param: str, where: str) -> Refusal:
-    return Refusal(400, "unknown_parameter", f"{meant} belongs at the top level of the body, not {where}", param)
+    also = " or in the part of a picture" if meant in PICTURE_FIELDS else ""
+    message = f"{meant} belongs at the top level of the body{also}, not {where}"
+    return Refusal(400, "unknown_parameter", message, param)
 
 
 def _found(node: Any, place: Place, others: set[str]) -> Iterator[tuple[Place, str, str]]:
@@ -107,6 +111,6 @@ def ours(name: str) -> str | None:
 @lru_cache(maxsize=1024)
 def _ours(name: str) -> str | None:
     plain = _OTHER_SIGNS.sub("", name.lower())
-    contained = next((field for key, field in _PLAIN.items() if key in plain), None)
+    contained = _PLAIN.get(max((key for key in _PLAIN if key in plain), key=len, default=""))
     close = difflib.get_close_matches(plain, _PLAIN, n=1, cutoff=CLOSE)
-    return contained or (_PLAIN[close[0]] if close else None)
+    return _PLAIN[close[0]] if close else contained

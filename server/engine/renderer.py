@@ -44,10 +44,12 @@ def gated_chat(
     @wraps(preprocess)
     async def gated(request: Any, *args: Any, **kwargs: Any) -> Any:
         fields, foreign = _admit(request, trusted)
+        record = current_record() or RequestRecord()
+        if (conversation_of := record.begin()) is not None:
+            fields = _of_conversation(fields, *conversation_of)
         ours = Admitted({**foreign, **fields, **bounds_in_force()}, fields.request)
         # With nothing to say the request goes on as it came: the processor falls back on the operator's defaults.
         request.mm_processor_kwargs = (ours if reduces else foreign) or None
-        record = current_record() or RequestRecord()
         if record.dry:
             kwargs["skip_mm_cache"] = True
         with stage(RENDER) as span:
@@ -74,6 +76,12 @@ def gated_chat(
         return conversation, engine_inputs
 
     return gated
+
+
+def _of_conversation(fields: Admitted, first: int, count: int) -> Admitted:
+    """What is asked of the pictures of one conversation of several."""
+    lists = {name: value[first : first + count] for name, value in fields.items() if isinstance(value, list)}
+    return Admitted({**fields, **lists}, fields.request.of_images(first, count)) if lists else fields
 
 
 async def _with_every_token(
@@ -107,7 +115,8 @@ def gated_completion(preprocess: Preprocess, trusted: bool) -> Preprocess:
     @wraps(preprocess)
     async def gated(request: Any, *args: Any, **kwargs: Any) -> Any:
         # A text prompt has no image to reduce: our fields are admitted and go no further.
-        _, foreign = _admit(request, trusted)
+        fields, foreign = _admit(request, trusted)
+        fields.request.refuse_other_count(0)
         request.mm_processor_kwargs = foreign or None
         return await preprocess(request, *args, **kwargs)
 

@@ -23,14 +23,16 @@ class Code:
 
 CODES: Final[dict[str, Code]] = {
     # The reduction fields.
-    "invalid_keep_ratio": Code(400, "`keep_ratio`"),
+    "invalid_keep_ratio": Code(400, "`keep_ratio`, or a list of them that has not one for each picture"),
     "invalid_keep_tokens": Code(400, "`keep_tokens`"),
+    "invalid_keep_tokens_total": Code(400, "`keep_tokens_total`"),
     "invalid_focus_query": Code(400, "`focus_query`"),
     "invalid_focus_scope": Code(400, "`focus_scope`"),
     "invalid_reduction_method": Code(400, "`reduction_method`"),
     "unsupported_parameter": Code(
         400,
-        "`keep_tokens` beside `keep_ratio`, `focus_scope` of `image` beside `focus_query`, or a "
+        "two of `keep_ratio`, `keep_tokens` and `keep_tokens_total`, a picture's own `keep_ratio` beside a list of "
+        "them or beside `previous_response_id`, `focus_scope` of `image` beside `focus_query`, or a "
         "`reduction_method` that is not open",
     ),
     "unknown_parameter": Code(

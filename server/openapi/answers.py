@@ -7,7 +7,16 @@ from typing import Any, Final
 
 from ..errors.codes import CODES
 from ..errors.refusal import ANTHROPIC_TYPES, INVALID_REQUEST, OPENAI_TYPES
-from ..headers import FOCUS_SCOPE, KEEP_RATIO, METHOD, ORIGINAL, RETAINED, SKIPPED_REASON
+from ..headers import (
+    FOCUS_SCOPE,
+    IMAGES_KEEP_RATIO,
+    IMAGES_RETAINED,
+    KEEP_RATIO,
+    METHOD,
+    ORIGINAL,
+    RETAINED,
+    SKIPPED_REASON,
+)
 from .parts import STRING, Schema, const, items, obj, or_null, ref
 
 JSON: Final = "application/json"
@@ -33,12 +42,24 @@ REQUEST_ID: Final = {"X-Request-Id": {"description": "Of this request, also in t
 AGAIN: Final = {"Retry-After": {"description": "Seconds until it is worth asking again.", "schema": STRING}}
 REDUCED: Final = {
     name: {"description": "Of a request with pictures; as in its usage.", "schema": STRING}
-    for name in (ORIGINAL, RETAINED, KEEP_RATIO, METHOD, FOCUS_SCOPE, SKIPPED_REASON)
+    for name in (
+        *(ORIGINAL, RETAINED, KEEP_RATIO, METHOD, FOCUS_SCOPE, SKIPPED_REASON),
+        *(IMAGES_RETAINED, IMAGES_KEEP_RATIO),
+    )
 }
 
 
 def answer_schemas() -> dict[str, Schema]:
     """The components of all answers, by name."""
+    image = obj(
+        {
+            "original": NATURAL,
+            "retained": NATURAL,
+            "keep_ratio": {"type": "number"},
+            "skipped_reason": or_null(type="string"),
+        },
+        *("original", "retained", "keep_ratio", "skipped_reason"),
+    )
     visual = obj(
         {
             "original": NATURAL,
@@ -47,6 +68,7 @@ def answer_schemas() -> dict[str, Schema]:
             "method": STRING,
             "skipped_reason": or_null(type="string"),
             "focus_scope": or_null(type="string"),
+            "images": items(image),
         },
         *("original", "retained", "keep_ratio", "method", "skipped_reason"),
         description="What was kept of the request's pictures.",

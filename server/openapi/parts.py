@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any, Final
 
 from sppruner_vllm.request import FOCUS_SCOPES, MAX_FOCUS_QUERY_CHARS
@@ -80,17 +81,23 @@ def reduction(limits: Settings, methods: frozenset[str]) -> dict[str, Schema]:
         limits: the operator's settings.
         methods: names that `reduction_method` may take.
     """
+    ratio = {"type": "number", "minimum": limits.min_keep_ratio, "maximum": limits.max_keep_ratio}
     fields: dict[str, Schema] = {
+        # A list has one for each picture: how many there are, no schema can say.
         "keep_ratio": or_null(
-            type="number",
-            minimum=limits.min_keep_ratio,
-            maximum=limits.max_keep_ratio,
-            description="Fraction of each picture's visual tokens to keep, rounded up. Not beside keep_tokens.",
+            **ratio,
+            description="Fraction of each picture's visual tokens to keep, rounded up; or a list with one for each "
+            "picture of the request. Not beside keep_tokens or keep_tokens_total.",
         ),
         "keep_tokens": or_null(
             type="integer",
             minimum=limits.min_tokens,
             description="Visual tokens to keep of each picture. Not beside keep_ratio.",
+        ),
+        "keep_tokens_total": or_null(
+            type="integer",
+            minimum=limits.min_tokens,
+            description="Visual tokens that all pictures share. Not beside keep_ratio or keep_tokens.",
         ),
         "focus_query": or_null(
             type="string",
@@ -108,8 +115,14 @@ def reduction(limits: Settings, methods: frozenset[str]) -> dict[str, Schema]:
     return fields
 
 
+_BUDGETS: Final = {
+    "keep_ratio": {"type": "number"},
+    "keep_tokens": {"type": "integer"},
+    "keep_tokens_total": {"type": "integer"},
+}
+
 EXCLUDING: Final[list[Schema]] = [
-    {"not": obj({"keep_ratio": {"type": "number"}, "keep_tokens": {"type": "integer"}}, "keep_ratio", "keep_tokens")},
+    *({"not": obj({name: _BUDGETS[name] for name in pair}, *pair)} for pair in combinations(_BUDGETS, 2)),
     {"not": obj({"focus_scope": {"const": "image"}, "focus_query": STRING}, "focus_scope", "focus_query")},
 ]
 """What of our fields cannot stand together."""

@@ -7,7 +7,7 @@ the very same object. Routes that are not ours have no record.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -21,6 +21,7 @@ class RequestRecord:
     """Filled in while the request is served.
 
     fields: reduction fields as the route admitted them, for the renderer: some of vLLM's handlers lose them on the way.
+    pictures: how many each conversation of the body has. begun: conversations whose rendering has begun.
     dry: the prompt is rendered to be counted, and never reaches the engine.
     accounts: one per rendered prompt with images; a batch renders several.
     afterwards: each is called once the whole answer has gone out, and never for one that was refused or cut short.
@@ -31,6 +32,8 @@ class RequestRecord:
     """
 
     fields: Mapping[str, object] | None = None
+    pictures: tuple[int, ...] = ()
+    begun: int = 0
     dry: bool = False
     accounts: list[VisualTokens] = field(default_factory=list)
     withdrawals: list[Callable[[], None]] = field(default_factory=list)
@@ -56,7 +59,18 @@ class RequestRecord:
             skipped_reason=None if None in reasons else reasons[0],
             scopes=tuple(scope for account in self.accounts for scope in account.scopes),
             shrunk=sum(account.shrunk for account in self.accounts),
+            images=tuple(image for account in self.accounts for image in account.images),
         )
+
+    def begin(self) -> tuple[int, int] | None:
+        """The pictures of the conversation that is rendered next: place of the first among all, and their number.
+
+        None where the request has one conversation, which may be rendered several times.
+        """
+        if len(self.pictures) < 2:
+            return None
+        place, self.begun = self.begun, self.begun + 1
+        return sum(self.pictures[:place]), self.pictures[place]
 
     def withdraw(self) -> None:
         """Undo what this request entered into the sender cache; to be called before the refusal goes out."""
@@ -70,6 +84,12 @@ _current: ContextVar[RequestRecord | None] = ContextVar("sppruner_request", defa
 def current_record() -> RequestRecord | None:
     """The record of the request this task serves, None outside our routes."""
     return _current.get()
+
+
+def note_pictures(counts: Iterable[int]) -> None:
+    """How many pictures each conversation of the current request has."""
+    if (record := current_record()) is not None:
+        record.pictures = tuple(counts)
 
 
 @contextmanager

@@ -24,15 +24,17 @@ from sppruner_vllm.admission import admit
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.family import Family
 from sppruner_vllm.parts import published
+from sppruner_vllm.pictures.texture import texture
 from sppruner_vllm.planning.bounds import Bounds, refuse_beyond_context
+from sppruner_vllm.planning.in_parts import PICTURE_FIELDS, PicturePart, picture_parts
 from sppruner_vllm.planning.paying import Parts
 from sppruner_vllm.planning.plan import ReductionPlan, unreduced
-from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
+from sppruner_vllm.planning.planner import Prompt, Sent, all_whole, plan_images
 from sppruner_vllm.planning.query import TurnFinder
 from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.recipes import get_recipe
-from sppruner_vllm.request import RATIO_BOUNDS, REQUEST_FIELDS, ReductionRequest
+from sppruner_vllm.request import KEEP_RATIO, RATIO_BOUNDS, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
 from .embedded import came_encoded
@@ -62,6 +64,11 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         return LRUCache(maxsize=8192)
 
     @cached_property
+    def _textures(self) -> LRUCache[str, float]:
+        """Of each image by hash, for those that come again in every turn of a chat."""
+        return LRUCache(maxsize=8192)
+
+    @cached_property
     def _questions(self) -> QuestionTable:
         return QuestionTable()
 
@@ -70,18 +77,37 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         """Looked for at the first request, when the workers have long been warm."""
         return published(self.info.ctx.model_config.model) if settings().throughput_guard else None
 
-    def rendering(self, given: Mapping[str, Any]) -> AbstractContextManager[None]:
+    def rendering(self, given: Mapping[str, Any], messages: object = ()) -> AbstractContextManager[None]:
         """Holds pictures that are read while a prompt is rendered against the room in it (compat.py).
 
         Args:
-            given: processor kwargs of the request.
+            given: processor kwargs of the request. messages: of the conversation.
+
+        Raises:
+            RefusedRequest: a list has not one entry for each picture, or a picture's part has a field of ours, which
+                the server takes out before.
         """
+        with refusing():
+            self._judge_parts(given, list(picture_parts(messages)))
         if settings().shrink_large_images or given.keys() - {*REQUEST_FIELDS, RATIO_BOUNDS}:
             return within(None)
         always = min(self._context, self._bounds.prompt, self._bounds.picture)
         return within(
             Room(lambda width, height: math.prod(self._usual_grid(width, height)), always, partial(self._most, given))
         )
+
+    def _judge_parts(self, given: Mapping[str, Any], parts: Sequence[PicturePart]) -> None:
+        for number, part in enumerate(parts):
+            for field in PICTURE_FIELDS:
+                if part.asks(field) is not None:
+                    raise InvalidField(
+                        field,
+                        f"{field} in the part of a picture, here of image {number}, is for the server alone; "
+                        f"give mm_processor_kwargs a list of {field}, one for each image",
+                        code="unsupported_parameter",
+                    )
+        if isinstance(given.get(KEEP_RATIO), list | tuple):
+            admit(given).request.refuse_other_count(len(parts))
 
     def _most(self, given: Mapping[str, Any]) -> Most | None:
         """What the pictures of a request may come to."""
@@ -109,11 +135,13 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         if profiling:
             return tuple(unreduced(image.tokens, request, "keep_ratio_is_1") for image in sent)
         if not request.keeps_all and not (self.family.reduces and self._all_places_filled(inputs)):
-            return tuple(unreduced(image.tokens, request, "unsupported_input") for image in sent)
+            with refusing():
+                return all_whole(sent, request, "unsupported_input")
         prompt = Prompt(inputs.prompt, self.family.image_token, lambda: self.turns, self._encode)
         cut = self.family.cut
         block = None if cut is None else cut.block(settings().encoder_cut_block)
-        plans = plan_images(sent, prompt, request, settings(), known, self._parts, block, cut is not None)
+        with refusing():
+            plans = plan_images(sent, prompt, request, settings(), known, self._parts, block, cut is not None)
         if any(plan.reduces for plan in plans):
             self._refuse_beyond_bounds(inputs, plans, sent)
         else:
@@ -149,7 +177,17 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
             raise VLLMValidationError(f"image {index} was sent by uuid only and is not cached", parameter="uuid")
         grid, is_picture = self._known[key]
         cell = self.family.cell
-        return Sent(grid, partial(self._regrid, kwargs, cell) if is_picture and cell is not None else None, key)
+        regrid = partial(self._regrid, kwargs, cell) if is_picture and cell is not None else None
+        return Sent(grid, regrid, key, partial(self._texture, key, item))
+
+    def _texture(self, key: str, item: Any) -> float:
+        """Detail of a picture's pixels; one without pixels of its own here counts as full of it."""
+        if (known := self._textures.get(key)) is not None:
+            return known
+        if not isinstance(item, Image.Image):
+            return 1.0
+        self._textures[key] = found = texture(item)
+        return found
 
     def _grid(self, width: int, height: int, kwargs: Mapping[str, object]) -> Grid:
         """Visual tokens of a picture; asking upstream takes longer than all else that is planned of one left whole."""

@@ -78,6 +78,8 @@ def count_visual_tokens(tokens: VisualTokens) -> None:
     families.VISUAL_TOKENS_ORIGINAL.metric.inc(tokens.original)
     families.VISUAL_TOKENS_RETAINED.metric.inc(tokens.retained)
     families.REQUESTED_RATIO.metric.observe(tokens.keep_ratio)
+    for ratio in tokens.keep_ratios:
+        families.IMAGE_KEEP_RATIO.metric.observe(ratio)
     families.RETAINED_RATIO.metric.observe(tokens.retained / tokens.original)
     families.RETAINED_TOKENS.metric.observe(tokens.retained)
 

@@ -23,6 +23,7 @@ GivenUp = Literal["busy", "draining", "hourly_cap", "failed"]
 RejectedReason = Literal[
     "invalid_keep_ratio",
     "invalid_keep_tokens",
+    "invalid_keep_tokens_total",
     "invalid_focus_query",
     "invalid_focus_scope",
     "invalid_reduction_method",
@@ -166,6 +167,12 @@ REQUESTED_RATIO: Final = HistogramFamily(
     buckets=_RATIO_BUCKETS,
     note="For `keep_tokens`, the ratio it came to. For videos, which are never reduced, 1.",
 )
+IMAGE_KEEP_RATIO: Final = HistogramFamily(
+    "sppruner_image_keep_ratio",
+    "Keep ratio in force for each image of a served request.",
+    buckets=_RATIO_BUCKETS,
+    note="A request may ask another one of each of its images. For budgets in tokens, the ratio they came to.",
+)
 RETAINED_RATIO: Final = HistogramFamily(
     "sppruner_retained_ratio", "Retained over original visual tokens of a request.", buckets=_RATIO_BUCKETS
 )
@@ -300,6 +307,7 @@ FAMILIES: Final[tuple[CounterFamily | HistogramFamily | GaugeFamily, ...]] = (
     VISUAL_TOKENS_ORIGINAL,
     VISUAL_TOKENS_RETAINED,
     REQUESTED_RATIO,
+    IMAGE_KEEP_RATIO,
     RETAINED_RATIO,
     RETAINED_TOKENS,
     SKIPPED,

@@ -20,6 +20,24 @@ ENGINE_INPUT_KEY: Final = "sppruner"
 SHRUNK: Final = "shrunk_images"
 """Stands in a usage only where an image was made smaller to keep a limit."""
 
+IMAGES: Final = "images"
+"""Stands in a usage only where what was asked could differ from image to image."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTokens:
+    """Visual tokens of one image.
+
+    original, retained: counts before and after the reduction.
+    keep_ratio: the ratio in force; for an absolute budget, or one of the operator's, the ratio it came to.
+    skipped_reason: why nothing was reduced, None when something was.
+    """
+
+    original: int
+    retained: int
+    keep_ratio: float
+    skipped_reason: str | None
+
 
 @dataclass(frozen=True, slots=True)
 class VisualTokens:
@@ -30,6 +48,7 @@ class VisualTokens:
     skipped_reason: why nothing was reduced, None when any image was.
     scopes: of each image, whom its selection served; None where no question could steer it.
     shrunk: images that were made smaller to keep a limit of the operator's, before anything was counted.
+    images: each of them, where what was asked could differ from one to the other; else none.
     """
 
     original: int
@@ -39,6 +58,12 @@ class VisualTokens:
     skipped_reason: str | None
     scopes: tuple[Served | None, ...] = ()
     shrunk: int = 0
+    images: tuple[ImageTokens, ...] = ()
+
+    @property
+    def keep_ratios(self) -> tuple[float, ...]:
+        """The ratio in force for each image; none for videos."""
+        return tuple(image.keep_ratio for image in self.images) or (self.keep_ratio,) * len(self.scopes)
 
     @property
     def focus_scope(self) -> str | None:
@@ -51,8 +76,13 @@ class VisualTokens:
     def as_usage(self) -> dict[str, Any]:
         """The object `visual_tokens` of a response's usage."""
         fields = asdict(self)
-        del fields["scopes"], fields["shrunk"]
-        return {**fields, "focus_scope": self.focus_scope, **({SHRUNK: self.shrunk} if self.shrunk else {})}
+        del fields["scopes"], fields["shrunk"], fields["images"]
+        told = {**fields, "focus_scope": self.focus_scope}
+        if self.shrunk:
+            told[SHRUNK] = self.shrunk
+        if self.images:
+            told[IMAGES] = [asdict(image) for image in self.images]
+        return told
 
 
 def account(
@@ -76,18 +106,27 @@ def account(
         return VisualTokens(total, total, 1.0, request.method, reason) if videos else None
     retained = sum(images)
     # A picture sent under a UUID that vLLM still holds is served from its cache: what counts is what was placed.
-    original = sum(plan.original if plan.reduces else placed for plan, placed in zip(plans, images, strict=True))
-    came_to = request.keep_tokens is not None or any(plan.raised for plan in plans)
+    each = tuple(_of_one(plan, placed) for plan, placed in zip(plans, images, strict=True))
+    original = sum(image.original for image in each)
+    asked = {None if plan.raised else plan.ratio for plan in plans}
+    ratio = asked.pop() if len(asked) == 1 else None
     reasons = [plan.skipped_reason for plan in plans]
     return VisualTokens(
         original=original,
         retained=retained,
-        keep_ratio=round(retained / original, 6) if came_to else request.keep_ratio,
+        keep_ratio=round(retained / original, 6) if ratio is None else ratio,
         method=request.method,
         skipped_reason=None if None in reasons else reasons[0],
         scopes=tuple(plan.scope for plan in plans),
         shrunk=shrunk,
+        images=each if request.per_image else (),
     )
+
+
+def _of_one(plan: ReductionPlan, placed: int) -> ImageTokens:
+    original = plan.original if plan.reduces else placed
+    ratio = None if plan.raised else plan.ratio
+    return ImageTokens(original, placed, round(placed / original, 6) if ratio is None else ratio, plan.skipped_reason)
 
 
 def note_whole(engine_input: MutableMapping[str, Any], request: ReductionRequest) -> None:
@@ -95,16 +134,22 @@ def note_whole(engine_input: MutableMapping[str, Any], request: ReductionRequest
 
     Args:
         engine_input: vLLM's, as its own processor made it.
+
+    Raises:
+        InvalidField: a list of ratios has not one for each image.
     """
     placed = {
         modality: [place.get_num_embeds() for place in places]
         for modality, places in (engine_input.get("mm_placeholders") or {}).items()
     }
     images, videos = placed.get("image", []), placed.get("video", [])
-    reason: SkippedReason = "keep_ratio_is_1" if request.keeps_all else "unsupported_input"
-    engine_input[ENGINE_INPUT_KEY] = account(
-        [unreduced(tokens, request, reason) for tokens in images], request, images, videos
-    )
+    request.refuse_other_count(len(images))
+    plans = [_whole(tokens, request.of_image(place)) for place, tokens in enumerate(images)]
+    engine_input[ENGINE_INPUT_KEY] = account(plans, request, images, videos)
+
+
+def _whole(tokens: int, request: ReductionRequest) -> ReductionPlan:
+    return unreduced(tokens, request, "keep_ratio_is_1" if request.keeps_all else "unsupported_input")
 
 
 def visual_tokens_of(engine_input: Mapping[str, object]) -> VisualTokens | None:

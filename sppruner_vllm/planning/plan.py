@@ -30,6 +30,7 @@ class ReductionPlan:
     stages: what the worker does, in order.
     scope: whom the selection serves; None where no question could steer it.
     raised: the operator's budget for shared selections stands in place of the request's.
+    ratio: the fraction that was asked for; None for an absolute budget.
     """
 
     original: int
@@ -41,6 +42,7 @@ class ReductionPlan:
     stages: tuple[StageOrder, ...] = ()
     scope: Served | None = None
     raised: bool = False
+    ratio: float | None = None
 
     @property
     def reduces(self) -> bool:
@@ -69,6 +71,15 @@ def retained_tokens(total: int, keep_ratio: float, *, floor: int = FEWEST_TOKENS
     return min(total, max(floor, math.ceil(total * keep_ratio - 1e-9)))
 
 
+def kept_within(original: int, request: ReductionRequest, limits: Settings) -> tuple[int, int]:
+    """Fewest and most tokens that an image may keep of `original`, whatever budget is asked for."""
+    low, high = max(limits.min_keep_ratio, request.bounds.low), min(limits.max_keep_ratio, request.bounds.high)
+    return (
+        retained_tokens(original, low, floor=limits.min_tokens),
+        retained_tokens(original, high, floor=limits.min_tokens),
+    )
+
+
 def plan_image(
     original: int,
     request: ReductionRequest,
@@ -93,18 +104,18 @@ def plan_image(
     if request.keep_tokens is None:
         retained = retained_tokens(original, request.keep_ratio, floor=floor)
     else:
-        least = retained_tokens(original, max(limits.min_keep_ratio, request.bounds.low), floor=floor)
-        most = retained_tokens(original, min(limits.max_keep_ratio, request.bounds.high), floor=floor)
+        least, most = kept_within(original, request, limits)
         retained = min(most, max(least, request.keep_tokens))
     at_least = None if at_least is None else min(at_least, request.bounds.high)
     asked, shared = retained, 0 if at_least is None else retained_tokens(original, at_least, floor=floor)
     retained = max(asked, shared)
     if retained < original:
-        return ReductionPlan(original, retained, request.method, query_ids, None, raised=retained > asked)
+        ratio = request.asked_ratio
+        return ReductionPlan(original, retained, request.method, query_ids, None, raised=retained > asked, ratio=ratio)
     whole = unreduced(original, request, "keep_ratio_is_1" if request.keeps_all or at_least == 1 else "image_too_small")
     return replace(whole, raised=retained > asked)
 
 
 def unreduced(original: int, request: ReductionRequest, reason: SkippedReason) -> ReductionPlan:
     """The plan that keeps every token, and why."""
-    return ReductionPlan(original, original, request.method, (), reason)
+    return ReductionPlan(original, original, request.method, (), reason, ratio=request.asked_ratio)

@@ -16,9 +16,10 @@ from sppruner_vllm.settings import Settings
 from sppruner_vllm.wire import MOST_TOKENS, StageOrder
 
 from .paying import Parts
-from .plan import ReductionPlan, plan_image, unreduced
-from .query import TurnFinder, turn_queries
+from .plan import ReductionPlan, SkippedReason, kept_within, plan_image, unreduced
+from .query import TurnFinder, turn_numbers, turn_queries
 from .scope import FirstQuestions, Served, nothing_known
+from .sharing import Claim, shares
 from .smaller import Grid, smaller_grid
 
 MOST_SURVIVORS: Final = 0.75
@@ -35,11 +36,13 @@ class Sent:
     grid: visual tokens that stock vLLM would give it. regrid: how a smaller form of it would be sized; None for what
     cannot be made smaller: embeddings, arrays, and pictures of a family that knows one size only.
     key: names the picture itself, whatever is done with it.
+    texture: gives the detail of its pixels, in [0, 1], of embeddings 1; not called where nothing depends on it.
     """
 
     grid: Grid
     regrid: Regrid | None
     key: str = ""
+    texture: Callable[[], float] = lambda: 1.0
 
     @property
     def tokens(self) -> int:
@@ -86,21 +89,58 @@ def plan_images(
         parts: what the parts of a prefill take; without them every reduction counts as paying.
         cut_block: the encoder's block behind which it can be cut, None where it cannot.
         skips: whether the encoder can do without tokens that repeat others.
+
+    Raises:
+        InvalidField: a list of ratios has not one for each image.
     """
     if request.keeps_all:
-        return tuple(unreduced(image.tokens, request, "keep_ratio_is_1") for image in sent)
+        return all_whole(sent, request, "keep_ratio_is_1")
+    request.refuse_other_count(len(sent))
     recipe, places = get_recipe(request.method), prompt.places
     recipe = recipe.cut(limits.encoder_cut, cut_block)
     if limits.skip_repeats and skips:
         recipe = recipe.without_repeats()
     if recipe.in_worker and not _rows_can_be_placed(prompt.ids, places, sent):
-        return tuple(unreduced(image.tokens, request, "unsupported_input") for image in sent)
+        return all_whole(sent, request, "unsupported_input")
     queries = _queries(prompt, places, len(sent), request, recipe, limits)
     known = nothing_known() if known is None else known
-    parts = None if request.insists else parts
+    asked_of = _each(request, len(sent))
+    if request.keep_tokens_total is not None:
+        parts_of = shares(_claims(sent, prompt, request, limits), request.keep_tokens_total)
+        asked_of = [asked.with_share(part) for asked, part in zip(asked_of, parts_of, strict=True)]
     return tuple(
-        _scoped(image, query, recipe, request, limits, known, parts) for image, query in zip(sent, queries, strict=True)
+        _scoped(image, query, recipe, asked, limits, known, None if asked.insists else parts)
+        for image, query, asked in zip(sent, queries, asked_of, strict=True)
     )
+
+
+def all_whole(sent: Sequence[Sent], request: ReductionRequest, reason: SkippedReason) -> tuple[ReductionPlan, ...]:
+    """Plans that keep every token.
+
+    Args:
+        sent, request: as above. reason: of those that a ratio below 1 was asked for.
+
+    Raises:
+        InvalidField: a list of ratios has not one for each image.
+    """
+    request.refuse_other_count(len(sent))
+    return tuple(
+        unreduced(image.tokens, asked, "keep_ratio_is_1" if asked.keeps_all else reason)
+        for image, asked in zip(sent, _each(request, len(sent)), strict=True)
+    )
+
+
+def _each(request: ReductionRequest, images: int) -> list[ReductionRequest]:
+    return [request.of_image(place) for place in range(images)]
+
+
+def _claims(sent: Sequence[Sent], prompt: Prompt, request: ReductionRequest, limits: Settings) -> list[Claim]:
+    """What each image may get of a budget that all share."""
+    turns = turn_numbers(prompt.ids, prompt.places[: len(sent)], prompt.turns())
+    return [
+        Claim(image.tokens, image.texture(), turn, *kept_within(image.tokens, request, limits))
+        for image, turn in zip(sent, turns, strict=True)
+    ]
 
 
 def _queries(
@@ -131,7 +171,8 @@ def _scoped(
     if not recipe.uses_query or not own.reduces:
         return own
     if request.focus_scope == "auto":
-        shared = plan_image(image.tokens, request, (), limits, at_least=limits.shared_keep_ratio)
+        at_least = None if request.shared else limits.shared_keep_ratio
+        shared = plan_image(image.tokens, request, (), limits, at_least=at_least)
         shared = _staged(shared, recipe, request, image)
         # What would share a selection counts as one.
         if not known.is_first(f"{image.key} {request.method} {shared.retained}", query):

@@ -109,3 +109,12 @@ def turn_queries(
             queries.append(query)
             place = next(left, None)
     return queries
+
+
+def turn_numbers(prompt: Sequence[int], places: Sequence[int], turns: TurnFinder) -> list[int]:
+    """The number of the turn around each placeholder, from 0; arguments as above."""
+    numbers: list[int] = []
+    for number, (_, end) in enumerate(turns.spans(prompt)):
+        while len(numbers) < len(places) and places[len(numbers)] < end:
+            numbers.append(number)
+    return numbers

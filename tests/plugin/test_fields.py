@@ -42,7 +42,7 @@ def test_what_is_not_ours_in_mm_processor_kwargs_is_foreign():
     assert foreign_kwargs(request(mm_processor_kwargs={"keep_ratio": 0.5, "fps": 1})) == {"fps": 1}
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.5, float("nan"), float("inf"), "0.5", True, [], {}])
+@pytest.mark.parametrize("value", [0, -1, 1.5, float("nan"), float("inf"), "0.5", True, [1.5], ["0.5"], {}])
 def test_a_bad_keep_ratio_is_refused_by_name(value):
     with pytest.raises(InvalidField) as caught:
         check({"keep_ratio": value})

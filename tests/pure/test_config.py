@@ -18,7 +18,7 @@ DEFAULTS = Settings()
 METHODS = frozenset({"uniform"})
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.5, math.nan, math.inf, 10**400, "0.5", True, [], {}])
+@pytest.mark.parametrize("value", [0, -1, 1.5, math.nan, math.inf, 10**400, "0.5", True, [1.5], ["0.5"], {}])
 def test_a_keep_ratio_outside_0_to_1_is_refused_by_name(value: object) -> None:
     with pytest.raises(InvalidField) as refusal:
         validate_request({"keep_ratio": value}, DEFAULTS, METHODS)
