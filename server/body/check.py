@@ -17,7 +17,7 @@ from ..errors.refusal import Refusal, answer
 from ..request.document import DOCUMENT
 from .content.document import check_content
 from .json_body import BadBody, read
-from .placement import misplaced
+from .placement import misplaced, misplaced_include
 
 _REDUCTION: Final = frozenset(REQUEST_FIELDS)
 
@@ -44,8 +44,10 @@ class BodyCheck:
         if body:
             try:
                 scope[DOCUMENT] = read(body, _REDUCTION)
-                if (refusal := misplaced(scope[DOCUMENT], scope["query_string"])) is not None:
-                    raise BadBody(refusal)
+                document = scope[DOCUMENT]
+                lost = misplaced(document, scope["query_string"]) or misplaced_include(document, scope["path"])
+                if lost is not None:
+                    raise BadBody(lost)
                 check_content(scope[DOCUMENT], scope["path"])
             except BadBody as bad:
                 await answer(bad.refusal, scope, receive, send)

@@ -16,7 +16,8 @@ from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 
 from sppruner_vllm.admission import Admitted, admit
 from sppruner_vllm.planning.accounting import visual_tokens_of
-from sppruner_vllm.request import KEEP_RATIO
+from sppruner_vllm.planning.telling import ASKED_ABOUT
+from sppruner_vllm.request import KEEP_RATIO, TELLING
 
 from ..body.fields import foreign_kwargs, reduction_fields
 from ..errors.rendering import blaming_pictures
@@ -41,9 +42,12 @@ def gated_chat(preprocess: Preprocess, trusted: bool, shadow: Shadow | None = No
     @wraps(preprocess)
     async def gated(request: Any, *args: Any, **kwargs: Any) -> Any:
         fields, foreign = _admit(request, trusted)
-        # With nothing to say the request goes on as it came: the processor falls back on the operator's defaults.
-        request.mm_processor_kwargs = Admitted({**foreign, **fields, **bounds_in_force()}, fields.request) or None
         record = current_record() or RequestRecord()
+        telling = {} if record.telling is None else {TELLING: record.telling}
+        # With nothing to say the request goes on as it came: the processor falls back on the operator's defaults.
+        request.mm_processor_kwargs = (
+            Admitted({**foreign, **fields, **bounds_in_force(), **telling}, fields.request) or None
+        )
         if record.dry:
             kwargs["skip_mm_cache"] = True
         with stage(RENDER) as span:
@@ -54,6 +58,7 @@ def gated_chat(preprocess: Preprocess, trusted: bool, shadow: Shadow | None = No
                 record.withdraw()  # the client left; the rendering goes on in its thread
                 raise
             _let_render_again(engine_inputs, lambda: preprocess(request, *args, **{**kwargs, "skip_mm_cache": True}))
+            record.asked_about = engine_inputs[0].get(ASKED_ABOUT, ())
             if (tokens := visual_tokens_of(engine_inputs[0])) is not None:
                 note_visual_tokens(span, tokens)
         # Turns that a tool adds to a response render the same images again: the first rendering is the client's.
