@@ -69,6 +69,7 @@ FLAGS: Final = {
     "shadow_share": "--shadow-share",
     "shadow_per_hour": "--shadow-per-hour",
     "shadow_max_in_flight": "--shadow-max-in-flight",
+    "explain": "--explain",
     "json_logs": "--json-logs",
 }
 """Settings field to flag."""

@@ -22,6 +22,7 @@ from .engine.acceptance import accepting, telling, withdrawing
 from .engine.renderer import gated_chat, gated_completion
 from .engine.resend import resending
 from .engine.sender_cache import SenderWatch
+from .engine.telling import asking_workers
 from .engine.watch import watched
 from .errors.guard import Guard
 from .request.attempt import noting
@@ -197,6 +198,14 @@ def install_watch(engine_client: Any) -> None:
     Until: a statistics plugin that is given the prompt beside the output (`vllm.stat_logger_plugins` is not).
     """
     engine_client.generate = watched(engine_client.generate)
+
+
+def install_telling(engine_client: Any) -> None:
+    """Let the record of a request that wants to be told know what the workers kept (engine/telling.py).
+
+    Until: outputs of vLLM's engine carry what its model has to say of a request.
+    """
+    engine_client.generate = asking_workers(engine_client.generate, engine_client.engine_core)
 
 
 def install_ending(engine_client: Any, shutting_down: Callable[[Callable[..., None]], Callable[..., None]]) -> None:

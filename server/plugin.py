@@ -22,6 +22,7 @@ from sppruner_vllm.metrics import events
 from sppruner_vllm.parts import published
 from sppruner_vllm.settings import settings
 
+from .engine.kv_bytes import kv_bytes_per_token
 from .errors.handlers import answer_exceptions
 from .hooks import (
     close_routes,
@@ -34,6 +35,7 @@ from .hooks import (
     install_messages,
     install_resend,
     install_shadow,
+    install_telling,
     install_watch,
     install_withdrawal,
 )
@@ -48,6 +50,7 @@ from .routes.health import router as health_router
 from .routes.models import router as models
 from .routes.multimodal import router
 from .routes.text import router as strict_router
+from .routes.visual_tokens import router as explaining
 from .shadow.cap import HourlyCap
 from .shadow.shadow import Shadow
 
@@ -69,6 +72,8 @@ class EndpointPlugin:
         app.include_router(health_router)
         app.include_router(strict_router)
         app.include_router(models)
+        if settings().explain:
+            app.include_router(explaining)
         install_document(app, describing(app, lambda: facts_of(app.state)))
         app.state.sppruner_in_flight = InFlight()
 
@@ -92,6 +97,9 @@ class EndpointPlugin:
         install_messages(state.anthropic_serving_messages)
         install_resend(engine_client)
         install_watch(engine_client)
+        if settings().explain:
+            install_telling(engine_client)
+            self._app.state.sppruner_kv_bytes = kv_bytes_per_token(engine_client.vllm_config)
         seconds = drain_seconds(engine_client.vllm_config.shutdown_timeout)
         ending = Ending(engine_client, state, state.sppruner_in_flight, seconds)
         self._app.state.sppruner_ending = ending

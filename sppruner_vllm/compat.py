@@ -242,6 +242,22 @@ def let_workers_forget_rows() -> None:
         _follow(Worker, name, lambda worker: _have_forget(worker.model_runner.get_model(), "forget_rows"))
 
 
+def let_workers_tell(name: str) -> None:
+    """Give workers a method of this name, which passes on to their model's `tell`; other models have nothing to tell.
+
+    vLLM 0.32 and 0.33 call methods of a worker by their name (`collective_rpc`); of its model they call none, unless
+    functions may be sent to workers.
+    Expiry: a call of upstream's that reaches the model.
+    """
+    from vllm.v1.worker.gpu_worker import Worker
+
+    def told(self: Any, *args: Any) -> Any:
+        tell = getattr(self.model_runner.get_model(), "tell", None)
+        return {} if tell is None else tell(*args)
+
+    setattr(Worker, name, told)
+
+
 def let_renderers_forget_pixels() -> None:
     """Have a processor drop the pixels it keeps whenever vLLM clears its own cache of processed pictures.
 

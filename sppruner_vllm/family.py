@@ -56,14 +56,15 @@ class TowerCut:
     usual: block, counted from 0, behind which they are where the operator names none. last: the last that may be named.
     encode: rows of a batch of images, (N, D) of each in raster order: every token has its row, as without a cut. It
         gets the model, the batch as vLLM makes it, what is left out of each image (all have repeats, or none has), and
-        the block of the cut, None for none. What `TapPoints` names is still called with all tokens.
+        the block of the cut, None for none, and a list to which it adds, of each image, (N,) bool in raster order, the
+        tokens that went through every block. What `TapPoints` names is still called with all tokens.
     repeats: which tokens of each image of a batch have exactly the pixels of another that could stand for them: for
         each token the place of that one, both in the tower's order; None for an image without any.
     """
 
     usual: int
     last: int
-    encode: Callable[[Any, Mapping[str, Any], Sequence[LeftOut], int | None], list[Tensor]]
+    encode: Callable[[Any, Mapping[str, Any], Sequence[LeftOut], int | None, list[Tensor]], list[Tensor]]
     repeats: Callable[[Any, Mapping[str, Any]], list[Tensor | None]]
 
     def block(self, asked: int | None) -> int | None:

@@ -75,6 +75,26 @@ class RatioBounds(NamedTuple):
 
 ANY_RATIO: Final = RatioBounds(0.0, 1.0)
 
+TELLING: Final = "sppruner_telling"
+"""Processor kwarg by which the server has a worker remember what it selects for a request; no field of one."""
+
+
+class Telling(NamedTuple):
+    """What the selections of a request are remembered under, each by `name_of`; JSON cannot make one.
+
+    request: of this request alone, so that its pictures are selected for anew and no cache has them.
+    """
+
+    request: str
+
+    def name_of(self, image: int) -> str:
+        """The name of an image's selection, by its place among the request's images."""
+        return f"{self.request}/{image}"
+
+
+HANDED_OVER: Final = frozenset({RATIO_BOUNDS, TELLING})
+"""Every processor kwarg that comes from the server and from no client."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReductionRequest:

@@ -180,6 +180,10 @@ class Settings(BaseSettings):
         description="Most requests in flight of an API process while one is asked again; none: half of its part of a "
         "batch.",
     )
+    explain: bool = Field(
+        False,
+        description="Answer /v1/visual-tokens, and chats that include it, with which visual tokens were kept, and why.",
+    )
     json_logs: bool = Field(False, description="Log in JSON, one line per request among others, never with its body.")
 
     @field_validator("api_keys_file", mode="before")

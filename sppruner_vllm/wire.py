@@ -53,6 +53,7 @@ class Order:
     picture: the same for all images that look the same to the encoder, whatever is asked of them; empty where it does
         not encode.
     question: the same for all queries of the same ids; empty where nothing is kept by it.
+    told: name under which the selection is remembered for whoever asked for it; empty for no one.
     """
 
     encoded: int
@@ -62,6 +63,7 @@ class Order:
     profiling: bool = False
     picture: str = ""
     question: str = ""
+    told: str = ""
 
 
 def encode(orders: Sequence[Order]) -> dict[str, list[Tensor]]:
@@ -92,11 +94,11 @@ def decode_item(item: Mapping[str, Any]) -> Order | None:
 
 def _to_bytes(order: Order) -> Tensor:
     stages = [astuple(stage) for stage in order.stages]
-    text = json.dumps([order.encoded, order.placed, stages, order.profiling, order.picture, order.question])
+    text = json.dumps([order.encoded, order.placed, stages, order.profiling, order.picture, order.question, order.told])
     return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
 
 
 def _from_bytes(packed: Tensor, query: Tensor) -> Order:
-    encoded, placed, stages, profiling, picture, question = json.loads(bytes(packed.tolist()))
+    encoded, placed, stages, profiling, picture, question, told = json.loads(bytes(packed.tolist()))
     stage_orders = tuple(StageOrder(*stage) for stage in stages)
-    return Order(encoded, placed, stage_orders, query.flatten(), profiling, picture, question)
+    return Order(encoded, placed, stage_orders, query.flatten(), profiling, picture, question, told)

@@ -19,7 +19,7 @@ from ..request.record import note_pictures
 from .content.document import check_content
 from .json_body import BadBody, read
 from .pictures import conversations, gather, refuse_other_counts
-from .placement import misplaced
+from .placement import misplaced, misplaced_include
 
 _REDUCTION: Final = frozenset(REQUEST_FIELDS)
 
@@ -48,8 +48,9 @@ class BodyCheck:
                 scope[DOCUMENT] = document = read(body, _REDUCTION)
                 found = conversations(document, scope["path"])
                 places = {part.place for conversation in found or () for part in conversation}
-                if (refusal := misplaced(document, scope["query_string"], places)) is not None:
-                    raise BadBody(refusal)
+                lost = misplaced(document, scope["query_string"], places) or misplaced_include(document, scope["path"])
+                if lost is not None:
+                    raise BadBody(lost)
                 check_content(document, scope["path"])
                 if found is not None:
                     if gather(document, found):

@@ -6,10 +6,14 @@ how plain vLLM takes them; nothing else in there is ours to admit.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.request import REQUEST_FIELDS
+
+INCLUDE: Final = "include"
+SELECTION: Final = "visual_tokens.selection"
+"""What `include` of a chat may hold."""
 
 
 def reduction_fields(request: Any) -> dict[str, object]:

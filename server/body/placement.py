@@ -18,6 +18,8 @@ from sppruner_vllm.request import REQUEST_FIELDS
 from ..errors.invalid_body import written
 from ..errors.places import Place
 from ..errors.refusal import Refusal
+from .content.document import CHAT, VISUAL_TOKENS
+from .fields import INCLUDE, SELECTION
 
 PROCESSOR_KWARGS: Final = "mm_processor_kwargs"
 """Where plain vLLM takes our fields."""
@@ -74,6 +76,18 @@ def misplaced(document: Any, query: bytes = b"", pictures: Container[Place] = ()
             return Refusal(400, "unknown_parameter", f"{param} is not a field; did you mean {meant}?", param)
         return _refusal(meant, param, f"in {written(place)}")
     return None
+
+
+def misplaced_include(document: Any, path: str) -> Refusal | None:
+    """The refusal of a wish for the selection where no usage could hold it.
+
+    Args:
+        document: body of a request. path: of the request.
+    """
+    wanted = document.get(INCLUDE) if isinstance(document, dict) else None
+    if path in (CHAT, VISUAL_TOKENS) or not isinstance(wanted, list) or SELECTION not in wanted:
+        return None
+    return Refusal(400, "unknown_parameter", f"{SELECTION} may be included in {CHAT} alone", INCLUDE)
 
 
 def _refusal(meant: str, param: str, where: str) -> Refusal:

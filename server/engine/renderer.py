@@ -16,7 +16,8 @@ from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 
 from sppruner_vllm.admission import Admitted, admit
 from sppruner_vllm.planning.accounting import note_whole, visual_tokens_of
-from sppruner_vllm.request import KEEP_RATIO
+from sppruner_vllm.planning.telling import ASKED_ABOUT
+from sppruner_vllm.request import KEEP_RATIO, TELLING
 
 from ..body.fields import foreign_kwargs, reduction_fields
 from ..errors.rendering import blaming_pictures
@@ -47,7 +48,8 @@ def gated_chat(
         record = current_record() or RequestRecord()
         if (conversation_of := record.begin()) is not None:
             fields = _of_conversation(fields, *conversation_of)
-        ours = Admitted({**foreign, **fields, **bounds_in_force()}, fields.request)
+        telling = {} if record.telling is None else {TELLING: record.telling}
+        ours = Admitted({**foreign, **fields, **bounds_in_force(), **telling}, fields.request)
         # With nothing to say the request goes on as it came: the processor falls back on the operator's defaults.
         request.mm_processor_kwargs = (ours if reduces else foreign) or None
         if record.dry:
@@ -63,6 +65,7 @@ def gated_chat(
                 for engine_input in engine_inputs:
                     note_whole(engine_input, fields.request)
             _let_render_again(engine_inputs, lambda: preprocess(request, *args, **{**kwargs, "skip_mm_cache": True}))
+            record.asked_about = engine_inputs[0].get(ASKED_ABOUT, ())
             if (tokens := visual_tokens_of(engine_inputs[0])) is not None:
                 note_visual_tokens(span, tokens)
         # Turns that a tool adds to a response render the same images again: the first rendering is the client's.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any, Final
 
+from ..body.fields import SELECTION
 from ..errors.codes import CODES
 from ..errors.refusal import ANTHROPIC_TYPES, INVALID_REQUEST, OPENAI_TYPES
 from ..headers import (
@@ -69,6 +70,7 @@ def answer_schemas() -> dict[str, Schema]:
             "skipped_reason": or_null(type="string"),
             "focus_scope": or_null(type="string"),
             "images": items(image),
+            "selection": or_null(**items(ref("PictureSelection"), 0)),
         },
         *("original", "retained", "keep_ratio", "method", "skipped_reason"),
         description="What was kept of the request's pictures.",
@@ -90,6 +92,7 @@ def answer_schemas() -> dict[str, Schema]:
     named = {"id": STRING, "model": STRING, "created": NATURAL}
     return {
         "VisualTokens": visual,
+        **selection_schemas(),
         "Usage": usage,
         "ChatCompletion": obj(
             {**named, "object": const("chat.completion"), "choices": items(choice), "usage": ref("Usage")},
@@ -122,6 +125,46 @@ def answer_schemas() -> dict[str, Schema]:
         "Version": obj({"version": STRING}, "version"),
         **error_schemas(),
     }
+
+
+def selection_schemas() -> dict[str, Schema]:
+    """What was kept of a picture, and of those of a request."""
+    tokens, numbers = items(NATURAL, 0), items({"type": "number", "minimum": 0, "maximum": 1}, 0)
+    grid = items({"type": "integer", "minimum": 1}, 2, maxItems=2, description="Height and width in visual tokens.")
+    picture = obj(
+        {
+            "grid": grid,
+            "grid_as_sent": grid,
+            "original": NATURAL,
+            "retained": NATURAL,
+            "method": STRING,
+            "focus_scope": or_null(type="string"),
+            "skipped_reason": or_null(type="string"),
+            "kept": or_null(**tokens, description="Tokens of the grid, row by row."),
+            "focus": or_null(**tokens, description="Those of the kept that are focus; the others are context."),
+            "saliency": or_null(**numbers, description="Of each token of the grid."),
+            "relevance": or_null(**numbers, description="Of each token of the grid; all 0 where the gate is shut."),
+            "gate": or_null(type="string", enum=["open", "shut"]),
+            "through_encoder": or_null(**tokens, description="Tokens that went through all of it; null for every one."),
+            "encoder_spared": or_null(type="boolean"),
+            "seconds": or_null(type="number", minimum=0),
+        },
+        *("grid", "grid_as_sent", "original", "retained", "method", "focus_scope", "skipped_reason", "kept", "focus"),
+        *("saliency", "relevance", "gate", "through_encoder", "encoder_spared", "seconds"),
+        description="Which visual tokens of a picture were kept, and why.",
+    )
+    whole = obj(
+        {
+            "object": const(SELECTION),
+            "model": or_null(type="string"),
+            "pictures": items(ref("PictureSelection"), 0),
+            "visual_tokens": or_null(**ref("VisualTokens")),
+            "seconds": {"type": "number", "minimum": 0},
+            "kv_bytes_per_token": NATURAL,
+        },
+        *("object", "model", "pictures", "visual_tokens", "seconds", "kv_bytes_per_token"),
+    )
+    return {"PictureSelection": picture, "VisualTokensSelection": whole}
 
 
 def error_schemas() -> dict[str, Schema]:
@@ -160,13 +203,16 @@ def errors(*statuses: int, messages: bool = False) -> dict[str, Any]:
     }
 
 
-def answer(schema: Schema, *, events: bool = False, reduced: bool = False) -> dict[str, Any]:
+def answer(schema: Schema, *, events: bool = False, png: bool = False, reduced: bool = False) -> dict[str, Any]:
     """A 200 in JSON.
 
     Args:
-        schema: of the body. events: whether it may be a stream. reduced: whether headers say what was reduced.
+        schema: of the body. events: whether it may be a stream. png: whether it may be a picture.
+        reduced: whether headers say what was reduced.
     """
     content: dict[str, Any] = {JSON: {"schema": schema}}
     if events:
         content[EVENTS] = {}  # a schema of one event has no place before OpenAPI 3.2
+    if png:
+        content["image/png"] = {}
     return {"description": "Served.", "headers": {**REQUEST_ID, **(REDUCED if reduced else {})}, "content": content}

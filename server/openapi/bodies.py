@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..body.fields import SELECTION
 from .parts import (
     BOOLEAN,
     EXCLUDING,
@@ -33,13 +34,14 @@ class Known:
 
     models: names under which the model is served. highest_token: the largest token id there is. context: tokens of
     prompt and answer together, at most.
-    reduction: schemas of our own fields.
+    reduction: schemas of our own fields. explains: whether it is told which visual tokens were kept.
     """
 
     models: list[str]
     highest_token: int
     context: int
     reduction: dict[str, Schema]
+    explains: bool
 
 
 def request_schemas(known: Known) -> dict[str, Schema]:
@@ -106,9 +108,10 @@ def _chat(known: Known) -> dict[str, Schema]:
     too_long = {"max_tokens": {"type": "integer", "exclusiveMinimum": known.context}}
     excluding = [*EXCLUDING, {"not": obj({**too_long, "max_completion_tokens": {"type": "null"}}, "max_tokens")}]
     batched = {name: schema for name, schema in fields.items() if name != "stream"}
+    told = {"include": or_null(**items(const(SELECTION), 0))} if known.explains else {}
     return {
         "ChatMessage": either(*roles),
-        "ChatRequest": obj({"messages": conversation, **fields, **tools}, "messages", allOf=excluding),
+        "ChatRequest": obj({"messages": conversation, **fields, **tools, **told}, "messages", allOf=excluding),
         "BatchRequest": obj({"messages": items(conversation), **batched}, "messages", allOf=excluding),
     }
 

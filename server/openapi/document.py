@@ -75,6 +75,12 @@ OPERATIONS: Final = (
         "ChatRequest",
     ),
     Operation(
+        *("post", "/v1/visual-tokens", "Which visual tokens a chat keeps, and why; nothing is decoded"),
+        answer(ref("VisualTokensSelection"), png=True, reduced=True),
+        "ChatRequest",
+        parameters=({"name": "format", "in": "query", "schema": {"type": "string", "enum": ["json", "png"]}},),
+    ),
+    Operation(
         *("post", "/v1/chat/completions/batch", "Several conversations, each answered with a choice"),
         answer(ref("ChatCompletion"), reduced=True),
         "BatchRequest",
@@ -138,7 +144,11 @@ def document(described: Described, served: Iterable[str]) -> dict[str, Any]:
         served: paths of its routes; operations of others are left out.
     """
     known = Known(
-        described.models, described.highest_token, described.context, reduction(described.limits, described.methods)
+        described.models,
+        described.highest_token,
+        described.context,
+        reduction(described.limits, described.methods),
+        described.limits.explain,
     )
     there = {path.replace(":path}", "}") for path in served}
     paths: dict[str, dict[str, Any]] = {}

@@ -7,13 +7,17 @@ the very same object. Routes that are not ours have no record.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sppruner_vllm.metrics.families import Outcome
 from sppruner_vllm.planning.accounting import VisualTokens
+from sppruner_vllm.planning.telling import AskedAbout
+from sppruner_vllm.request import Telling
+from sppruner_vllm.told import Told
 
 
 @dataclass(slots=True)
@@ -29,6 +33,9 @@ class RequestRecord:
     outcome: set where the HTTP status does not tell it (errors inside a stream, clients that left).
     refused_as: our error code of the refusal; None when it was not us that refused.
     arrived: seconds since the epoch, which is how vLLM notes its own times of a request.
+    telling: what the selections of the request's pictures are remembered under; None where nobody asked for them.
+    asked_about: these pictures. told: gives their selections by name, once the engine has begun to answer.
+    selection: what is said of each of them beside the account; None until it is known.
     """
 
     fields: Mapping[str, object] | None = None
@@ -41,6 +48,10 @@ class RequestRecord:
     outcome: Outcome | None = None
     refused_as: str | None = None
     arrived: float = field(default_factory=time.time)
+    telling: Telling | None = None
+    asked_about: tuple[AskedAbout, ...] = ()
+    told: Awaitable[Mapping[str, Told]] | None = None
+    selection: list[dict[str, Any]] | None = None
 
     @property
     def visual_tokens(self) -> VisualTokens | None:
@@ -61,6 +72,11 @@ class RequestRecord:
             shrunk=sum(account.shrunk for account in self.accounts),
             images=tuple(image for account in self.accounts for image in account.images),
         )
+
+    def as_usage(self) -> dict[str, Any]:
+        """The object `visual_tokens` of the answer's usage, where the request has an account."""
+        usage = {} if self.visual_tokens is None else self.visual_tokens.as_usage()
+        return usage if self.telling is None else {**usage, "selection": self.selection}
 
     def begin(self) -> tuple[int, int] | None:
         """The pictures of the conversation that is rendered next: place of the first among all, and their number.

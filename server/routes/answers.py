@@ -15,6 +15,7 @@ from sppruner_vllm.compat import is_client_gone
 
 from ..headers import headers_of
 from ..request.record import RequestRecord
+from .selection import is_last, settle
 from .usage import (
     Annotate,
     annotate_chat,
@@ -65,7 +66,7 @@ def _complete_body(response: JSONResponse, record: RequestRecord, annotate: Anno
     if record.visual_tokens is None or response.status_code >= 400:
         return
     content = json.loads(bytes(response.body))
-    if annotate(content, record.visual_tokens):
+    if annotate(content, record):
         response.body = response.render(content)
         response.headers["content-length"] = str(len(response.body))
 
@@ -78,7 +79,9 @@ async def _watched(
         async for chunk in body:
             if isinstance(chunk, memoryview):
                 chunk = bytes(chunk)
-            yield chunk if record.visual_tokens is None else annotate_sse(chunk, record.visual_tokens, annotate)
+            if record.telling is not None and record.selection is None and is_last(chunk):
+                await settle(record, "answer")
+            yield chunk if record.visual_tokens is None else annotate_sse(chunk, record, annotate)
     finally:
         # Closed here and not by the garbage collector: a client that leaves must free its engine slot at once.
         if (close := getattr(body, "aclose", None)) is not None:

@@ -6,15 +6,18 @@ vLLM replaces its routes of the same path by these (plugins/endpoint_plugins/int
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any, Final
+from uuid import uuid4
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from vllm.entrypoints.anthropic import api_router as messages_api
 from vllm.entrypoints.openai.chat_completion import api_router as chat_api
 from vllm.entrypoints.openai.responses import api_router as responses_api
 
 from sppruner_vllm.admission import admit
+from sppruner_vllm.request import Telling
 
 from ..body.fields import reduction_fields
 from ..keys.current import limits_in_force
@@ -24,6 +27,7 @@ from .answers import CHAT, NO_USAGE, RESPONSES, Usage, complete
 from .outcomes import RecordedRoute
 from .replacing import declared
 from .requests import BatchRequest, ChatRequest, CountTokensRequest, MessagesRequest, ResponseRequest
+from .selection import asks_for_selection, settle
 
 router: Final = APIRouter(route_class=RecordedRoute)
 
@@ -32,7 +36,9 @@ Handler = Callable[..., Awaitable[Any]]
 
 @router.post(**declared(chat_api.router, "/v1/chat/completions"))
 async def chat_completions(request: ChatRequest, raw_request: Request) -> Response | None:
-    """OpenAI's chat completions, with reduction fields."""
+    """OpenAI's chat completions, with reduction fields, and what was kept where a request includes it."""
+    if asks_for_selection(request) and (record := current_record()) is not None:
+        record.telling = Telling(uuid4().hex)
     return await _serve(chat_api.create_chat_completion, request, raw_request, CHAT)
 
 
@@ -72,4 +78,8 @@ async def _serve(
     record.dry = dry
     with stage(VALIDATE):
         record.fields = admit(reduction_fields(request), limits_in_force())
-    return complete(await handler(request, raw_request), record, usage)
+    response = await handler(request, raw_request)
+    served = isinstance(response, JSONResponse) and response.status_code < HTTPStatus.BAD_REQUEST
+    if served and record.telling is not None:
+        await settle(record, "answer")
+    return complete(response, record, usage)

@@ -37,6 +37,7 @@ SERVED: Final = frozenset(
         "/v1/messages",
         "/v1/messages/count_tokens",
         "/v1/systemone",
+        "/v1/visual-tokens",
         "/invocations",
         "/tokenize",
         "/detokenize",

@@ -23,6 +23,8 @@ class ChatRequest(ReductionFields, ChatCompletionRequest):
 
     model_config = ConfigDict(strict=True)
 
+    include: Any = None
+
     # vLLM looks at neither when the other is there.
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)

@@ -9,40 +9,45 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Any, Final
-
-from sppruner_vllm.planning.accounting import VisualTokens
+from typing import Any, Final, Protocol
 
 FIELD: Final = "visual_tokens"
 
-Annotate = Callable[[dict[str, Any], VisualTokens], bool]
+
+class Account(Protocol):
+    """Of a request's images."""
+
+    def as_usage(self) -> dict[str, Any]: ...
+
+
+Annotate = Callable[[dict[str, Any], Account], bool]
 """Adds the account to one JSON document in place; False when the document has no usage to add it to."""
 
 _HAS_USAGE: Final = re.compile(r'"usage":\s*\{')
 _FINAL_EVENTS: Final = frozenset({"response.completed", "response.incomplete"})
 
 
-def annotate_chat(body: dict[str, Any], tokens: VisualTokens) -> bool:
+def annotate_chat(body: dict[str, Any], tokens: Account) -> bool:
     """A chat completion: `usage.prompt_tokens_details.visual_tokens`."""
     return _annotate(body, "prompt_tokens_details", tokens)
 
 
-def annotate_chat_event(event: dict[str, Any], tokens: VisualTokens) -> bool:
+def annotate_chat_event(event: dict[str, Any], tokens: Account) -> bool:
     """The final usage chunk of a chat stream, the one without choices; running counts stay as they are."""
     return event.get("choices") == [] and annotate_chat(event, tokens)
 
 
-def annotate_response(body: dict[str, Any], tokens: VisualTokens) -> bool:
+def annotate_response(body: dict[str, Any], tokens: Account) -> bool:
     """A response: `usage.input_tokens_details.visual_tokens`."""
     return _annotate(body, "input_tokens_details", tokens)
 
 
-def annotate_response_event(event: dict[str, Any], tokens: VisualTokens) -> bool:
+def annotate_response_event(event: dict[str, Any], tokens: Account) -> bool:
     """The event that ends a response's stream."""
     return event.get("type") in _FINAL_EVENTS and annotate_response(event["response"], tokens)
 
 
-def _annotate(body: dict[str, Any], details: str, tokens: VisualTokens) -> bool:
+def _annotate(body: dict[str, Any], details: str, tokens: Account) -> bool:
     usage = body.get("usage")
     if not isinstance(usage, dict):
         return False
@@ -50,7 +55,7 @@ def _annotate(body: dict[str, Any], details: str, tokens: VisualTokens) -> bool:
     return True
 
 
-def annotate_sse(chunk: str | bytes, tokens: VisualTokens, annotate: Annotate) -> str | bytes:
+def annotate_sse(chunk: str | bytes, tokens: Account, annotate: Annotate) -> str | bytes:
     """One piece of a server-sent-event stream, with the account added to the events that `annotate` takes.
 
     Args:
@@ -66,7 +71,7 @@ def annotate_sse(chunk: str | bytes, tokens: VisualTokens, annotate: Annotate) -
     return rewritten.encode() if isinstance(chunk, bytes) else rewritten
 
 
-def _annotate_line(line: str, tokens: VisualTokens, annotate: Annotate) -> str:
+def _annotate_line(line: str, tokens: Account, annotate: Annotate) -> str:
     if not (line.startswith("data:") and _HAS_USAGE.search(line)):
         return line
     try:

@@ -22,12 +22,14 @@ class Planned:
     """What was planned of a request.
 
     plans, pictures: of the images being processed; what the encoder will see of each is the same for equal pictures.
+    told: names under which their selections are remembered, empty where nobody asked.
     hashes: of every item, by modality, as vLLM's caches get them.
     profiling: the request is vLLM's own, which measures what the largest one takes.
     """
 
     plans: tuple[ReductionPlan, ...]
     pictures: tuple[str, ...]
+    told: tuple[str, ...]
     hashes: dict[str, list[str]]
     profiling: bool
 
@@ -54,6 +56,7 @@ def orders(planned: Planned) -> list[wire.Order]:
             planned.profiling,
             picture,
             question_name(plan.query_ids) if named else "",
+            told,
         )
-        for plan, picture in zip(planned.plans, planned.pictures, strict=True)
+        for plan, picture, told in zip(planned.plans, planned.pictures, planned.told, strict=True)
     ]

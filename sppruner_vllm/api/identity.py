@@ -46,6 +46,18 @@ def identities(algorithm: Any, hashes: Sequence[str], plans: Sequence[ReductionP
     ]
 
 
+def told_apart(algorithm: Any, hashes: Sequence[str], told: Sequence[str]) -> list[str]:
+    """The keys of images, other ones for those whose selection is to be told: no cache may spare the worker that.
+
+    Args:
+        algorithm, hashes: as above. told: names of the selections, empty where nobody asked.
+    """
+    return [
+        MultiModalHasher.hash_kwargs(algorithm, image=key, told=name) if name else key
+        for key, name in zip(hashes, told, strict=True)
+    ]
+
+
 def question_name(ids: Sequence[int]) -> str:
     """The same for queries of the same ids; empty for none."""
     return blake2b(repr(tuple(ids)).encode(), digest_size=16).hexdigest() if ids else ""

@@ -34,7 +34,7 @@ from sppruner_vllm.planning.query import TurnFinder
 from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.recipes import get_recipe
-from sppruner_vllm.request import KEEP_RATIO, RATIO_BOUNDS, REQUEST_FIELDS, ReductionRequest
+from sppruner_vllm.request import HANDED_OVER, KEEP_RATIO, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
 from .embedded import came_encoded
@@ -89,7 +89,7 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         """
         with refusing():
             self._judge_parts(given, list(picture_parts(messages)))
-        if settings().shrink_large_images or given.keys() - {*REQUEST_FIELDS, RATIO_BOUNDS}:
+        if settings().shrink_large_images or given.keys() - {*REQUEST_FIELDS, *HANDED_OVER}:
             return within(None)
         always = min(self._context, self._bounds.prompt, self._bounds.picture)
         return within(

@@ -23,14 +23,16 @@ from sppruner_vllm import wire
 from sppruner_vllm.admission import admit
 from sppruner_vllm.compat import media_placeholders
 from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, account
+from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.scope import FirstQuestions
-from sppruner_vllm.request import RATIO_BOUNDS, REQUEST_FIELDS
+from sppruner_vllm.planning.telling import ASKED_ABOUT, asked_about
+from sppruner_vllm.request import HANDED_OVER, REQUEST_FIELDS, TELLING, Telling
 from sppruner_vllm.settings import settings
 
 from .carried import PLANNED, Planned, orders, planned_in, without_plan
 from .embedded import came_encoded
 from .fitting import blaming, refuse_misfit, refuse_other_sizes
-from .identity import encoded_as, identities
+from .identity import encoded_as, identities, told_apart
 from .pixels_cache import PixelsCache, merged
 from .placeholders import shortened
 from .places import refuse_spare_places, refuse_unknown_uuids
@@ -70,8 +72,7 @@ class ReductionProcessorMixin(PlanningMixin):
 
     def apply(self, inputs: ProcessorInputs, timing_ctx: Any) -> Any:
         given = inputs.hf_processor_mm_kwargs
-        kwargs = {name: value for name, value in given.items() if name not in REQUEST_FIELDS}
-        kwargs.pop(RATIO_BOUNDS, None)
+        kwargs = {name: value for name, value in given.items() if name not in {*REQUEST_FIELDS, *HANDED_OVER}}
         profiling = kwargs.pop(_PROFILING, None) is _BY_VLLM
         inputs = replace(inputs, hf_processor_mm_kwargs=kwargs)
         with refusing():
@@ -88,10 +89,12 @@ class ReductionProcessorMixin(PlanningMixin):
         algorithm = self.info.ctx.get_mm_config().mm_hasher_algorithm
         kept = not (profiling or came_encoded(inputs)) and (settings().rows_cache_mib or settings().pixels_cache_mib)
         pictures = tuple(encoded_as(algorithm, sent, plans)) if kept else ("",) * len(plans)
+        told = _told(given.get(TELLING), plans)
         if plans:
-            hashes = {**hashes, "image": identities(algorithm, hashes["image"], plans)}
+            keys = told_apart(algorithm, identities(algorithm, hashes["image"], plans), told)
+            hashes = {**hashes, "image": keys}
             refuse_unknown_uuids(inputs, hashes["image"])
-        planned = Planned(plans, pictures, hashes, profiling)
+        planned = Planned(plans, pictures, told, hashes, profiling)
         with refusing(), blaming(kwargs):
             output: Any = super().apply(
                 replace(inputs, hf_processor_mm_kwargs={**kwargs, PLANNED: planned}), timing_ctx
@@ -108,6 +111,8 @@ class ReductionProcessorMixin(PlanningMixin):
             with refusing():
                 self._bounds.refuse(len(output["prompt_token_ids"]) + dropped)
         placed = lengths.get("image", ()), lengths.get("video", ())
+        if TELLING in given:
+            output[ASKED_ABOUT] = asked_about(plans, [image.grid for image in sent], inputs.mm_data_items.get("image"))
         output[ENGINE_INPUT_KEY] = account(plans, request, *placed, count_shrunk(inputs.mm_data_items))
         return output
 
@@ -127,9 +132,10 @@ class ReductionProcessorMixin(PlanningMixin):
         planned = planned_in(inputs.hf_processor_mm_kwargs)
         missing = [not hit for hit in mm_is_cached.get("image", ())]
         plans, pictures = tuple(compress(planned.plans, missing)), tuple(compress(planned.pictures, missing))
+        told = tuple(compress(planned.told, missing))
         inputs = replace(inputs, hf_processor_mm_kwargs=without_plan(inputs.hf_processor_mm_kwargs))
         kwargs: Mapping[str, object] = super()._get_cache_missing_processor_kwargs(inputs, mm_is_cached)
-        return {**kwargs, PLANNED: replace(planned, plans=plans, pictures=pictures)}
+        return {**kwargs, PLANNED: replace(planned, plans=plans, pictures=pictures, told=told)}
 
     def _apply_hf_processor_main(self, mm_items: MultiModalDataItems, hf_kwargs: Mapping[str, object]) -> BatchFeature:
         planned, kwargs = planned_in(hf_kwargs), without_plan(hf_kwargs)
@@ -190,3 +196,10 @@ class ReductionProcessorMixin(PlanningMixin):
             return updates
         plans = planned_in(hf_processor_mm_kwargs).plans
         return [shortened(update, plans) if update.modality == "image" else update for update in updates]
+
+
+def _told(telling: object, plans: Sequence[ReductionPlan]) -> tuple[str, ...]:
+    """The name of each image's selection, empty where nobody asked or nothing is selected."""
+    if not isinstance(telling, Telling):
+        return ("",) * len(plans)
+    return tuple(telling.name_of(place) if plan.reduces else "" for place, plan in enumerate(plans))

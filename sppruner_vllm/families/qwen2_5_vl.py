@@ -44,10 +44,13 @@ class Qwen2_5_VL(QwenFamily):
         return self._tap_points(model, max(tower.fullatt_block_indexes), order)
 
 
-def _encode_cut(model: Any, inputs: Mapping[str, Any], left_out: Sequence[LeftOut], block: int | None) -> list[Tensor]:
+def _encode_cut(
+    model: Any, inputs: Mapping[str, Any], left_out: Sequence[LeftOut], block: int | None, through: list[Tensor]
+) -> list[Tensor]:
     if "pixel_values" not in inputs:  # rows, as the client sent them
         return list(upstream.Qwen2_5_VLForConditionalGeneration.embed_multimodal(model, **inputs))
-    return encode_cut(model.visual, inputs["pixel_values"], inputs["image_grid_thw"].tolist(), left_out, block)
+    patches = inputs["image_grid_thw"].tolist()
+    return encode_cut(model.visual, inputs["pixel_values"], patches, left_out, block, through)
 
 
 def _repeats(model: Any, inputs: Mapping[str, Any]) -> list[Tensor | None]:

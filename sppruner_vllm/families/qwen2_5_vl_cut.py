@@ -25,7 +25,12 @@ from .qwen2_5_vl_tower import TowerRun
 
 
 def encode_cut(
-    tower: Any, pixels: Tensor, patches: Sequence[Sequence[int]], left_out: Sequence[LeftOut], block: int | None
+    tower: Any,
+    pixels: Tensor,
+    patches: Sequence[Sequence[int]],
+    left_out: Sequence[LeftOut],
+    block: int | None,
+    through: list[Tensor],
 ) -> list[Tensor]:
     """Rows of pictures of which not all tokens go through all blocks.
 
@@ -34,6 +39,7 @@ def encode_cut(
         pixels: (P, C) of all pictures, as upstream takes them. patches: (1, height, width) of each, in patches.
         left_out: what is left out of each; all have repeats, or none has.
         block: behind which tokens are dropped, counted from 0, until the last block that looks at the whole picture.
+        through: gets (N,) bool of each picture, the tokens that went through every block, in raster order.
 
     Returns:
         (N, D) of each picture, in raster order.
@@ -52,6 +58,7 @@ def encode_cut(
             part = _Part(run, entering, tokens, _surviving(tokens, entering.sizes, left_out))
     if part is not None:
         states = part.restored()
+        through.extend(part.went_through())
     for number in range(last, len(tower.blocks)):
         states = run.upstream(number, states)
     return run.left(states)
@@ -142,6 +149,12 @@ class _Part:
         seen = self._look_at_whole(block.attn, block.norm1(self._of_entered()))
         normed, states = block.norm2(self.now, residual=seen)
         self.now = states + block.mlp(normed)
+
+    def went_through(self) -> list[Tensor]:
+        """(N,) bool of each picture, the tokens of the part, in raster order."""
+        order = self._run.order.to(self._places.device)
+        among = torch.zeros(len(order), dtype=torch.bool, device=order.device)
+        return list(among.index_fill_(0, order.index_select(0, self._places), True).split(self._run.sizes))
 
     def restored(self) -> Tensor:
         """(P, 1, F) of all patches as they are now."""

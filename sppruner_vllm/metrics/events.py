@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from sppruner_vllm.metrics import families
 from sppruner_vllm.metrics.bands import ratio_band
-from sppruner_vllm.metrics.families import FAMILIES, OTHER, CounterFamily, GivenUp, HistogramFamily, Outcome
+from sppruner_vllm.metrics.families import FAMILIES, OTHER, AskedBy, CounterFamily, GivenUp, HistogramFamily, Outcome
 from sppruner_vllm.planning.accounting import VisualTokens
 from sppruner_vllm.planning.paying import Parts
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION
@@ -125,6 +125,11 @@ def count_shadow(tokens: VisualTokens, *, same: bool, gap: float | None, greedy:
 def count_shadow_given_up(reason: GivenUp) -> None:
     """Account for a request that was not asked again, or not to the end."""
     families.SHADOW_GIVEN_UP.metric.labels(reason).inc()
+
+
+def count_telling(asked_by: AskedBy, *, told: bool) -> None:
+    """Account for one request that asked which visual tokens were kept."""
+    families.SELECTIONS_TOLD.metric.labels(asked_by, "told" if told else "lost").inc()
 
 
 def observe_selection(method: str, seconds: float) -> None:

@@ -18,6 +18,8 @@ from sppruner_vllm.planning.scope import Served
 
 Outcome = Literal["success", "client_error", "server_error", "client_disconnect"]
 
+AskedBy = Literal["endpoint", "answer"]
+
 GivenUp = Literal["busy", "draining", "hourly_cap", "failed"]
 
 RejectedReason = Literal[
@@ -153,6 +155,8 @@ PART: Final = Label("part", ("prefill", "image", "row", "pair"))
 AGREEMENT: Final = Label("agreement", ("same", "different", "sampled"))
 DECODING: Final = Label("decoding", ("greedy", "sampled"))
 GIVEN_UP: Final = Label("reason", get_args(GivenUp))
+ASKED_BY: Final = Label("asked_by", get_args(AskedBy))
+TELLING: Final = Label("telling", ("told", "lost"))
 METHOD: Final = Label("method", meaning="a selection method")
 
 VISUAL_TOKENS_ORIGINAL: Final = CounterFamily(
@@ -281,6 +285,13 @@ SHADOW_GIVEN_UP: Final = CounterFamily(
     "Requests that were to be asked again and were not, or not to the end, by reason.",
     (GIVEN_UP,),
 )
+SELECTIONS_TOLD: Final = CounterFamily(
+    "sppruner_selections_told",
+    "Requests that asked which visual tokens were kept, by how they asked and whether they were told.",
+    (ASKED_BY, TELLING),
+    note="`--explain`; else 0. `endpoint`: `/v1/visual-tokens`; `answer`: `include` of a chat. `lost`: too many asked "
+    "at once for a worker to remember.",
+)
 PART_SECONDS: Final = GaugeFamily(
     "sppruner_part_seconds",
     "What the parts of a prefill took when the first worker of this server started.",
@@ -328,6 +339,7 @@ FAMILIES: Final[tuple[CounterFamily | HistogramFamily | GaugeFamily, ...]] = (
     SHADOW_ANSWERS,
     SHADOW_GAP,
     SHADOW_GIVEN_UP,
+    SELECTIONS_TOLD,
     PART_SECONDS,
     BUILD_INFO,
     KEEP_RATIO_LIMIT,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, cast
 
-from sppruner_vllm.planning.plan import ReductionPlan, SkippedReason, unreduced
+from sppruner_vllm.planning.plan import ReductionPlan, unreduced
 from sppruner_vllm.request import ReductionRequest
 
 from .scope import Served

@@ -22,11 +22,10 @@ from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family, LeftOut
 from sppruner_vllm.metrics import events
 from sppruner_vllm.planning.smaller import Grid
-from sppruner_vllm.reduction import Need
 from sppruner_vllm.wire import Order, StageOrder
 
 from .micro_batches import cut, micro_batches, pick
-from .taps import Tapped, Taps
+from .taps import Tap, Tapped, Taps
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ class Encoder:
     def run(
         self,
         inputs: dict[str, Any],
-        wanted: Sequence[frozenset[Need]],
+        wanted: Sequence[frozenset[Tap]],
         budget: int | None,
         stages: Sequence[Sequence[StageOrder]] | None = None,
     ) -> Iterator[Encoded]:
@@ -96,7 +95,7 @@ class Encoder:
         """
         grids = self._family.grids(inputs)
         for images, part in self._parts(inputs, grids, budget):
-            needs = frozenset[Need]().union(*wanted[images])
+            needs = frozenset[Tap]().union(*wanted[images])
             own: Sequence[Sequence[StageOrder]] = [()] * len(grids[images]) if stages is None else stages[images]
             yield self._encode(images, part, grids[images], needs, own)
 
@@ -105,7 +104,7 @@ class Encoder:
         images: slice,
         inputs: dict[str, Any],
         grids: Sequence[Grid],
-        needs: frozenset[Need],
+        needs: frozenset[Tap],
         stages: Sequence[Sequence[StageOrder]],
     ) -> Encoded:
         """Images that go the same way through the tower go together."""
@@ -146,16 +145,22 @@ class Encoder:
         self,
         inputs: dict[str, Any],
         grids: Sequence[Grid],
-        needs: frozenset[Need],
+        needs: frozenset[Tap],
         left_out: Sequence[LeftOut],
         way: _Way,
     ) -> tuple[list[Tensor], Tapped]:
         """One forward of the tower, which all images go through the same way."""
-        cut = self._family.cut
-        with self._taps.watching(grids, needs) if needs else nullcontext(Tapped()) as tapped:
+        cut, listened = self._family.cut, needs - {"through"}
+        with self._taps.watching(grids, listened) if listened else nullcontext(Tapped()) as tapped:
             if cut is None or way == _Way(repeats=False, block=None):
-                return list(self._upstream(**inputs)), tapped
-            return cut.encode(self._model, inputs, left_out, way.block), tapped
+                rows = list(self._upstream(**inputs))
+            else:
+                rows = cut.encode(self._model, inputs, left_out, way.block, tapped.through)
+        if "through" not in needs:
+            tapped.through.clear()
+        elif not tapped.through:
+            tapped.through.extend(torch.ones(len(image), dtype=torch.bool, device=image.device) for image in rows)
+        return rows, tapped
 
     def _parts(
         self, inputs: dict[str, Any], grids: Sequence[Grid], budget: int | None

@@ -17,12 +17,12 @@ from vllm.distributed import get_tensor_model_parallel_rank
 from sppruner_vllm.family import Family
 from sppruner_vllm.metrics import events
 from sppruner_vllm.planning.smaller import Grid
-from sppruner_vllm.reduction import Need
 from sppruner_vllm.wire import Order
 
 from .encoder import Encoder, inside_encoder
 from .micro_batches import micro_batches, pick
 from .rows_cache import ImageRows, RowsCache, RowsKey, rows_key
+from .taps import Tap
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,13 @@ class Batch:
     """Some images of a step with their rows.
 
     images: which, by their place in the step. rows: (N, D) of each, in raster order. taps: what was wanted and
-    overheard of each, by the names of `ImageTokens`.
+    overheard of each, by the names of `Tap`. spared: the encoder did not run for them.
     """
 
     images: list[int]
     rows: list[Tensor]
     taps: list[Mapping[str, Tensor]]
+    spared: bool = False
 
 
 @dataclass(slots=True)
@@ -44,9 +45,9 @@ class _Alike:
 
     key: RowsKey | None
     images: list[int]
-    wanted: frozenset[Need]
+    wanted: frozenset[Tap]
 
-    def also(self, image: int, wanted: frozenset[Need]) -> None:
+    def also(self, image: int, wanted: frozenset[Tap]) -> None:
         """One more image that shows it."""
         self.images.append(image)
         self.wanted |= wanted
@@ -67,7 +68,7 @@ class KeptRows:
         inputs: dict[str, Any],
         orders: Sequence[Order],
         grids: Sequence[Grid],
-        wanted: Sequence[frozenset[Need]],
+        wanted: Sequence[frozenset[Tap]],
         budget: int | None,
     ) -> Iterator[Batch]:
         """Bring a step's images batch by batch, each image once.
@@ -84,7 +85,7 @@ class KeptRows:
             return
         found, missing = self._look_up(self.cache, orders, grids, wanted)
         for images in _within(list(found), grids, budget):
-            yield _batch(images, [found.pop(index) for index in images], wanted)
+            yield _batch(images, [found.pop(index) for index in images], wanted, spared=True)
         if missing:
             first = [alike.images[0] for alike in missing]
             needs = [alike.wanted for alike in missing]
@@ -98,7 +99,7 @@ class KeptRows:
                     index: image for alike, image in zip(encoded, rows, strict=True) for index in alike.images[1:]
                 }
                 for images in _within(list(others), grids, budget):
-                    yield _batch(images, [others[index] for index in images], wanted)
+                    yield _batch(images, [others[index] for index in images], wanted, spared=True)
         self._count(self.cache, len(orders), missing)
 
     def _look_up(
@@ -106,7 +107,7 @@ class KeptRows:
         cache: RowsCache,
         orders: Sequence[Order],
         grids: Sequence[Grid],
-        wanted: Sequence[frozenset[Need]],
+        wanted: Sequence[frozenset[Tap]],
     ) -> tuple[dict[int, ImageRows], list[_Alike]]:
         """What is kept, by image, and the images that are to be encoded, equal pictures together."""
         found: dict[int, ImageRows] = {}
@@ -140,13 +141,15 @@ def _image(part: Any, at: int) -> ImageRows:
     return ImageRows(part.rows[at], taps)
 
 
-def _batch(images: list[int], rows: Sequence[ImageRows], wanted: Sequence[frozenset[Need]]) -> Batch:
+def _batch(
+    images: list[int], rows: Sequence[ImageRows], wanted: Sequence[frozenset[Tap]], *, spared: bool = False
+) -> Batch:
     """A batch in which each image has what it wanted and no more: it never shows who asked before."""
     taps: list[Mapping[str, Tensor]] = [
         {name: tap for name, tap in image.taps.items() if name in wanted[index]}
         for index, image in zip(images, rows, strict=True)
     ]
-    return Batch(images, [image.rows for image in rows], taps)
+    return Batch(images, [image.rows for image in rows], taps, spared)
 
 
 def _within(images: list[int], grids: Sequence[Grid], budget: int | None) -> Iterator[list[int]]:

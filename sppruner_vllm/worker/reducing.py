@@ -13,20 +13,22 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 from vllm.config import VllmConfig
+from vllm.distributed import get_tensor_model_parallel_rank
 from vllm.utils.import_utils import resolve_obj_by_qualname
 
-from sppruner_vllm.compat import call_when_warm, let_runners_ask, let_workers_forget_rows
+from sppruner_vllm.compat import call_when_warm, let_runners_ask, let_workers_forget_rows, let_workers_tell
 from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family
 from sppruner_vllm.heap import trim_heap_every
 from sppruner_vllm.owned import owned
 from sppruner_vllm.planning.smaller import Grid
-from sppruner_vllm.reduction import ImageTokens, Need
+from sppruner_vllm.reduction import ImageTokens, Selection
 from sppruner_vllm.settings import settings
+from sppruner_vllm.told import TELL
 from sppruner_vllm.wire import Order, StageOrder, decode
 
 from . import positions
-from .encoder import Encoder
+from .encoder import Encoder, inside_encoder
 from .kept_rows import KeptRows
 from .measuring import measure
 from .reading import questions_of
@@ -34,6 +36,8 @@ from .rows_cache import RowsCache
 from .selecting import Selector
 from .served import overheard, overheard_by_requests, usual_selection
 from .startup import ReducingMultiModalConfig, check_setup
+from .taps import Tap
+from .telling import Memory, Remembered, Stopwatch
 
 
 class ReducingMixin:
@@ -50,6 +54,7 @@ class ReducingMixin:
             check_setup(vllm_config, self.family.heard, self.family.cut)
             # Before the parent builds its rotary embedding: some families size it by what this says.
             let_runners_ask(vllm_config.model_config.multimodal_config, ReducingMultiModalConfig)
+            let_workers_tell(TELL)
             if settings().throughput_guard:
                 call_when_warm(resolve_obj_by_qualname(vllm_config.parallel_config.worker_cls), measure)
         trim_heap_every(settings().heap_trim_seconds)
@@ -62,6 +67,8 @@ class ReducingMixin:
         self._whole_batch = lora is not None and lora.enable_tower_connector_lora
         self._encoder = Encoder(self.family, self, super().embed_multimodal)  # type: ignore[misc]
         self._rows = KeptRows(self.family, self._encoder, self._rows_cache())
+        # All ranks select alike; the first one tells.
+        self._memory = Memory() if get_tensor_model_parallel_rank() == 0 else None
         self._selector = Selector(questions_of(self, self.family, vllm_config.model_config))
 
     def _rows_cache(self) -> RowsCache | None:
@@ -79,13 +86,17 @@ class ReducingMixin:
         if not orders:
             return super().embed_multimodal(**kwargs)  # type: ignore[misc]
         grids = self.family.grids(kwargs)
-        wanted = [_overheard_for(order, grid) & self.family.heard for order, grid in zip(orders, grids, strict=True)]
+        wanted = [_overheard_for(order, grid, self.family.heard) for order, grid in zip(orders, grids, strict=True)]
         budget = None if self._whole_batch else self._encoder_budget
         kept: dict[int, Tensor] = {}
         for batch in self._rows.run(kwargs, orders, grids, wanted, budget):
             images = batch.images
             reduced = self._reduce_batch(
-                batch.rows, batch.taps, [grids[i] for i in images], [orders[i] for i in images]
+                batch.rows,
+                batch.taps,
+                [grids[i] for i in images],
+                [orders[i] for i in images],
+                spared=batch.spared,
             )
             kept.update(zip(images, reduced, strict=True))
         return tuple(kept[index] for index in range(len(orders)))
@@ -96,11 +107,14 @@ class ReducingMixin:
         taps: Sequence[Mapping[str, Tensor]],
         grids: Sequence[Grid],
         orders: Sequence[Order],
+        *,
+        spared: bool = False,
     ) -> list[Tensor]:
         """The rows each image keeps: packed where it was reduced, as the encoder gave them where not.
 
         Args:
-            rows: (N, D) of each image. taps: what was overheard of each, by the names of `ImageTokens`.
+            rows: (N, D) of each image. taps: what was overheard of each, by the names of `Tap`.
+            spared: the encoder did not run for them.
 
         Raises:
             RowCountError: an image has fewer rows than placeholders.
@@ -114,28 +128,59 @@ class ReducingMixin:
         queries = dict(zip(stages, self._selector.embed_queries(*asked), strict=True))
         for method in dict.fromkeys(stage.method for stage in stages.values()):
             chosen = [index for index, stage in stages.items() if stage.method == method]
-            images = [ImageTokens(rows[i], grids[i], queries[i], stages[i].budget, **taps[i]) for i in chosen]
+            images = [
+                ImageTokens(rows[i], grids[i], queries[i], stages[i].budget, **_for_methods(taps[i])) for i in chosen
+            ]
+            watch = Stopwatch(rows[0].device) if any(orders[i].told for i in chosen) else None
             with self._selector.timed(method, rows[0].device):
-                for index, packed in zip(chosen, self._packed(images, method), strict=True):
+                selections = self._select(images, method)
+                for index, packed in zip(chosen, self._pack(images, selections), strict=True):
                     kept[index] = packed
+            if watch is not None:
+                watch.stop()
+                through = [taps[i].get("through") for i in chosen]
+                self._remember([orders[i].told for i in chosen], images, selections, through, spared, watch)
         for result, order in zip(kept, orders, strict=True):
             if len(result) != order.placed:
                 raise RowCountError(f"image has {order.placed} placeholders but {len(result)} rows")
         return kept
 
     def _packed(self, images: list[ImageTokens], method: str) -> list[Tensor]:
-        """Kept rows of each image with their position columns, (K, D + COLUMNS).
+        """Kept rows of each image with their position columns, (K, D + COLUMNS)."""
+        return self._pack(images, self._select(images, method))
 
-        Args:
-            images: with their rows as the encoder gave them, of which the selection sees what compares with words.
-        """
+    def _select(self, images: list[ImageTokens], method: str) -> list[Selection]:
+        """The selection of each image; of its rows it sees what compares with words."""
         seen = [replace(image, rows=image.rows[:, : self.family.word_width]) for image in images]
+        return self._selector.select(seen, method)
+
+    def _pack(self, images: list[ImageTokens], selections: list[Selection]) -> list[Tensor]:
         return [
             positions.pack(
                 image.rows.index_select(0, selection.kept), selection.kept, self.family.packing_width(image.grid)
             )
-            for image, selection in zip(images, self._selector.select(seen, method), strict=True)
+            for image, selection in zip(images, selections, strict=True)
         ]
+
+    def _remember(
+        self,
+        names: Sequence[str],
+        images: Sequence[ImageTokens],
+        selections: Sequence[Selection],
+        through: Sequence[Tensor | None],
+        spared: bool,
+        watch: Stopwatch,
+    ) -> None:
+        """Hold the selections that someone asked to be told of."""
+        if self._memory is None:
+            return
+        for name, image, selection, went in zip(names, images, selections, through, strict=True):
+            if name:
+                self._memory.remember(name, Remembered(image.grid, selection, went, spared, watch))
+
+    def tell(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The selections remembered under these names, by name, as `Told.as_message` has them; once each."""
+        return {} if self._memory is None else self._memory.tell(names)
 
     def _rehearse(self, rows: Sequence[Tensor], taps: Sequence[Mapping[str, Tensor]], grids: Sequence[Grid]) -> None:
         """Let vLLM's memory profiling see the selection at its largest, beside all rows that will be kept."""
@@ -144,7 +189,7 @@ class ReducingMixin:
         longest = torch.zeros(settings().max_query_tokens, dtype=torch.int64, device=rows[0].device)
         (query,) = self._selector.embed_queries([longest])
         images = [
-            ImageTokens(image, grid, query, max(1, image.shape[0] - 1), **taps[index])
+            ImageTokens(image, grid, query, max(1, image.shape[0] - 1), **_for_methods(taps[index]))
             for index, (image, grid) in enumerate(zip(rows, grids, strict=True))
         ]
         self._packed(images, usual_selection())
@@ -154,6 +199,8 @@ class ReducingMixin:
     def forget_rows(self) -> None:
         """Drop all that is kept: the model gives others from now on, or the memory is wanted."""
         self._selector.forget()
+        if self._memory is not None:
+            self._memory.clear()
         if self._rows.cache is not None:
             self._rows.cache.clear()
 
@@ -190,9 +237,18 @@ def _among_rows(order: Order, rows: int) -> list[StageOrder]:
     return [stage for stage in among if stage.budget < rows]
 
 
-def _overheard_for(order: Order, grid: Grid) -> frozenset[Need]:
-    """What has to be overheard in the encoder for one image."""
+def _for_methods(taps: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What was overheard that methods read, by the names of `ImageTokens`."""
+    return {name: tap for name, tap in taps.items() if name != "through"}
+
+
+def _overheard_for(order: Order, grid: Grid, heard: frozenset[Tap]) -> frozenset[Tap]:
+    """What has to be overheard in the encoder for one image.
+
+    Args: heard: what can be of this family.
+    """
     if order.profiling:
-        return overheard_by_requests()
+        return overheard_by_requests() & heard
     dropping = [s.method for s in order.stages if s.where == "rows" and s.budget < math.prod(grid)]
-    return frozenset[Need]().union(*(overheard(method) for method in dropping))
+    told = frozenset[Tap]({"through"} if order.told and inside_encoder(order) else ())
+    return told.union(*(overheard(method) & heard for method in dropping))

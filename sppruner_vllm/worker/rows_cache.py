@@ -15,15 +15,16 @@ from torch import Tensor
 
 from sppruner_vllm.owned import owned
 from sppruner_vllm.planning.smaller import Grid
-from sppruner_vllm.reduction import Need
 from sppruner_vllm.wire import Order, StageOrder
+
+from .taps import Tap
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRows:
     """What the encoder made of one image.
 
-    rows: (N, D), raster order. taps: what was overheard of it, of N entries each, by the names of `ImageTokens`.
+    rows: (N, D), raster order. taps: what was overheard of it, of N entries each, by the names of `Tap`.
     """
 
     rows: Tensor
@@ -81,7 +82,7 @@ class RowsCache:
         if self._reserved is None and not self._kept:
             self._reserved = torch.empty(int(self._kept.maxsize), dtype=torch.uint8, device=device)
 
-    def find(self, key: RowsKey, wanted: frozenset[Need]) -> ImageRows | None:
+    def find(self, key: RowsKey, wanted: frozenset[Tap]) -> ImageRows | None:
         """What is held of an image, if all that is wanted was overheard of it."""
         self._reserved = None
         found: ImageRows | None = self._kept.get(key)

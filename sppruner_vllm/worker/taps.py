@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ from sppruner_vllm.reduction import Need
 
 from . import column_attention
 
+Tap: TypeAlias = Need | Literal["through"]
+"""What can be overheard in an encoder: what methods read, and which tokens went through the whole of it."""
+
 
 @dataclass(slots=True)
 class Tapped:
@@ -31,14 +34,17 @@ class Tapped:
 
     attention: (N,) float32, as `visual_tokens_attention` gives it, in raster order.
     merger_input: (N, M, F), the merger's input of each visual token, its M patches, in raster order.
+    through: (N,) bool, whether a token went through every block, in raster order.
     """
 
     attention: list[Tensor] = field(default_factory=list)
     merger_input: list[Tensor] = field(default_factory=list)
+    through: list[Tensor] = field(default_factory=list)
 
     def one(self, image: int) -> Tapped:
         """What was overheard of one image."""
-        return Tapped(self.attention[image : image + 1], self.merger_input[image : image + 1])
+        own = slice(image, image + 1)
+        return Tapped(self.attention[own], self.merger_input[own], self.through[own])
 
     @classmethod
     def of_all(cls, parts: Sequence[Tapped]) -> Tapped:
@@ -46,13 +52,15 @@ class Tapped:
         return cls(
             [heard for part in parts for heard in part.attention],
             [heard for part in parts for heard in part.merger_input],
+            [heard for part in parts for heard in part.through],
         )
 
     def of(self, image: int) -> dict[str, Tensor | None]:
-        """What is known of one image, by the names of `ImageTokens`."""
+        """What is known of one image, by the names of `Tap`."""
         return {
             "attention": self.attention[image] if self.attention else None,
             "merger_input": self.merger_input[image] if self.merger_input else None,
+            "through": self.through[image] if self.through else None,
         }
 
 
@@ -62,7 +70,7 @@ class Taps:
     def __init__(self, points: TapPoints) -> None:
         self._points = points
         self._grids: Sequence[Grid] = ()
-        self._wanted: frozenset[Need] = frozenset()
+        self._wanted: frozenset[Tap] = frozenset()
         self._found = Tapped()
         if points.attention is not None:
             points.attention.register_forward_pre_hook(self._on_attention, with_kwargs=True)
@@ -70,7 +78,7 @@ class Taps:
             points.merger_input.register_forward_pre_hook(self._on_merger)
 
     @contextmanager
-    def watching(self, grids: Sequence[Grid], wanted: frozenset[Need]) -> Iterator[Tapped]:
+    def watching(self, grids: Sequence[Grid], wanted: frozenset[Tap]) -> Iterator[Tapped]:
         """Listen while the images are encoded inside the block.
 
         Args:

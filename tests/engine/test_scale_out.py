@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+import selection_tap
 from engines import start_engine
 from serving import chat_body, data_url, eventually, metric, serving
 from sppruner_vllm.demo.world.exam import SIZE
@@ -91,10 +93,19 @@ def parallel(request: pytest.FixtureRequest) -> ParallelServer:
 
 
 @pytest.fixture(scope="module")
-def http(parallel: ParallelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def selections(parallel: ParallelServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the workers kept, as a tap in each of them saw it."""
+    return tmp_path_factory.mktemp("tap") / "selections"
+
+
+@pytest.fixture(scope="module")
+def http(
+    parallel: ParallelServer, selections: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
     log = tmp_path_factory.mktemp("parallel") / "server.log"
+    flags, env = ("--explain", *selection_tap.flags), {**parallel.env, **selection_tap.environment(selections)}
     with (
-        serving(CHECKPOINT, log, *parallel.flags, env=parallel.env) as running,
+        serving(CHECKPOINT, log, *parallel.flags, *flags, env=env) as running,
         httpx.Client(base_url=running.url, timeout=120) as client,
     ):
         yield client
@@ -165,3 +176,13 @@ def test_every_engine_has_answered(http, parallel, together, bodies):
 
     assert eventually(lambda: sum(finished()) == len(bodies)), finished()
     assert all(finished())
+
+
+def test_what_is_told_is_what_every_rank_kept(http, parallel, selections, together, bodies):
+    ranks = 2 if parallel is TENSOR else 1
+    for scope in ("question", "image"):
+        for body in (bodies[len(bodies) // 2], bodies[-1]):
+            with selection_tap.tapped(selections) as kept:
+                answer = http.post("/v1/visual-tokens", json={**body, "focus_scope": scope}).raise_for_status().json()
+            told = [picture["kept"] for picture in answer["pictures"]]
+            assert sorted(told * ranks) == sorted(kept)

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from sppruner_server import headers
 
+import selection_tap
 from otlp import ENVIRONMENT, collecting
 from serving import (
     MODEL_NAME,
@@ -67,8 +68,8 @@ def pair(tiny_model, scratch, collector, key_file, tmp_path_factory):
     log = tmp_path_factory.mktemp("pair") / "server.log"
     keys = "--api-keys-file", str(key_file), "--open-metrics", "--max-requests", "8"
     flags = "--api-server-count", "2", "--keep-ratio", "0.5", "--allow-reduction-method", "--no-throughput-guard"
-    traced = "--otlp-traces-endpoint", collector.endpoint
-    env = {"TMPDIR": str(scratch), **ENVIRONMENT}
+    traced = "--otlp-traces-endpoint", collector.endpoint, "--explain", *selection_tap.flags
+    env = {"TMPDIR": str(scratch), **ENVIRONMENT, **selection_tap.environment(scratch / "selections")}
     with serving(tiny_model, log, *flags, *keys, *traced, env=env) as running:
         yield running
 
@@ -170,6 +171,19 @@ def test_both_answer_like_a_single_process(clients, answers, client, picture):
     alone, *both = (one.post(CHAT, json=body).json() for one in (client, *clients))
     assert [answer["choices"][0]["message"] for answer in both] == [alone["choices"][0]["message"]] * 2
     assert [answer["usage"]["prompt_tokens"] for answer in both] == [alone["usage"]["prompt_tokens"]] * 2
+
+
+def test_both_tell_what_the_one_worker_kept(clients, answers, scratch, picture):
+    small = data_url(png(336, 336, seed=8))
+    body = chat_body(picture, small, text="anew", keep_ratio=0.3)
+    for client in clients:
+        with selection_tap.tapped(scratch / "selections") as kept:
+            told = client.post("/v1/visual-tokens", json=body).json()["pictures"]
+        assert [one["kept"] for one in told] == sorted(kept, reverse=True, key=len)
+        with selection_tap.tapped(scratch / "selections") as kept:
+            usage = client.post(CHAT, json={**body, "include": ["visual_tokens.selection"]}).json()["usage"]
+        beside = usage["prompt_tokens_details"]["visual_tokens"]["selection"]
+        assert [one["kept"] for one in beside] == sorted(kept, reverse=True, key=len)
 
 
 def test_the_operators_default_ratio_reaches_both(clients, answers, picture):

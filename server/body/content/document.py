@@ -11,8 +11,11 @@ from .items import check_input
 from .reading import expect
 
 CHAT: Final = "/v1/chat/completions"
+VISUAL_TOKENS: Final = "/v1/visual-tokens"
 BATCH: Final = f"{CHAT}/batch"
 """Takes a list of conversations."""
+
+_CHATS: Final = (CHAT, VISUAL_TOKENS)
 
 
 def check_content(document: Any, path: str) -> None:
@@ -35,5 +38,5 @@ def check_content(document: Any, path: str) -> None:
     elif path == BATCH:
         for number, conversation in enumerate(expect(document["messages"], ("messages",), list)):
             check_messages(conversation, ("messages", number))
-    elif path == CHAT or isinstance(document["messages"], list):  # elsewhere a prompt may stand beside it
+    elif path in _CHATS or isinstance(document["messages"], list):  # elsewhere a prompt may stand beside it
         check_messages(document["messages"], ("messages",))

@@ -9,6 +9,7 @@ from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest, Tokenize
 
 TAKEN: dict[str, tuple[type[BaseModel], ...]] = {
     "/v1/chat/completions": (requests.ChatRequest,),
+    "/v1/visual-tokens": (requests.ChatRequest,),
     "/v1/chat/completions/batch": (requests.BatchRequest,),
     "/v1/responses": (requests.ResponseRequest,),
     "/v1/completions": (CompletionRequest,),

@@ -26,6 +26,7 @@ GUARDED = [
     ("OPTIONS", "*"),
     ("POST", CHAT),
     ("POST", "/v1/messages"),
+    ("POST", "/v1/visual-tokens"),
     ("POST", "/v1/completions"),
     ("POST", "/v1/responses"),
     ("POST", "/invocations"),
@@ -212,3 +213,9 @@ def test_ratio_bounds_are_no_field_of_a_request(alice: httpx.Client) -> None:
     asked = chat_body(PICTURE, keep_ratio=0.25, mm_processor_kwargs={"ratio_bounds": [0.5, 0.5]})
     usage = alice.post(CHAT, json=asked).json()["usage"]
     assert usage["prompt_tokens_details"]["visual_tokens"]["retained"] == 36
+
+
+def test_what_was_kept_is_told_by_no_server_that_was_not_started_so(alice: httpx.Client) -> None:
+    assert alice.post("/v1/visual-tokens", json=chat_body(PICTURE)).json()["error"]["code"] == "unknown_url"
+    refused = alice.post(CHAT, json=chat_body(PICTURE, include=["visual_tokens.selection"]))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "unsupported_parameter")
