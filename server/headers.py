@@ -12,6 +12,7 @@ KEEP_RATIO: Final = "x-sppruner-keep-ratio"
 METHOD: Final = "x-sppruner-method"
 FOCUS_SCOPE: Final = "x-sppruner-focus-scope"
 SKIPPED_REASON: Final = "x-sppruner-skipped-reason"
+SHRUNK_IMAGES: Final = "x-sppruner-shrunk-images"
 IMAGES_RETAINED: Final = "x-sppruner-images-retained"
 IMAGES_KEEP_RATIO: Final = "x-sppruner-images-keep-ratio"
 
@@ -34,6 +35,8 @@ def headers_of(tokens: VisualTokens) -> dict[str, str]:
     if tokens.focus_scope is not None:
         # Each once, in the order of the images: a header has to stay short.
         headers[FOCUS_SCOPE] = ",".join(dict.fromkeys(tokens.focus_scope.split(",")))
+    if tokens.shrunk:
+        headers[SHRUNK_IMAGES] = str(tokens.shrunk)
     if 0 < len(tokens.images) <= MOST_IMAGES:
         headers[IMAGES_RETAINED] = ",".join(str(image.retained) for image in tokens.images)
         headers[IMAGES_KEEP_RATIO] = ",".join(repr(image.keep_ratio) for image in tokens.images)

@@ -51,7 +51,8 @@ def note_outcome(span: Span, outcome: Outcome) -> None:
 
 def note_visual_tokens(span: Span, tokens: VisualTokens) -> None:
     """What was reduced, as in `usage`."""
-    told = {name: value for name, value in tokens.as_usage().items() if value is not None}
+    # An attribute is no list of objects: those of single images stay out.
+    told = {name: value for name, value in tokens.as_usage().items() if isinstance(value, str | int | float)}
     span.set_attributes({f"sppruner.visual_tokens.{name}": value for name, value in told.items()})
 
 

@@ -140,6 +140,10 @@ class Family(Protocol):
         form can be sent."""
 
     @property
+    def fixed_pixels(self) -> int | None:
+        """Pixels that every picture is brought to; None where each keeps its own size."""
+
+    @property
     def row_width(self) -> int:
         """Columns of a row that the encoder gives."""
 

@@ -18,6 +18,7 @@ from .settings import FEWEST_TOKENS, FocusScope, Settings
 KEEP_RATIO: Final = "keep_ratio"
 KEEP_TOKENS: Final = "keep_tokens"
 KEEP_TOKENS_TOTAL: Final = "keep_tokens_total"
+MAX_PIXELS: Final = "max_pixels"
 FOCUS_QUERY: Final = "focus_query"
 FOCUS_SCOPE: Final = "focus_scope"
 REDUCTION_METHOD: Final = "reduction_method"
@@ -31,6 +32,8 @@ def _documented(*others: dict[str, object], **schema: object) -> Any:
 
 
 _RATIO: Final[dict[str, object]] = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
+_PIXELS: Final[dict[str, object]] = {"type": "integer", "minimum": 1}
+_LIMITS: Final[dict[str, object]] = {"type": "array", "items": {"anyOf": [_PIXELS, {"type": "null"}]}}
 _RATIOS: Final[dict[str, object]] = {"type": "array", "items": {"anyOf": [_RATIO, {"type": "null"}]}}
 
 
@@ -48,6 +51,9 @@ class ReductionFields(BaseModel):
     )
     keep_tokens_total: Annotated[Any, _documented(type="integer", minimum=FEWEST_TOKENS)] = Field(
         None, description="Visual tokens that all images share. Not together with keep_ratio or keep_tokens."
+    )
+    max_pixels: Annotated[Any, _documented(_LIMITS, **_PIXELS)] = Field(
+        None, description="Most pixels that an image is encoded with, or a list with a number for each image."
     )
     focus_query: Annotated[Any, _documented(type="string", maxLength=MAX_FOCUS_QUERY_CHARS)] = Field(
         None, description="Text that steers which tokens are kept, in place of the text beside the image."
@@ -107,6 +113,7 @@ class ReductionRequest:
     focus_scope: whom the selections serve; `question` beside a focus_query.
     insists: the budget is the request's own, so that it is kept to whether it pays or not.
     bounds: smallest and largest ratio that whoever asks may have, within which any budget is held.
+    max_pixels: one for each image, None in it for any number; or one for all.
     shared: keep_tokens is the image's part of a budget, which nothing may raise.
     """
 
@@ -119,6 +126,7 @@ class ReductionRequest:
     bounds: RatioBounds = ANY_RATIO
     keep_ratios: tuple[float | None, ...] | None = None
     keep_tokens_total: int | None = None
+    max_pixels: tuple[int | None, ...] | int | None = None
     shared: bool = False
 
     @property
@@ -135,23 +143,24 @@ class ReductionRequest:
     @property
     def per_image(self) -> bool:
         """Whether what is asked can differ from image to image."""
-        return self.keep_ratios is not None or self.keep_tokens_total is not None
+        return not (self.keep_ratios is None and self.keep_tokens_total is None and self.max_pixels is None)
 
     def refuse_other_count(self, images: int) -> None:
-        """Refuse a list of ratios that is not one for each image.
+        """Refuse a list that has not one entry for each image.
 
         Args:
             images: of the request, those of earlier turns included.
 
         Raises:
-            InvalidField: names keep_ratio and both numbers.
+            InvalidField: names the field and both numbers.
         """
-        if self.keep_ratios is not None and len(self.keep_ratios) != images:
-            raise InvalidField(
-                KEEP_RATIO,
-                f"keep_ratio has {len(self.keep_ratios)} entries, but the request holds {images} images, "
-                "those of earlier turns included",
-            )
+        for name, given in ((KEEP_RATIO, self.keep_ratios), (MAX_PIXELS, self.max_pixels)):
+            if isinstance(given, tuple) and len(given) != images:
+                raise InvalidField(name, other_count(name, len(given), images))
+
+    def pixels_of(self, place: int) -> int | None:
+        """Most pixels that one image may be encoded with; None for any. `place` as below."""
+        return self.max_pixels[place] if isinstance(self.max_pixels, tuple) else self.max_pixels
 
     def of_image(self, place: int) -> ReductionRequest:
         """What is asked of one image, of those that keep_ratios are of.
@@ -176,7 +185,17 @@ class ReductionRequest:
         Args:
             first: place of the first of them. count: of them.
         """
-        return self if self.keep_ratios is None else replace(self, keep_ratios=self.keep_ratios[first : first + count])
+        ratios, pixels = self.keep_ratios, self.max_pixels
+        return replace(
+            self,
+            keep_ratios=None if ratios is None else ratios[first : first + count],
+            max_pixels=pixels[first : first + count] if isinstance(pixels, tuple) else pixels,
+        )
+
+
+def other_count(name: str, entries: int, images: int) -> str:
+    """What is said of a list that has not one entry for each image."""
+    return f"{name} has {entries} entries, but the request holds {images} images, those of earlier turns included"
 
 
 def validate_keep_ratio(value: object, name: str = KEEP_RATIO) -> float:
@@ -222,6 +241,7 @@ def validate_request(fields: Mapping[str, object], limits: Settings, methods: fr
         insists=bool(budgets),
         bounds=RatioBounds(limits.min_keep_ratio, limits.max_keep_ratio),
         keep_ratios=_validate_ratios(ratio, limits) if isinstance(ratio, list | tuple) else None,
+        max_pixels=_validate_pixels(fields.get(MAX_PIXELS)),
         keep_tokens_total=None if total is None else _validate_tokens(total, KEEP_TOKENS_TOTAL, limits),
     )
 
@@ -247,9 +267,22 @@ def _validate_within(value: object, name: str, limits: Settings) -> float:
     return ratio
 
 
+def _validate_pixels(value: object) -> tuple[int | None, ...] | int | None:
+    if isinstance(value, list | tuple):
+        return tuple(
+            None if pixels is None else _validate_count(pixels, MAX_PIXELS, f"{MAX_PIXELS}[{place}]", 1)
+            for place, pixels in enumerate(value)
+        )
+    return None if value is None else _validate_count(value, MAX_PIXELS, MAX_PIXELS, 1)
+
+
 def _validate_tokens(value: object, name: str, limits: Settings) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < limits.min_tokens:
-        raise InvalidField(name, f"{name} must be an integer of at least {limits.min_tokens}")
+    return _validate_count(value, name, name, limits.min_tokens)
+
+
+def _validate_count(value: object, field: str, name: str, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidField(field, f"{name} must be an integer of at least {least}")
     return value
 
 

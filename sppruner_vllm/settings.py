@@ -121,6 +121,18 @@ class Settings(BaseSettings):
         False,
         description="Make a picture beyond the limits of pixels, sides and visual tokens smaller; else refuse it.",
     )
+    max_pixels: int = Field(
+        0, ge=0, description="Most pixels that a picture is encoded with; a larger one is made smaller. 0: any number."
+    )
+    detail_low_pixels: int = Field(
+        2**18, ge=0, description="Most pixels that a picture of `detail` low is encoded with; 0: any number."
+    )
+    detail_high_pixels: int = Field(
+        0, ge=0, description="Most pixels that a picture of `detail` high is encoded with; 0: any number."
+    )
+    detail_auto_pixels: int = Field(
+        0, ge=0, description="Most pixels that a picture of `detail` auto is encoded with; 0: any number."
+    )
     max_query_tokens: int = Field(128, ge=1, description="Longest query, in tokens, that steers the selection.")
     url_fetching: UrlFetching | None = Field(
         None,

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from sppruner_vllm.planning.in_parts import PICTURE_FIELDS
-from sppruner_vllm.request import REQUEST_FIELDS
+from sppruner_vllm.request import MAX_PIXELS, REQUEST_FIELDS
 
 from ..errors.invalid_body import written
 from ..errors.places import Place
@@ -69,6 +69,8 @@ def misplaced(document: Any, query: bytes = b"", pictures: Container[Place] = ()
     if not isinstance(document, dict):
         return None
     for place, name, meant in _found(document, (), set()):
+        if meant == MAX_PIXELS and len(place) > 1 and place[0] == PROCESSOR_KWARGS:
+            continue  # Qwen's image processor has it too
         if name == meant and (place in ((), (PROCESSOR_KWARGS,)) or (name in PICTURE_FIELDS and place in pictures)):
             continue
         param = written((*place, name)) or name

@@ -17,7 +17,7 @@ from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 from sppruner_vllm.admission import Admitted, admit
 from sppruner_vllm.planning.accounting import note_whole, visual_tokens_of
 from sppruner_vllm.planning.telling import ASKED_ABOUT
-from sppruner_vllm.request import KEEP_RATIO, TELLING
+from sppruner_vllm.request import KEEP_RATIO, MAX_PIXELS, TELLING
 
 from ..body.fields import foreign_kwargs, reduction_fields
 from ..errors.rendering import blaming_pictures
@@ -73,7 +73,9 @@ def gated_chat(
         if tokens is not None and not rendered_again:
             record.accounts.append(tokens)
             if shadow is not None and not record.dry and not getattr(request, "use_beam_search", False):
-                whole = partial(_with_every_token, preprocess, request, foreign, args, kwargs)
+                # A smaller picture is what the client sent, to whoever asks for every token of it.
+                sizes = {name: value for name, value in fields.items() if name == MAX_PIXELS}
+                whole = partial(_with_every_token, preprocess, request, {**foreign, **sizes}, args, kwargs)
                 if (candidate := shadow.choose(engine_inputs[0], tokens, whole)) is not None:
                     record.afterwards.append(partial(shadow.ask, candidate))
         return conversation, engine_inputs

@@ -26,13 +26,15 @@ CODES: Final[dict[str, Code]] = {
     "invalid_keep_ratio": Code(400, "`keep_ratio`, or a list of them that has not one for each picture"),
     "invalid_keep_tokens": Code(400, "`keep_tokens`"),
     "invalid_keep_tokens_total": Code(400, "`keep_tokens_total`"),
+    "invalid_max_pixels": Code(400, "`max_pixels`, or a list of them that has not one for each picture"),
     "invalid_focus_query": Code(400, "`focus_query`"),
     "invalid_focus_scope": Code(400, "`focus_scope`"),
     "invalid_reduction_method": Code(400, "`reduction_method`"),
     "unsupported_parameter": Code(
         400,
         "two of `keep_ratio`, `keep_tokens` and `keep_tokens_total`, a picture's own `keep_ratio` beside a list of "
-        "them or beside `previous_response_id`, `focus_scope` of `image` beside `focus_query`, or a "
+        "them or beside `previous_response_id`, `max_pixels` of what cannot be made "
+        "smaller, `focus_scope` of `image` beside `focus_query`, or a "
         "`reduction_method` that is not open",
     ),
     "unknown_parameter": Code(

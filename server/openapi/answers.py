@@ -16,6 +16,7 @@ from ..headers import (
     METHOD,
     ORIGINAL,
     RETAINED,
+    SHRUNK_IMAGES,
     SKIPPED_REASON,
 )
 from .parts import STRING, Schema, const, items, obj, or_null, ref
@@ -45,7 +46,7 @@ REDUCED: Final = {
     name: {"description": "Of a request with pictures; as in its usage.", "schema": STRING}
     for name in (
         *(ORIGINAL, RETAINED, KEEP_RATIO, METHOD, FOCUS_SCOPE, SKIPPED_REASON),
-        *(IMAGES_RETAINED, IMAGES_KEEP_RATIO),
+        *(SHRUNK_IMAGES, IMAGES_RETAINED, IMAGES_KEEP_RATIO),
     )
 }
 
@@ -58,8 +59,9 @@ def answer_schemas() -> dict[str, Schema]:
             "retained": NATURAL,
             "keep_ratio": {"type": "number"},
             "skipped_reason": or_null(type="string"),
+            "shrunk": {"type": "boolean"},
         },
-        *("original", "retained", "keep_ratio", "skipped_reason"),
+        *("original", "retained", "keep_ratio", "skipped_reason", "shrunk"),
     )
     visual = obj(
         {
@@ -69,6 +71,7 @@ def answer_schemas() -> dict[str, Schema]:
             "method": STRING,
             "skipped_reason": or_null(type="string"),
             "focus_scope": or_null(type="string"),
+            "shrunk_images": NATURAL,
             "images": items(image),
             "selection": or_null(**items(ref("PictureSelection"), 0)),
         },

@@ -8,9 +8,11 @@ from typing import Any
 from ..body.fields import SELECTION
 from .parts import (
     BOOLEAN,
+    DETAIL,
     EXCLUDING,
     IMAGE_BYTES,
     IMAGE_URL,
+    MAX_PIXELS,
     PENALTIES,
     SAMPLING,
     STOP,
@@ -63,7 +65,7 @@ def _limit(known: Known) -> Schema:
 
 def _shared() -> dict[str, Schema]:
     url = {"type": "string", "format": IMAGE_URL, "description": "A picture as a data: URL in base64."}
-    detail = {"detail": {"type": "string", "enum": ["auto", "low", "high"]}}
+    detail = {"detail": DETAIL, "max_pixels": MAX_PIXELS}
     return {
         "ImageUrl": url,
         "TextPart": obj({"type": const("text"), "text": STRING}, "type", "text"),
@@ -138,7 +140,8 @@ def _responses(known: Known) -> dict[str, Schema]:
         {
             "type": const("input_image"),
             "image_url": ref("ImageUrl"),
-            "detail": {"type": "string", "enum": ["auto", "low", "high"]},
+            "detail": DETAIL,
+            "max_pixels": MAX_PIXELS,
         },
         *("type", "image_url"),
     )
@@ -177,7 +180,8 @@ def _messages(known: Known) -> dict[str, Schema]:
         },
         *("type", "media_type", "data"),
     )
-    image = obj({"type": const("image"), "source": source}, "type", "source")
+    asked = {"detail": or_null(**DETAIL), "max_pixels": MAX_PIXELS}
+    image = obj({"type": const("image"), "source": source, **asked}, "type", "source")
     text = obj({"type": const("text"), "text": {"type": "string", "minLength": 1}}, "type", "text")
     blocks = either(text, image)
     # An answer of nothing may be sent back.

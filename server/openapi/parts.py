@@ -74,6 +74,18 @@ STOPS: Final = items({"type": "string", "minLength": 1}, 0, maxItems=4)
 STOP: Final = either({"type": "string", "minLength": 1}, STOPS, {"type": "null"})
 
 
+DETAIL: Final[Schema] = {
+    "type": "string",
+    "enum": ["auto", "low", "high"],
+    "description": "How closely the picture is looked at: a limit of pixels that the operator sets.",
+}
+MAX_PIXELS: Final = or_null(
+    type="integer",
+    minimum=1,
+    description="Most pixels that this picture is encoded with. Also keep_ratio may stand here.",
+)
+
+
 def reduction(limits: Settings, methods: frozenset[str]) -> dict[str, Schema]:
     """Our own fields, within the operator's bounds.
 
@@ -98,6 +110,12 @@ def reduction(limits: Settings, methods: frozenset[str]) -> dict[str, Schema]:
             type="integer",
             minimum=limits.min_tokens,
             description="Visual tokens that all pictures share. Not beside keep_ratio or keep_tokens.",
+        ),
+        "max_pixels": or_null(
+            type="integer",
+            minimum=1,
+            description="Most pixels that a picture is encoded with, or a list with a number for each picture of the "
+            "request. A larger picture is made smaller.",
         ),
         "focus_query": or_null(
             type="string",

@@ -110,6 +110,20 @@ def note_shrunk(image: Image.Image) -> None:
     image.info[_SHRUNK] = True
 
 
+_LIMIT = "sppruner_limit"
+
+
+def note_limit(image: Image.Image, pixels: int) -> None:
+    """Let it be known for which limit of pixels a picture was made smaller."""
+    image.info[_LIMIT] = pixels
+
+
+def limit_of(image: Any) -> int | None:
+    """The limit of pixels for which a picture was made smaller; None where it was not."""
+    limit: int | None = image.info.get(_LIMIT) if isinstance(image, Image.Image) else None
+    return limit
+
+
 def is_shrunk(image: Any) -> bool:
     """Whether a picture was made smaller to keep a limit."""
     return isinstance(image, Image.Image) and _SHRUNK in image.info

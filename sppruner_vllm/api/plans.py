@@ -34,11 +34,13 @@ from sppruner_vllm.planning.query import TurnFinder
 from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.recipes import get_recipe
-from sppruner_vllm.request import HANDED_OVER, KEEP_RATIO, REQUEST_FIELDS, ReductionRequest
+from sppruner_vllm.request import HANDED_OVER, MAX_PIXELS, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
 from .embedded import came_encoded
 from .embedded import grid_of as embedded_grid
+from .picture_io import is_shrunk, limit_of
+from .pixel_limits import refuse_fixed, same_size
 from .question_table import QuestionTable
 from .refusing import refusing
 from .room import Most, Room, within
@@ -59,8 +61,9 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         return self.family.turns(self.info.get_tokenizer())
 
     @cached_property
-    def _known(self) -> LRUCache[str, tuple[Grid, bool]]:
-        """Grid of each image by hash, and whether it is a picture, for those that later come by UUID alone."""
+    def _known(self) -> LRUCache[str, tuple[Grid, bool, int | None]]:
+        """Of each image by hash, for those that later come by UUID alone: its grid, whether it is a picture, and the
+        limit of pixels that it was made smaller to keep."""
         return LRUCache(maxsize=8192)
 
     @cached_property
@@ -89,7 +92,8 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         """
         with refusing():
             self._judge_parts(given, list(picture_parts(messages)))
-        if settings().shrink_large_images or given.keys() - {*REQUEST_FIELDS, *HANDED_OVER}:
+        smaller = settings().shrink_large_images or settings().max_pixels or given.get(MAX_PIXELS) is not None
+        if smaller or given.keys() - {*REQUEST_FIELDS, *HANDED_OVER}:
             return within(None)
         always = min(self._context, self._bounds.prompt, self._bounds.picture)
         return within(
@@ -106,7 +110,7 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
                         f"give mm_processor_kwargs a list of {field}, one for each image",
                         code="unsupported_parameter",
                     )
-        if isinstance(given.get(KEEP_RATIO), list | tuple):
+        if any(isinstance(given.get(field), list | tuple) for field in PICTURE_FIELDS):
             admit(given).request.refuse_other_count(len(parts))
 
     def _most(self, given: Mapping[str, Any]) -> Most | None:
@@ -161,8 +165,11 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         )
         return not any(token in inputs.prompt for token in empty)
 
-    def _sent(self, inputs: ProcessorInputs, index: int, key: str) -> Sent:
-        """An image before any reduction; one sent by UUID alone is known from an earlier request."""
+    def _sent(self, inputs: ProcessorInputs, index: int, key: str, pixels: int | None) -> Sent:
+        """An image before any reduction; one sent by UUID alone is known from an earlier request.
+
+        Args: pixels: most that the image may be encoded with, which it is by now; None for any number.
+        """
         items = inputs.mm_data_items["image"]
         item = items.get(index)
         if came_encoded(inputs):
@@ -172,13 +179,36 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         if item is not None:
             size = cast("ImageProcessorItems", items).get_image_size(index)
             grid = self._grid(size.width, size.height, kwargs)
-            self._known[key] = grid, isinstance(item, Image.Image)
+            self._known[key] = grid, isinstance(item, Image.Image), limit_of(item)
         elif key not in self._known:
             raise VLLMValidationError(f"image {index} was sent by uuid only and is not cached", parameter="uuid")
-        grid, is_picture = self._known[key]
+        grid, is_picture, kept_to = self._known[key]
         cell = self.family.cell
+        if item is None and not same_size(grid, kept_to, pixels, cell):
+            raise VLLMValidationError(
+                f"image {index} was sent by uuid only and is not cached for this max_pixels", parameter="uuid"
+            )
         regrid = partial(self._regrid, kwargs, cell) if is_picture and cell is not None else None
-        return Sent(grid, regrid, key, partial(self._texture, key, item))
+        shrunk = kept_to is not None if item is None else is_shrunk(item)
+        return Sent(grid, regrid, key, partial(self._texture, key, item), shrunk)
+
+    def _within_pixels(
+        self, inputs: ProcessorInputs, request: ReductionRequest, pixels: Sequence[int | None]
+    ) -> ProcessorInputs:
+        """The request with every picture within its limit of pixels.
+
+        Raises:
+            InvalidField: the request wants what cannot be made smaller to be so.
+        """
+        if all(limit is None for limit in pixels):
+            return inputs
+        refuse_fixed(self.family, request, inputs.mm_data_items["image"], len(pixels))
+        cell = self.family.cell
+        if cell is None or came_encoded(inputs):
+            return inputs
+        most = [None if limit is None else max(1, limit // cell**2) for limit in pixels]
+        grid_of = partial(self._grid, kwargs=inputs.hf_processor_mm_kwargs)
+        return replace(inputs, mm_data_items=shrunk(inputs.mm_data_items, most, cell, grid_of, pixels))
 
     def _texture(self, key: str, item: Any) -> float:
         """Detail of a picture's pixels; one without pixels of its own here counts as full of it."""
@@ -225,7 +255,7 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         if most < 1:
             return inputs
         kwargs = inputs.hf_processor_mm_kwargs
-        return replace(inputs, mm_data_items=shrunk(items, most, cell, partial(self._grid, kwargs=kwargs)))
+        return replace(inputs, mm_data_items=shrunk(items, [most] * count, cell, partial(self._grid, kwargs=kwargs)))
 
     @property
     def _context(self) -> int:

@@ -20,25 +20,25 @@ from vllm.multimodal.processing import PromptUpdate
 from vllm.multimodal.processing.inputs import ProcessorInputs
 
 from sppruner_vllm import wire
-from sppruner_vllm.admission import admit
+from sppruner_vllm.admission import Admitted, admit
 from sppruner_vllm.compat import media_placeholders
 from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, account
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.telling import ASKED_ABOUT, asked_about
-from sppruner_vllm.request import HANDED_OVER, REQUEST_FIELDS, TELLING, Telling
+from sppruner_vllm.request import HANDED_OVER, MAX_PIXELS, REQUEST_FIELDS, TELLING, Telling
 from sppruner_vllm.settings import settings
 
 from .carried import PLANNED, Planned, orders, planned_in, without_plan
 from .embedded import came_encoded
 from .fitting import blaming, refuse_misfit, refuse_other_sizes
 from .identity import encoded_as, identities, told_apart
+from .pixel_limits import limits_of
 from .pixels_cache import PixelsCache, merged
 from .placeholders import shortened
 from .places import refuse_spare_places, refuse_unknown_uuids
 from .plans import PlanningMixin
 from .refusing import refusing
-from .shrinking import count_shrunk
 from .typed_markers import TypedMarkers
 from .unprocessed import unprocessed
 from .uuids import LastSent
@@ -73,18 +73,29 @@ class ReductionProcessorMixin(PlanningMixin):
     def apply(self, inputs: ProcessorInputs, timing_ctx: Any) -> Any:
         given = inputs.hf_processor_mm_kwargs
         kwargs = {name: value for name, value in given.items() if name not in {*REQUEST_FIELDS, *HANDED_OVER}}
+        if _is_the_processors(given):
+            kwargs[MAX_PIXELS] = given[MAX_PIXELS]
         profiling = kwargs.pop(_PROFILING, None) is _BY_VLLM
         inputs = replace(inputs, hf_processor_mm_kwargs=kwargs)
         with refusing():
             request = admit(given).request
+            if MAX_PIXELS in kwargs:
+                request = replace(request, max_pixels=None)
             refuse_other_sizes(self.family, kwargs)
+            images = len(inputs.mm_data_items.get("image", ()))
+            pixels = [None] * images if profiling else limits_of(request, images)
         if not profiling:
+            with refusing():
+                inputs = self._within_pixels(inputs, request, pixels)
             refuse_spare_places(self.family, inputs)
             if settings().shrink_large_images:
                 inputs = self._within_room(inputs, request)
         hashes = self._last_sent.hashes(inputs, super()._get_mm_hashes)
         known = FirstQuestions(lambda: self._questions)
-        sent = [self._sent(inputs, index, key) for index, key in enumerate(hashes.get("image", ()))]
+        sent = [
+            self._sent(inputs, index, key, limit)
+            for index, (key, limit) in enumerate(zip(hashes.get("image", ()), pixels, strict=True))
+        ]
         plans = self._plan(inputs, request, sent, profiling, known)
         algorithm = self.info.ctx.get_mm_config().mm_hasher_algorithm
         kept = not (profiling or came_encoded(inputs)) and (settings().rows_cache_mib or settings().pixels_cache_mib)
@@ -113,7 +124,7 @@ class ReductionProcessorMixin(PlanningMixin):
         placed = lengths.get("image", ()), lengths.get("video", ())
         if TELLING in given:
             output[ASKED_ABOUT] = asked_about(plans, [image.grid for image in sent], inputs.mm_data_items.get("image"))
-        output[ENGINE_INPUT_KEY] = account(plans, request, *placed, count_shrunk(inputs.mm_data_items))
+        output[ENGINE_INPUT_KEY] = account(plans, request, *placed, [image.shrunk for image in sent])
         return output
 
     def get_dummy_inputs(self, *args: Any, **kwargs: Any) -> ProcessorInputs:
@@ -203,3 +214,8 @@ def _told(telling: object, plans: Sequence[ReductionPlan]) -> tuple[str, ...]:
     if not isinstance(telling, Telling):
         return ("",) * len(plans)
     return tuple(telling.name_of(place) if plan.reduces else "" for place, plan in enumerate(plans))
+
+
+def _is_the_processors(given: Mapping[str, Any]) -> bool:
+    """Whether `max_pixels` comes from a caller of `LLM`, for Qwen's image processor: it may raise its limit too."""
+    return not isinstance(given, Admitted) and isinstance(given.get(MAX_PIXELS), int)

@@ -62,6 +62,7 @@ class Llava:
         self.lead = () if text.bos_token_id is None else (int(text.bos_token_id),)
         self._side = int(vision.image_size) // int(vision.patch_size)
         self.fixed_kwargs: Mapping[str, int] = {}
+        self.fixed_pixels = int(vision.image_size) ** 2
         self._picture = (int(getattr(vision, "num_channels", 3)), int(vision.image_size), int(vision.image_size))
 
     def most_positions(self, longest: int) -> int:

@@ -26,6 +26,7 @@ class QwenFamily(ABC):
 
     reduces = True
     cut: TowerCut | None = None
+    fixed_pixels: int | None = None
     still_row = 0
     heard: frozenset[Need] = frozenset({"attention", "merger_input"})
 

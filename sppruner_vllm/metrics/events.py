@@ -73,6 +73,7 @@ def count_visual_tokens(tokens: VisualTokens) -> None:
     for scope in tokens.scopes:
         if scope is not None:
             families.FOCUS_SCOPE.metric.labels(scope).inc()
+    families.SHRUNK.metric.inc(tokens.shrunk)
     if tokens.original == 0:
         return
     families.VISUAL_TOKENS_ORIGINAL.metric.inc(tokens.original)

@@ -26,6 +26,7 @@ RejectedReason = Literal[
     "invalid_keep_ratio",
     "invalid_keep_tokens",
     "invalid_keep_tokens_total",
+    "invalid_max_pixels",
     "invalid_focus_query",
     "invalid_focus_scope",
     "invalid_reduction_method",
@@ -188,6 +189,11 @@ SKIPPED: Final = CounterFamily(
     "Requests with images or videos of which nothing was reduced, by reason.",
     (SKIPPED_REASON,),
 )
+SHRUNK: Final = CounterFamily(
+    "sppruner_shrunk_images",
+    "Images of served requests that were made smaller to keep a limit, before their visual tokens were counted.",
+    note="`max_pixels` and `detail` of requests, `--max-pixels`, `--shrink-large-images`.",
+)
 FOCUS_SCOPE: Final = CounterFamily(
     "sppruner_focus_scope",
     "Images of served requests that a question could steer, by whom their selection served.",
@@ -322,6 +328,7 @@ FAMILIES: Final[tuple[CounterFamily | HistogramFamily | GaugeFamily, ...]] = (
     RETAINED_RATIO,
     RETAINED_TOKENS,
     SKIPPED,
+    SHRUNK,
     FOCUS_SCOPE,
     KV_TOKENS_SAVED,
     PREFILL_TOKENS_SAVED,

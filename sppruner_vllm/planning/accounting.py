@@ -31,12 +31,14 @@ class ImageTokens:
     original, retained: counts before and after the reduction.
     keep_ratio: the ratio in force; for an absolute budget, or one of the operator's, the ratio it came to.
     skipped_reason: why nothing was reduced, None when something was.
+    shrunk: it was made smaller to keep a limit, before anything was counted.
     """
 
     original: int
     retained: int
     keep_ratio: float
     skipped_reason: str | None
+    shrunk: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class VisualTokens:
     keep_ratio: the ratio in force; for an absolute budget, or one of the operator's, the ratio it came to.
     skipped_reason: why nothing was reduced, None when any image was.
     scopes: of each image, whom its selection served; None where no question could steer it.
-    shrunk: images that were made smaller to keep a limit of the operator's, before anything was counted.
+    shrunk: images that were made smaller to keep a limit, before anything was counted.
     images: each of them, where what was asked could differ from one to the other; else none.
     """
 
@@ -90,7 +92,7 @@ def account(
     request: ReductionRequest,
     images: Sequence[int],
     videos: Sequence[int],
-    shrunk: int = 0,
+    shrunk: Sequence[bool] = (),
 ) -> VisualTokens | None:
     """The record for a request's images, or for its videos when it has no image; None when it has neither.
 
@@ -98,7 +100,7 @@ def account(
         plans: one per image.
         request: what was asked.
         images, videos: placeholders of each in the prompt, which is what the engine will compute.
-        shrunk: images that were made smaller to keep a limit.
+        shrunk: of each image whether it was made smaller to keep a limit; none for no image.
     """
     if not plans:
         total = sum(videos)
@@ -106,7 +108,8 @@ def account(
         return VisualTokens(total, total, 1.0, request.method, reason) if videos else None
     retained = sum(images)
     # A picture sent under a UUID that vLLM still holds is served from its cache: what counts is what was placed.
-    each = tuple(_of_one(plan, placed) for plan, placed in zip(plans, images, strict=True))
+    smaller = shrunk or [False] * len(plans)
+    each = tuple(_of_one(*image) for image in zip(plans, images, smaller, strict=True))
     original = sum(image.original for image in each)
     asked = {None if plan.raised else plan.ratio for plan in plans}
     ratio = asked.pop() if len(asked) == 1 else None
@@ -118,15 +121,16 @@ def account(
         method=request.method,
         skipped_reason=None if None in reasons else reasons[0],
         scopes=tuple(plan.scope for plan in plans),
-        shrunk=shrunk,
+        shrunk=sum(smaller),
         images=each if request.per_image else (),
     )
 
 
-def _of_one(plan: ReductionPlan, placed: int) -> ImageTokens:
+def _of_one(plan: ReductionPlan, placed: int, shrunk: bool) -> ImageTokens:
     original = plan.original if plan.reduces else placed
     ratio = None if plan.raised else plan.ratio
-    return ImageTokens(original, placed, round(placed / original, 6) if ratio is None else ratio, plan.skipped_reason)
+    came_to = round(placed / original, 6) if ratio is None else ratio
+    return ImageTokens(original, placed, came_to, plan.skipped_reason, shrunk)
 
 
 def note_whole(engine_input: MutableMapping[str, Any], request: ReductionRequest) -> None:

@@ -36,6 +36,7 @@ class Sent:
     grid: visual tokens that stock vLLM would give it. regrid: how a smaller form of it would be sized; None for what
     cannot be made smaller: embeddings, arrays, and pictures of a family that knows one size only.
     key: names the picture itself, whatever is done with it.
+    shrunk: whether it was made smaller before, to keep a limit.
     texture: gives the detail of its pixels, in [0, 1], of embeddings 1; not called where nothing depends on it.
     """
 
@@ -43,6 +44,7 @@ class Sent:
     regrid: Regrid | None
     key: str = ""
     texture: Callable[[], float] = lambda: 1.0
+    shrunk: bool = False
 
     @property
     def tokens(self) -> int:

@@ -12,7 +12,7 @@ from sppruner_server import tracing
 from sppruner_server.routes.outcomes import RecordedRoute
 from sppruner_server.tracing import RENDER, VALIDATE, engine_trace_headers, note_visual_tokens, stage
 
-from sppruner_vllm.planning.accounting import VisualTokens
+from sppruner_vllm.planning.accounting import ImageTokens, VisualTokens
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -40,7 +40,8 @@ def staged():
     with stage(VALIDATE):
         pass
     with stage(RENDER) as span:
-        note_visual_tokens(span, VisualTokens(64, 16, 0.25, "uniform", None))
+        images = (ImageTokens(64, 16, 0.25, None),)
+        note_visual_tokens(span, VisualTokens(64, 16, 0.25, "uniform", None, images=images))
     return JSONResponse(engine_trace_headers())
 
 
@@ -51,6 +52,12 @@ def test_the_stages_hang_below_the_request_and_the_request_below_the_client(span
     assert {f"{span.context.trace_id:032x}" for span in (request, validate, render)} == {TRACE}
     assert validate.parent.span_id == render.parent.span_id == request.context.span_id
     assert request.start_time <= validate.start_time <= render.start_time <= render.end_time <= request.end_time
+
+
+def test_what_no_attribute_can_hold_is_left_out(spans, caplog):
+    serve(staged)
+    assert spans()[RENDER].attributes["sppruner.visual_tokens.retained"] == 16
+    assert not [record for record in caplog.records if "attribute" in record.getMessage()]
 
 
 def test_a_request_without_a_trace_begins_one(spans):

@@ -70,8 +70,8 @@ def test_the_usage_says_it_of_each_picture_and_of_all(client):
     account = usage["prompt_tokens_details"]["visual_tokens"]
     assert (account["original"], account["retained"], account["keep_ratio"]) == (116, 41, round(41 / 116, 6))
     assert account["images"] == [
-        {"original": 100, "retained": 25, "keep_ratio": 0.25, "skipped_reason": None},
-        {"original": 16, "retained": 16, "keep_ratio": 1.0, "skipped_reason": "keep_ratio_is_1"},
+        {"original": 100, "retained": 25, "keep_ratio": 0.25, "skipped_reason": None, "shrunk": False},
+        {"original": 16, "retained": 16, "keep_ratio": 1.0, "skipped_reason": "keep_ratio_is_1", "shrunk": False},
     ]
     assert usage["prompt_tokens_details"]["multimodal_tokens"] == {"image": 41}
 

@@ -17,6 +17,8 @@ INVALID_IMAGE: Final = "invalid_image"
 _SYSTEM: Final = frozenset({"text", "tool_addition", "tool_removal"})
 """What a message of the system may have: vLLM reads nothing else of it."""
 _IN_RESULTS: Final = frozenset({"text", "image", "tool_reference"})
+_DETAILS: Final = ("auto", "low", "high")
+"""Of OpenAI's APIs; Anthropic's has none."""
 _SOURCES: Final = {"base64": ("media_type", "data"), "url": ("url",)}
 
 
@@ -55,7 +57,7 @@ def _check_block(block: Mapping[str, Any], role: str, place: Place) -> None:
         case "text":
             filled(require(block, "text", place, str), (*place, "text"))
         case "image":
-            _check_source(block, place)
+            _check_image(block, place)
         case "tool_use":
             for name in ("id", "name"):
                 filled(require(block, name, place, str), (*place, name))
@@ -80,9 +82,15 @@ def _check_result(content: Any, place: Place) -> None:
         if kind == "text":
             require(item, "text", at, str)
         elif kind == "image":
-            _check_source(item, at)
+            _check_image(item, at)
         else:
             require(item, "name" if "name" in item else "tool_name", at, str)
+
+
+def _check_image(block: Mapping[str, Any], place: Place) -> None:
+    _check_source(block, place)
+    if block.get("detail") is not None and block["detail"] not in _DETAILS:
+        fail((*place, "detail"), f"must be one of {', '.join(_DETAILS)}")
 
 
 def _check_source(block: Mapping[str, Any], place: Place) -> None:

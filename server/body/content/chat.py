@@ -105,6 +105,8 @@ def _check_medium(part: Mapping[str, Any], kind: str, place: Place) -> None:
         require(medium, "url", (*place, kind), str)
         if "detail" in medium:
             _check_detail(medium, (*place, kind))
+        if kind == "image_url" and part.get("detail", "auto") not in ("auto", None):
+            fail((*place, "detail"), "belongs inside image_url")
     elif kind in _URLS:
         require(part, kind, place, str)
     elif kind == "input_audio":
