@@ -8,7 +8,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Final, NamedTuple, get_args
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, Field, WithJsonSchema
 
@@ -23,6 +23,9 @@ FOCUS_QUERY: Final = "focus_query"
 FOCUS_SCOPE: Final = "focus_scope"
 REDUCTION_METHOD: Final = "reduction_method"
 
+AUTO: Final = "auto"
+"""In place of a ratio: one that fits the picture."""
+
 MAX_FOCUS_QUERY_CHARS: Final = 4096
 FOCUS_SCOPES: Final[tuple[FocusScope, ...]] = get_args(FocusScope)
 
@@ -34,7 +37,8 @@ def _documented(*others: dict[str, object], **schema: object) -> Any:
 _RATIO: Final[dict[str, object]] = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
 _PIXELS: Final[dict[str, object]] = {"type": "integer", "minimum": 1}
 _LIMITS: Final[dict[str, object]] = {"type": "array", "items": {"anyOf": [_PIXELS, {"type": "null"}]}}
-_RATIOS: Final[dict[str, object]] = {"type": "array", "items": {"anyOf": [_RATIO, {"type": "null"}]}}
+_AUTO: Final[dict[str, object]] = {"const": AUTO}
+_RATIOS: Final[dict[str, object]] = {"type": "array", "items": {"anyOf": [_RATIO, _AUTO, {"type": "null"}]}}
 
 
 class ReductionFields(BaseModel):
@@ -43,8 +47,9 @@ class ReductionFields(BaseModel):
     Any value is taken here: pydantic would turn "0.5" and true into numbers and answer in another shape.
     """
 
-    keep_ratio: Annotated[Any, _documented(_RATIOS, **_RATIO)] = Field(
-        None, description="Fraction of each image's visual tokens to keep, or a list with one for each image."
+    keep_ratio: Annotated[Any, _documented(_AUTO, _RATIOS, **_RATIO)] = Field(
+        None,
+        description="Fraction of each image's visual tokens to keep, or `auto`; or a list with one for each image.",
     )
     keep_tokens: Annotated[Any, _documented(type="integer", minimum=FEWEST_TOKENS)] = Field(
         None, description="Visual tokens to keep per image. Not together with keep_ratio."
@@ -102,12 +107,16 @@ HANDED_OVER: Final = frozenset({RATIO_BOUNDS, TELLING})
 """Every processor kwarg that comes from the server and from no client."""
 
 
+Ratio = float | Literal["auto"]
+
+
 @dataclass(frozen=True, slots=True)
 class ReductionRequest:
     """What one request asks for, validated.
 
     keep_ratio: fraction in (0, 1]. keep_tokens: absolute budget per image, which wins over the ratio when set.
     keep_ratios: one for each image, None in it for the operator's default; None where all images are asked the same.
+    auto: the ratio is to fit the image, and is not known yet.
     keep_tokens_total: absolute budget that all images share, which wins over the others when set.
     focus_query: text that replaces the user turn as the query; None leaves the turn in force.
     focus_scope: whom the selections serve; `question` beside a focus_query.
@@ -124,26 +133,29 @@ class ReductionRequest:
     focus_scope: FocusScope = "question"
     insists: bool = True
     bounds: RatioBounds = ANY_RATIO
-    keep_ratios: tuple[float | None, ...] | None = None
+    keep_ratios: tuple[Ratio | None, ...] | None = None
+    auto: bool = False
     keep_tokens_total: int | None = None
     max_pixels: tuple[int | None, ...] | int | None = None
     shared: bool = False
 
     @property
     def keeps_all(self) -> bool:
-        if self.keep_tokens is not None or self.keep_tokens_total is not None:
+        if self.auto or self.keep_tokens is not None or self.keep_tokens_total is not None:
             return False
         return all((self.keep_ratio if ratio is None else ratio) == 1 for ratio in self.keep_ratios or (None,))
 
     @property
     def asked_ratio(self) -> float | None:
-        """The fraction that is kept of one image; None for an absolute budget."""
-        return self.keep_ratio if self.keep_tokens is None and self.keep_tokens_total is None else None
+        """The fraction that is kept of one image; None for an absolute budget, and while it is not known."""
+        absolute = self.keep_tokens is not None or self.keep_tokens_total is not None
+        return None if absolute or self.auto else self.keep_ratio
 
     @property
     def per_image(self) -> bool:
         """Whether what is asked can differ from image to image."""
-        return not (self.keep_ratios is None and self.keep_tokens_total is None and self.max_pixels is None)
+        given = (self.keep_ratios, self.keep_tokens_total, self.max_pixels)
+        return self.auto or any(one is not None for one in given)
 
     def refuse_other_count(self, images: int) -> None:
         """Refuse a list that has not one entry for each image.
@@ -173,7 +185,13 @@ class ReductionRequest:
         ratio = self.keep_ratios[place]
         if ratio is None:
             return replace(self, keep_ratios=None, insists=False)
-        return replace(self, keep_ratios=None, keep_ratio=ratio)
+        if ratio == AUTO:
+            return replace(self, keep_ratios=None, auto=True)
+        return replace(self, keep_ratios=None, keep_ratio=float(ratio))
+
+    def at_ratio(self, ratio: float) -> ReductionRequest:
+        """What is asked of an image for which `auto` comes to a ratio."""
+        return replace(self, auto=False, keep_ratio=ratio)
 
     def with_share(self, tokens: int) -> ReductionRequest:
         """What is asked of an image that gets so many of the tokens that all share."""
@@ -233,7 +251,10 @@ def validate_request(fields: Mapping[str, object], limits: Settings, methods: fr
     several = isinstance(ratio, list | tuple)
     focus_query = _validate_focus_query(fields.get(FOCUS_QUERY))
     return ReductionRequest(
-        keep_ratio=limits.keep_ratio if several or ratio is None else _validate_within(ratio, KEEP_RATIO, limits),
+        keep_ratio=limits.keep_ratio
+        if several or ratio in (None, AUTO)
+        else _validate_within(ratio, KEEP_RATIO, limits),
+        auto=ratio == AUTO,
         keep_tokens=None if tokens is None else _validate_tokens(tokens, KEEP_TOKENS, limits),
         focus_query=focus_query,
         method=_validate_method(fields.get(REDUCTION_METHOD), limits, methods),
@@ -250,9 +271,9 @@ _BUDGETS: Final = (KEEP_TOKENS_TOTAL, KEEP_TOKENS, KEEP_RATIO)
 """Fields of which a request may have one; of two, the refusal names the one that stands first here."""
 
 
-def _validate_ratios(values: Sequence[object], limits: Settings) -> tuple[float | None, ...]:
+def _validate_ratios(values: Sequence[object], limits: Settings) -> tuple[Ratio | None, ...]:
     return tuple(
-        None if value is None else _validate_within(value, f"{KEEP_RATIO}[{place}]", limits)
+        None if value is None else AUTO if value == AUTO else _validate_within(value, f"{KEEP_RATIO}[{place}]", limits)
         for place, value in enumerate(values)
     )
 

@@ -121,6 +121,18 @@ class Settings(BaseSettings):
         False,
         description="Make a picture beyond the limits of pixels, sides and visual tokens smaller; else refuse it.",
     )
+    auto_least_ratio: float = Field(
+        0.15, gt=0, le=1, description="Keep ratio that `auto` comes to for a picture without any detail."
+    )
+    auto_reading_ratio: float = Field(
+        0.6,
+        gt=0,
+        le=1,
+        description="Keep ratio that `auto` comes to for a picture as full of detail as a page of print.",
+    )
+    auto_whole_tokens: int = Field(
+        64, ge=0, description="Visual tokens up to which a picture stays whole under `auto`."
+    )
     max_pixels: int = Field(
         0, ge=0, description="Most pixels that a picture is encoded with; a larger one is made smaller. 0: any number."
     )
@@ -223,6 +235,8 @@ class Settings(BaseSettings):
             raise ValueError("settings must satisfy min_keep_ratio <= keep_ratio <= max_keep_ratio")
         if self.shared_keep_ratio is not None and self.shared_keep_ratio > self.max_keep_ratio:
             raise ValueError("settings must satisfy shared_keep_ratio <= max_keep_ratio")
+        if self.auto_least_ratio > self.auto_reading_ratio:
+            raise ValueError("settings must satisfy auto_least_ratio <= auto_reading_ratio")
         if self.shadow_share > 0 and self.max_keep_ratio < 1:
             raise ValueError("shadow_share asks at keep ratio 1, which max_keep_ratio forbids")
         if self.question_depth and self.state_table is not None:

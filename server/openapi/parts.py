@@ -96,10 +96,10 @@ def reduction(limits: Settings, methods: frozenset[str]) -> dict[str, Schema]:
     ratio = {"type": "number", "minimum": limits.min_keep_ratio, "maximum": limits.max_keep_ratio}
     fields: dict[str, Schema] = {
         # A list has one for each picture: how many there are, no schema can say.
-        "keep_ratio": or_null(
-            **ratio,
-            description="Fraction of each picture's visual tokens to keep, rounded up; or a list with one for each "
-            "picture of the request. Not beside keep_tokens or keep_tokens_total.",
+        "keep_ratio": either(
+            *(ratio, const("auto"), {"type": "null"}),
+            description="Fraction of each picture's visual tokens to keep, rounded up; `auto` for one that fits the "
+            "picture; or a list with one of these for each picture. Not beside keep_tokens or keep_tokens_total.",
         ),
         "keep_tokens": or_null(
             type="integer",
@@ -133,8 +133,8 @@ def reduction(limits: Settings, methods: frozenset[str]) -> dict[str, Schema]:
     return fields
 
 
-_BUDGETS: Final = {
-    "keep_ratio": {"type": "number"},
+_BUDGETS: Final[dict[str, Schema]] = {
+    "keep_ratio": {"type": ["number", "string"]},
     "keep_tokens": {"type": "integer"},
     "keep_tokens_total": {"type": "integer"},
 }

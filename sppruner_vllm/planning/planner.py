@@ -15,6 +15,7 @@ from sppruner_vllm.request import ReductionRequest
 from sppruner_vllm.settings import Settings
 from sppruner_vllm.wire import MOST_TOKENS, StageOrder
 
+from .auto import auto_ratio
 from .paying import Parts
 from .plan import ReductionPlan, SkippedReason, kept_within, plan_image, unreduced
 from .query import TurnFinder, turn_numbers, turn_queries
@@ -110,6 +111,10 @@ def plan_images(
     if request.keep_tokens_total is not None:
         parts_of = shares(_claims(sent, prompt, request, limits), request.keep_tokens_total)
         asked_of = [asked.with_share(part) for asked, part in zip(asked_of, parts_of, strict=True)]
+    asked_of = [
+        asked.at_ratio(auto_ratio(image.tokens, image.texture(), asked, limits)) if asked.auto else asked
+        for image, asked in zip(sent, asked_of, strict=True)
+    ]
     return tuple(
         _scoped(image, query, recipe, asked, limits, known, None if asked.insists else parts)
         for image, query, asked in zip(sent, queries, asked_of, strict=True)

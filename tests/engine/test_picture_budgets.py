@@ -61,3 +61,15 @@ def test_a_list_is_counted_against_the_pictures_of_a_prompt_too(llm: Any) -> Non
 def test_a_ratio_in_a_part_says_where_it_belongs(llm: Any) -> None:
     with pytest.raises(ValueError, match="mm_processor_kwargs a list of keep_ratio"):
         asked(llm, {**shown(FIRST), "keep_ratio": 0.5})
+
+
+def test_a_list_of_limits_makes_single_pictures_smaller(llm: Any) -> None:
+    assert kept(llm, asked(llm, shown(FIRST), shown(SECOND), max_pixels=[None, WHOLE // 4 * 28**2])) == WHOLE * 5 // 4
+
+
+def test_a_number_goes_to_the_models_own_image_processor(llm: Any) -> None:
+    assert kept(llm, asked(llm, shown(FIRST), max_pixels=WHOLE // 4 * 28**2)) == WHOLE // 4
+
+
+def test_a_ratio_that_fits_is_taken_too(llm: Any) -> None:
+    assert kept(llm, asked(llm, shown(FIRST), keep_ratio="auto")) < WHOLE

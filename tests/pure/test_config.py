@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from sppruner_vllm.errors import InvalidField
+from sppruner_vllm.planning.auto import auto_ratio
 from sppruner_vllm.planning.plan import plan_image, retained_tokens
 from sppruner_vllm.request import validate_request
 from sppruner_vllm.settings import FocusScope, Settings
@@ -63,6 +64,27 @@ def test_every_other_bad_field_is_refused_by_name(fields: dict[str, object], nam
     with pytest.raises(InvalidField) as refusal:
         validate_request(fields, DEFAULTS, METHODS)
     assert refusal.value.field == name
+
+
+def test_a_ratio_that_fits_grows_with_detail_and_stays_within_the_bounds() -> None:
+    limits = Settings(auto_least_ratio=0.2, auto_reading_ratio=0.8, auto_whole_tokens=50)
+    request = validate_request({"keep_ratio": "auto"}, limits, METHODS)
+    ratios = [auto_ratio(100, detail / 10, request, limits) for detail in range(11)]
+    assert ratios == sorted(ratios)
+    assert (ratios[0], ratios[5], ratios[10]) == (0.2, 0.8, 0.8)
+    assert auto_ratio(50, 0.0, request, limits) == 1
+    narrow = limits.narrowed(0.3, 0.5)
+    bounded = validate_request({"keep_ratio": "auto"}, narrow, METHODS)
+    assert [auto_ratio(tokens, detail, bounded, limits) for tokens, detail in [(99, 0), (99, 1), (9, 0)]] == [
+        0.3,
+        0.5,
+        0.5,
+    ]
+
+
+def test_a_least_ratio_above_the_one_for_reading_is_refused() -> None:
+    with pytest.raises(ValidationError, match="auto_least_ratio <= auto_reading_ratio"):
+        Settings(auto_least_ratio=0.7)
 
 
 def test_a_method_may_be_chosen_once_the_operator_allows_it() -> None:

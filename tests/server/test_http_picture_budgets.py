@@ -213,6 +213,34 @@ def test_a_total_below_the_least_of_each_gives_the_least(client):
     assert told(client, CHAT, chat_body(SQUARE, TALL, keep_tokens_total=3))[0] == [5, 5]
 
 
+@pytest.mark.parametrize("path", BODIES)
+def test_a_ratio_that_fits_each_picture(client, path):
+    flat, small = data_url(blank_png(280)), data_url(blank_png(112))
+    body = BODIES[path](flat, rough(), small, keep_ratio="auto")
+    assert told(client, path, body) == ([15, 60, 16], [0.15, 0.6, 1.0])
+
+
+def test_a_single_picture_may_have_a_ratio_that_fits_it(client):
+    flat = data_url(blank_png(280))
+    assert told(client, CHAT, chat_body(flat, SQUARE, keep_ratio=["auto", 0.5])) == ([15, 50], [0.15, 0.5])
+    parts = user(image(flat, keep_ratio="auto"), image(SQUARE))
+    assert told(client, CHAT, chat(parts, keep_ratio=0.5)) == ([15, 50], [0.15, 0.5])
+
+
+def test_a_ratio_that_fits_is_that_number_to_the_caches(client):
+    text = "how many of these are there in all, and of which kind is the one that stands on the left"
+    fixed = client.post(CHAT, json=chat_body(rough(), text=text, keep_ratio=0.6)).json()["usage"]
+    again = client.post(CHAT, json=chat_body(rough(), text=text, keep_ratio="auto")).json()["usage"]
+    assert fixed["prompt_tokens"] == again["prompt_tokens"]
+    assert again["prompt_tokens_details"]["cached_tokens"] >= 60
+
+
+@pytest.mark.parametrize("value", ["automatic", "AUTO", "", ["auto"]], ids=repr)
+def test_any_other_word_is_refused(client, value):
+    body = chat_body(SMALL, SMALL, keep_ratio=value)
+    assert refused(client, CHAT, body)[:2] == ("invalid_keep_ratio", "keep_ratio")
+
+
 def grown(pictures: int, *, text_only: int = 0) -> dict[str, Any]:
     """A chat with a picture in each of its first turns, and turns of text after them."""
     turns: list[dict[str, Any]] = []
