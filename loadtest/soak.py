@@ -9,6 +9,7 @@ its other caches full, for which a server that is started here has small ones. W
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import sys
 import threading
@@ -36,6 +37,11 @@ SMALL_CACHES: Final = (
     *("--mm-processor-cache-gb", "0.1", "--rows-cache-mib", "16", "--pixels-cache-mib", "16"),
     *("--max-num-batched-tokens", "1024", "--num-gpu-blocks-override", "512"),
 )
+KERNELS: Final = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+FEW_KERNELS: Final = "16"
+"""oneDNN makes and keeps a kernel for each number of tokens in a step, 1,024 unless told otherwise: on a CPU that is a
+cache like the others, but one that takes hours to fill."""
+
 SIZES: Final = ((336, 336), (224, 672), (560, 280), (84, 840), (448, 448), (112, 112))
 RATIOS: Final = (1.0, 0.5, 0.222, 0.1)
 
@@ -97,8 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     flags = [*SMALL_CACHES, *options.flags]
+    kernels = {} if options.url else {KERNELS: os.environ.get(KERNELS, FEW_KERNELS)}
     try:
-        with serving(options.url, options.model, flags, options.out / "server.log") as server:
+        log = options.out / "server.log"
+        with serving(options.url, options.model, flags, log, environment=kernels) as server:
             pid = options.pid or server.pid
             if pid is None:
                 raise NoServer("--url needs --pid: memory is read from the server's processes")
@@ -106,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NoServer as problem:
         print(problem, file=sys.stderr)
         return 1
+    result["environment"] = kernels
     result["segments_left"] = [] if options.url else [name for name in result["segments"] if Path(name).exists()]
     result["problems"] = _problems(result)
     save(options.out / RESULT, result)
@@ -189,8 +198,9 @@ def _warm(options: argparse.Namespace, tally: Tally, client: httpx.Client) -> bo
 def _processes(readings: Sequence[tuple[float, Mapping[str, int]]]) -> dict[str, dict[str, float]]:
     """Of each process, and of all together: bytes at the beginning, the end, at least and at most, and slopes a second.
 
-    The slope that is judged is that of the least: what is left each time when a process has given back what it holds
-    free. The mean moves with the gaps in its heap too. Empty where the server did not get warm.
+    The slope that is judged is that of the mean. That of the least stands beside it, what is left each time when a
+    process has given back what it holds free: where the mean rises and the least does not, gaps in the heap do.
+    Empty where the server did not get warm.
     """
     if len(readings) < FEWEST_READINGS:
         return {}
@@ -246,7 +256,7 @@ def _request(model: str, pool: Sequence[str], draw: random.Random) -> tuple[dict
 
 def _problems(result: Mapping[str, Any]) -> list[str]:
     """What a leak, a lost segment or a failure is told as; empty where all is well."""
-    grown = [name for name, one in result["processes"].items() if Slope(one["least_slope"], one["least_margin"]).grows]
+    grown = [name for name, one in result["processes"].items() if Slope(one["slope"], one["margin"]).grows]
     failed = {status: count for status, count in result["statuses"].items() if status not in GOOD}
     found = []
     if not result["processes"]:

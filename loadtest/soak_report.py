@@ -32,6 +32,7 @@ def report(result: Mapping[str, Any]) -> str:
         "",
         f"- {result['picture_requests']} requests with pictures in {result['seconds'] / _HOUR:.2f} h, "
         f"{result['users']} users, {result['model']} on {result['device']}, vLLM {result['version']}",
+        *(f"- the server ran with {name}={value}" for name, value in result["environment"].items()),
         f"- statuses: {result['statuses']}",
         f"- /dev/shm: {len(result['segments_before'])} segments before, {len(result['segments_after'])} after",
         f"- warm after {warm / 60:.1f} min{kv}" if warm is not None else f"- never warm{kv}",
@@ -53,7 +54,7 @@ def _table(processes: Mapping[str, Mapping[str, float]]) -> list[str]:
         f"| {one['least_slope'] * _HOUR / MIB:+.2f} ± {one['least_margin'] * _HOUR / MIB:.2f} |"
         for name, one in processes.items()
     ]
-    head = "| process | MiB at least | at most | mean: MiB/h, 95 % | least, judged: MiB/h, 95 % |"
+    head = "| process | MiB at least | at most | mean, judged: MiB/h, 95 % | least: MiB/h, 95 % |"
     return [head, "|---|---|---|---|---|", *rows]
 
 

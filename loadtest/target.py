@@ -14,10 +14,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import httpx
@@ -53,6 +54,7 @@ def serving(
     flags: Sequence[str],
     log: Path,
     on_wait: Callable[[float], None] = lambda seconds: None,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Target]:
     """The server at `url`, or one of our own on a free port.
 
@@ -62,6 +64,7 @@ def serving(
         flags: of vLLM, for the one that is started.
         log: file for what that one prints.
         on_wait: called twice a second with the seconds waited so far.
+        environment: of the one that is started, beside our own.
 
     Raises:
         NoServer: it does not answer, or did not start.
@@ -73,7 +76,9 @@ def serving(
     command = [*_SERVE, "--port", str(port), *(["--model", model] if model else []), *flags]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output, _termination_as_exit():
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603 (our own command)
+            command, stdout=output, stderr=output, start_new_session=True, env={**os.environ, **environment}
+        )
         try:
             own = f"http://{HOST}:{port}"
             _wait(own, process, log, on_wait)

@@ -78,6 +78,35 @@ UNREADABLE: dict[str, Callable[[str], Sent]] = {
         _around(path, "metadata", rb'{"a": ["\udfff"]}'), "invalid_value", "metadata.a[0]"
     ),
     "half a character as a name": lambda path: Sent(_around(path, "metadata", rb'{"\ud800": 1}'), "invalid_value"),
+    "the price twice": lambda path: Sent(
+        _around(path, "keep_ratio", b'1.0, "keep_ratio": 0.1'), "invalid_value", "keep_ratio"
+    ),
+    "twice, and equal": lambda path: Sent(
+        _around(path, "keep_tokens", b'4, "keep_tokens": 4'), "invalid_value", "keep_tokens"
+    ),
+    "twice by another spelling": lambda path: Sent(
+        _around(path, "keep_ratio", rb'1.0, "\u006beep_ratio": 0.1'), "invalid_value", "keep_ratio"
+    ),
+    "the model twice": lambda path: Sent(_around(path, "model", b'"another"'), "invalid_value", "model"),
+    "twice below": lambda path: Sent(
+        _around(path, "metadata", b'{"a": [0, {"b": 1, "b": {"c": 1, "c": 2}}]}'), "invalid_value", "metadata.a[1].b"
+    ),
+    "twice where plain vLLM takes it": lambda path: Sent(
+        _around(path, "mm_processor_kwargs", b'{"keep_ratio": 1, "keep_ratio": 0.1}'),
+        "invalid_value",
+        "mm_processor_kwargs.keep_ratio",
+    ),
+    "a million commas": lambda path: Sent(_around(path, "x", b"[" + b"0," * 2**20 + b"0]"), "invalid_json"),
+    "100000 objects": lambda path: Sent(_around(path, "x", b"[" + b"{}," * 100_000 + b"0]"), "invalid_json"),
+    "a control character": lambda path: Sent(_around(path, "user", b'"a\x01b"'), "invalid_json"),
+    "utf-32": lambda path: Sent(json.dumps(good(path)).encode("utf-32"), "invalid_json"),
+    "utf-16 without a mark": lambda path: Sent(json.dumps(good(path)).encode("utf-16-le"), "invalid_json"),
+    "packed, said twice": lambda path: Sent(
+        gzip.compress(json.dumps(good(path)).encode()),
+        "unsupported_media_type",
+        status=415,
+        headers={"content-encoding": "identity, gzip"},
+    ),
     "a list": lambda path: Sent(b"[]", "invalid_json" if path != INVOCATIONS else "invalid_value"),
     "packed": lambda path: Sent(
         gzip.compress(json.dumps(good(path)).encode()),

@@ -35,7 +35,8 @@ class BodyCheck:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if (coding := headers.get("content-encoding", "identity").lower()) not in {"identity", ""}:
+        coding = ", ".join(value for value in headers.getlist("content-encoding") if value).lower()
+        if coding not in {"identity", ""}:
             message = f"the body is compressed ({coding}); send it as it is"
             await answer(Refusal(415, "unsupported_media_type", message, "content-encoding"), scope, receive, send)
             return

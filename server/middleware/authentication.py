@@ -36,6 +36,13 @@ WRONG: Final = Refusal(
     headers={"www-authenticate": 'Bearer realm="sppruner", error="invalid_token"'},
 )
 
+SEVERAL: Final = Refusal(
+    401,
+    "invalid_api_key",
+    "one header names several API keys: send one",
+    headers={"www-authenticate": 'Bearer realm="sppruner", error="invalid_request"'},
+)
+
 
 class AuthenticationMiddleware:
     """Pure ASGI, for HTTP and WebSockets."""
@@ -50,6 +57,9 @@ class AuthenticationMiddleware:
             await self._app(scope, receive, send)
             return
         presented = presented_keys(scope)
+        if presented is None:
+            await refuse(SEVERAL, scope, receive, send)
+            return
         key = self._ring.find(presented)
         if key is None:
             await refuse(WRONG if presented else MISSING, scope, receive, send)
@@ -62,14 +72,20 @@ class AuthenticationMiddleware:
         return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and get_route_path(scope) in self._open
 
 
-def presented_keys(scope: Scope) -> list[bytes]:
-    """What a request presents as a key: as a bearer token, and as Anthropic's clients send it; the first of each."""
+def presented_keys(scope: Scope) -> list[bytes] | None:
+    """What a request presents as a key: as a bearer token, and as Anthropic's clients send it.
+
+    None where one of the two headers is there again with another key: whoever stands in front of this server may have
+    looked at either.
+    """
     found: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
+        secret = b""
         if name == b"authorization":
             scheme, _, token = value.partition(b" ")
-            if scheme.lower() == b"bearer":
-                found.setdefault(name, token.strip())
+            secret = token.strip() if scheme.lower() == b"bearer" else b""
         elif name == b"x-api-key":
-            found.setdefault(name, value.strip())
-    return [secret for secret in found.values() if secret]
+            secret = value.strip()
+        if secret and found.setdefault(name, secret) != secret:
+            return None
+    return list(found.values())

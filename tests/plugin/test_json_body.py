@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from sppruner_server.body.json_body import DEEPEST, BadBody, read
+from sppruner_server.body.json_body import DEEPEST, MOST_COMMAS, MOST_CONTAINERS, BadBody, read
 from sppruner_server.body.placement import MOST_NAMES, misplaced
 
 
@@ -50,6 +50,33 @@ def test_half_a_character_is_found_where_it_is() -> None:
     assert code(rb'{"a": [{"b": "x"}, {"b": "\udc00"}]}') == ("invalid_value", "a[1].b")
     assert code(rb'{"a": {"\ud800": 1}}') == ("invalid_value", "a")
     assert code(rb'{"\ud800": 1}') == ("invalid_value", None)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b'{"a": 1, "a": 1}', "a"),
+        (b'{"keep_ratio": 1, "keep_ratio": 0.1}', "keep_ratio"),
+        (rb'{"keep_ratio": 1, "\u006b\u0065ep_ratio": 0.1}', "keep_ratio"),
+        (b'{"a": [{"b": 1}, {"b": 1, "c": {"d": 1, "d": 2}}]}', "a[1].c.d"),
+        (b'{"a": {"x": 1, "x": 2}, "b": {"y": 1, "y": 2}}', "a.x"),
+        (b'{"a": {"x": 1, "x": 2}, "a": 1}', "a"),
+        (b'{"": 1, "": 2}', None),
+    ],
+)
+def test_what_is_there_twice_is_found_where_it_is(body: bytes, param: str | None) -> None:
+    assert code(body, "keep_ratio") == ("invalid_value", param)
+
+
+def test_names_that_differ_or_stand_elsewhere_are_not_twice() -> None:
+    assert read(b'{"a": {"a": 1}, "A": 1, "b": [{"a": 1}, {"a": 1}]}')
+
+
+def test_as_many_values_as_there_may_be_are_read_and_no_more() -> None:
+    assert len(read(b"[" + b"0," * MOST_COMMAS + b"0]")) == MOST_COMMAS + 1
+    assert code(b"[" + b"0," * (MOST_COMMAS + 1) + b"0]") == ("invalid_json", None)
+    assert len(read(b"[" + b"{}," * (MOST_CONTAINERS - 1) + b"0]")) == MOST_CONTAINERS
+    assert code(b"[" + b"{}," * MOST_CONTAINERS + b"0]") == ("invalid_json", None)
 
 
 def test_what_others_judge_is_left_to_them() -> None:

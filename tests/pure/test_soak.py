@@ -9,7 +9,7 @@ import pytest
 
 from loadtest.memory import ALL
 from loadtest.plots import png
-from loadtest.soak import FEWEST_READINGS, _problems, _processes
+from loadtest.soak import FEW_KERNELS, FEWEST_READINGS, KERNELS, _problems, _processes
 from loadtest.soak_report import memory_over_time, report
 
 MIB = 2**20
@@ -43,6 +43,7 @@ def result(worker_mib_per_hour: float, **changed: object) -> dict[str, Any]:
         "segments_before": segments,
         "segments_after": segments,
         "segments_left": [],
+        "environment": {KERNELS: FEW_KERNELS},
         "readings": readings,
         **changed,
     }
@@ -61,6 +62,12 @@ def test_what_is_given_back_again_and_again_hides_no_slope_of_the_least():
     assert found["least"] == 1000 * MIB
     assert found["margin"] > 2 * found["least_margin"]
     assert abs(found["least_slope"] - 1000) <= found["least_margin"]
+
+
+def test_it_is_the_mean_that_is_judged():
+    steps = {"least_slope": 0.0, "least_margin": 1.0}
+    for slope, problems in ((2.0, ["memory grows: worker 1"]), (0.5, [])):
+        assert _problems(result(0, processes={"worker 1": {"slope": slope, "margin": 1.0, **steps}})) == problems
 
 
 def test_a_server_that_stays_as_it_is_has_no_problem():
@@ -89,6 +96,7 @@ def test_too_few_readings_of_a_warm_server_are_not_judged():
 def test_the_report_has_a_row_and_the_plot_a_panel_for_each_process():
     found = result(50)
     page = report({**found, "problems": _problems(found)})
+    assert f"- the server ran with {KERNELS}={FEW_KERNELS}" in page.splitlines()
     assert [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| ")] == [
         "| process",
         f"| {ALL}",

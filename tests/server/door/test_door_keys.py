@@ -124,6 +124,13 @@ def test_what_is_no_key_opens_nothing(guest: httpx.Client, headers: dict[str, st
     assert "key-of" not in answer.text
 
 
+@pytest.mark.parametrize("name", ["x-api-key", "authorization"])
+def test_a_header_that_names_two_keys_opens_nothing(guest: httpx.Client, name: str) -> None:
+    alice, hashed = (f"{'Bearer ' * (name == 'authorization')}key-of-{who}" for who in ("alice", "hashed"))
+    for pair, status in (((alice, hashed), 401), ((hashed, alice), 401), ((alice, alice), 200)):
+        assert guest.get("/v1/models", headers=[(name, value) for value in pair]).status_code == status
+
+
 def test_a_key_in_the_query_opens_nothing(guest: httpx.Client) -> None:
     assert guest.get("/v1/models?api_key=key-of-alice&x-api-key=key-of-alice").status_code == 401
 
