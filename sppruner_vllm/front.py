@@ -7,6 +7,7 @@ it stops its engines, or is gone.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -94,7 +95,9 @@ def _announce_end() -> None:
     """Have this process say that it stops what it has started when it ends of itself, as an engine that cannot start.
 
     multiprocessing then terminates its workers, between finalizers of these priorities, and waits for them for ever.
+    And have it end soon: Python looks through all objects for garbage as it ends, which takes seconds of a busy core.
     """
+    Finalize(None, gc.freeze, exitpriority=1)
     with suppress(OSError):
         note = _note(os.getpid())
         Finalize(None, note.touch, args=(0o600,), exitpriority=0)

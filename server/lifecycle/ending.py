@@ -10,6 +10,7 @@ and vLLM ends the engine behind it.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -107,6 +108,8 @@ class Ending:
             died, self._over = self._engine.errored and not self._over, True
             IDLE.set()
             shutdown(timeout=timeout)
+            if not self._is_front:
+                gc.freeze()  # as the front does last of all: it takes Python long to look for garbage as it ends
             if died:
                 raise SystemExit("sppruner-serve: the engine died")
 
