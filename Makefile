@@ -29,7 +29,7 @@ export HF_HUB_OFFLINE ?= $(if $(MODEL),,1)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup prove test-prove test-shadow serve demo quick test parity test-v2 test-vllm test-stops conformance fuzz lint style types imports format eval exam misfit ablation train-demo train-wild bench bench-smoke bench-overhead bench-selection bench-gpu loadtest loadtest-stock loadtest-agree soak capacity image image-test release clean
+.PHONY: help setup prove test-prove test-shadow serve demo quick test parity test-v2 test-vllm test-stops test-browser conformance fuzz lint style types imports format eval exam misfit ablation train-demo train-wild bench bench-smoke bench-overhead bench-selection bench-gpu loadtest loadtest-stock loadtest-agree soak capacity image image-test release clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -65,6 +65,9 @@ test-v2: setup ## Ask vLLM's model runner V2 what V1 is asked, on a CPU (a downl
 
 test-stops: setup ## End servers in every way there is: signals to all processes, each kind of process killed; four minutes
 	SPPRUNER_TEST_EVERY_STOP=1 $(VENV)/python -m pytest tests/reliability/test_stopping.py $(ARGS)
+
+test-browser: setup ## Try the playground in a real browser (a download of 110 MB the first time, where there is no Chromium)
+	SPPRUNER_TEST_BROWSER=1 $(VENV)/python -m pytest tests/server/test_playground.py $(ARGS)
 
 conformance: setup ## Try other people's clients, schemathesis, guidellm and vLLM's bench on the server; ARGS: pytest options
 	$(VENV)/python -m pytest tests/conformance --everyone $(ARGS)

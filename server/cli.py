@@ -77,6 +77,7 @@ FLAGS: Final = {
     "shadow_per_hour": "--shadow-per-hour",
     "shadow_max_in_flight": "--shadow-max-in-flight",
     "explain": "--explain",
+    "playground": "--playground",
     "json_logs": "--json-logs",
 }
 """Settings field to flag."""

@@ -49,6 +49,7 @@ from .openapi.facts import facts_of
 from .routes.health import router as health_router
 from .routes.models import router as models
 from .routes.multimodal import router
+from .routes.playground import router as playground
 from .routes.text import router as strict_router
 from .routes.visual_tokens import router as explaining
 from .shadow.cap import HourlyCap
@@ -72,8 +73,10 @@ class EndpointPlugin:
         app.include_router(health_router)
         app.include_router(strict_router)
         app.include_router(models)
-        if settings().explain:
+        if settings().explains:
             app.include_router(explaining)
+        if settings().playground:
+            app.include_router(playground)
         install_document(app, describing(app, lambda: facts_of(app.state)))
         app.state.sppruner_in_flight = InFlight()
 
@@ -97,7 +100,7 @@ class EndpointPlugin:
         install_messages(state.anthropic_serving_messages)
         install_resend(engine_client)
         install_watch(engine_client)
-        if settings().explain:
+        if settings().explains:
             install_telling(engine_client)
             self._app.state.sppruner_kv_bytes = kv_bytes_per_token(engine_client.vllm_config)
         seconds = drain_seconds(engine_client.vllm_config.shutdown_timeout)

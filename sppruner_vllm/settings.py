@@ -208,6 +208,9 @@ class Settings(BaseSettings):
         False,
         description="Answer /v1/visual-tokens, and chats that include it, with which visual tokens were kept, and why.",
     )
+    playground: bool = Field(
+        False, description="Serve /playground, a page to try the server with; brings with it what `explain` does."
+    )
     json_logs: bool = Field(False, description="Log in JSON, one line per request among others, never with its body.")
 
     @field_validator("api_keys_file", mode="before")
@@ -242,6 +245,11 @@ class Settings(BaseSettings):
         if self.question_depth and self.state_table is not None:
             raise ValueError("question_depth and state_table exclude each other: a table has a depth of its own")
         return self
+
+    @property
+    def explains(self) -> bool:
+        """Whether it is told which visual tokens were kept."""
+        return self.explain or self.playground
 
     def narrowed(self, low: float, high: float) -> Settings:
         """The settings for one who may have ratios between `low` and `high` alone: its default is held to them.

@@ -49,7 +49,7 @@ def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     from serving import TOOLS, serving
 
     folder = tmp_path_factory.mktemp("server")
-    flags = ["--max-unreduced-tokens", "6000", "--explain", *TOOLS, *fetching_flags(folder / "hosts")]
+    flags = ["--max-unreduced-tokens", "6000", "--playground", *TOOLS, *fetching_flags(folder / "hosts")]
     with serving(tiny_model, folder / "server.log", *flags, env={"VLLM_IMAGE_FETCH_TIMEOUT": "6"}) as running:
         yield running
         if (code := running.process.poll()) is not None:

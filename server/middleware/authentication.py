@@ -6,6 +6,8 @@ exactly on the list needs a key, so a second slash, other letters or a dot segme
 
 from __future__ import annotations
 
+from base64 import b64decode
+from contextlib import suppress
 from typing import Final
 
 from starlette._utils import get_route_path
@@ -14,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..errors.refusal import Refusal
 from ..keys.current import use_key
 from ..keys.ring import KeyRing
+from ..playground import PATH as PLAYGROUND
 from .refusing import refuse
 
 PROBES: Final = frozenset({"/health", "/livez", "/readyz", "/ping"})
@@ -28,6 +31,12 @@ MISSING: Final = Refusal(
     "invalid_api_key",
     "this server asks for an API key: send `Authorization: Bearer KEY` or `x-api-key: KEY`",
     headers={"www-authenticate": 'Bearer realm="sppruner"'},
+)
+FOR_PAGE: Final = Refusal(
+    401,
+    "invalid_api_key",
+    "this page asks for an API key: give it as the password, with any user name",
+    headers={"www-authenticate": 'Basic realm="sppruner playground: any name, an API key as the password"'},
 )
 WRONG: Final = Refusal(
     401,
@@ -56,13 +65,16 @@ class AuthenticationMiddleware:
         if scope["type"] == "lifespan" or self._is_open(scope):
             await self._app(scope, receive, send)
             return
-        presented = presented_keys(scope)
-        if presented is None:
+        page = is_page(scope)
+        presented, typed = presented_keys(scope), typed_keys(scope) if page else []
+        if presented is None or len({*typed}) > 1:
             await refuse(SEVERAL, scope, receive, send)
             return
+        presented += typed
         key = self._ring.find(presented)
         if key is None:
-            await refuse(WRONG if presented else MISSING, scope, receive, send)
+            missing = FOR_PAGE if page else MISSING
+            await refuse(WRONG if presented and not page else missing, scope, receive, send)
             return
         use_key(key)
         scope.setdefault("state", {})[KEY_NAME] = key.name
@@ -70,6 +82,29 @@ class AuthenticationMiddleware:
 
     def _is_open(self, scope: Scope) -> bool:
         return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and get_route_path(scope) in self._open
+
+
+def is_page(scope: Scope) -> bool:
+    """Whether a browser asks for the playground's page or a part of it: by a URL, to which it can add no header."""
+    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+        return False
+    path = get_route_path(scope)
+    return path == PLAYGROUND or path.startswith(f"{PLAYGROUND}/")
+
+
+def typed_keys(scope: Scope) -> list[bytes]:
+    """What was typed into a browser's own question for a password.
+
+    On the page alone: a browser sends it along with whatever another site has it ask for, which must never reach the
+    API.
+    """
+    found: list[bytes] = []
+    for name, value in scope["headers"]:
+        scheme, _, packed = value.partition(b" ")
+        if name == b"authorization" and scheme.lower() == b"basic":
+            with suppress(ValueError):
+                found.append(b64decode(packed.strip(), validate=True).partition(b":")[2])
+    return [secret for secret in found if secret]
 
 
 def presented_keys(scope: Scope) -> list[bytes] | None:

@@ -148,7 +148,7 @@ def document(described: Described, served: Iterable[str]) -> dict[str, Any]:
         described.highest_token,
         described.context,
         reduction(described.limits, described.methods),
-        described.limits.explain,
+        described.limits.explains,
     )
     there = {path.replace(":path}", "}") for path in served}
     paths: dict[str, dict[str, Any]] = {}

@@ -18,6 +18,8 @@ SERVED: Final = frozenset(
         "/readyz",
         "/ping",
         "/metrics",
+        "/playground",
+        "/playground/{name}",
         "/version",
         "/load",
         "/openapi.json",

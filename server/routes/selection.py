@@ -34,7 +34,7 @@ def asks_for_selection(request: Any) -> bool:
         return False
     if not isinstance(wanted, list) or any(one != SELECTION for one in wanted):
         raise InvalidField(INCLUDE, f"include may hold {SELECTION} and nothing else", code="invalid_value")
-    if not settings().explain:
+    if not settings().explains:
         raise InvalidField(INCLUDE, f"this server does not tell {SELECTION}", code="unsupported_parameter")
     if request.stream and not (request.stream_options and request.stream_options.include_usage):
         message = f"{SELECTION} stands in the usage of a stream: set stream_options.include_usage"

@@ -10,6 +10,7 @@ import pytest
 from sppruner_server import headers
 
 import selection_tap
+from browsing import browsing
 from otlp import ENVIRONMENT, collecting
 from serving import (
     MODEL_NAME,
@@ -68,7 +69,7 @@ def pair(tiny_model, scratch, collector, key_file, tmp_path_factory):
     log = tmp_path_factory.mktemp("pair") / "server.log"
     keys = "--api-keys-file", str(key_file), "--open-metrics", "--max-requests", "8"
     flags = "--api-server-count", "2", "--keep-ratio", "0.5", "--allow-reduction-method", "--no-throughput-guard"
-    traced = "--otlp-traces-endpoint", collector.endpoint, "--explain", *selection_tap.flags
+    traced = "--otlp-traces-endpoint", collector.endpoint, "--playground", *selection_tap.flags
     env = {"TMPDIR": str(scratch), **ENVIRONMENT, **selection_tap.environment(scratch / "selections")}
     with serving(tiny_model, log, *flags, *keys, *traced, env=env) as running:
         yield running
@@ -184,6 +185,37 @@ def test_both_tell_what_the_one_worker_kept(clients, answers, scratch, picture):
             usage = client.post(CHAT, json={**body, "include": ["visual_tokens.selection"]}).json()["usage"]
         beside = usage["prompt_tokens_details"]["visual_tokens"]["selection"]
         assert [one["kept"] for one in beside] == sorted(kept, reverse=True, key=len)
+
+
+@pytest.mark.parametrize("path", ["/playground", "/playground/main.js", "/playground/nothing.js"])
+def test_the_playground_is_nowhere_without_a_key(pair, path):
+    with httpx.Client(base_url=pair.url) as guest:
+        refused = guest.get(path)
+        assert refused.status_code == guest.get(path, auth=("me", "wrong")).status_code == 401
+        assert refused.headers["www-authenticate"].startswith("Basic ")
+        assert refused.json()["error"]["code"] == "invalid_api_key"
+        there = 404 if "nothing" in path else 200
+        assert guest.get(path, auth=("anyone", "key-of-tests")).status_code == there
+        assert guest.get(path, headers=KEY).status_code == there
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/playgroundx", "/v1/visual-tokens"])
+def test_what_a_browser_sends_by_itself_opens_nothing_but_the_page(pair, path):
+    with httpx.Client(base_url=pair.url, auth=("anyone", "key-of-tests")) as guest:
+        assert guest.get(path).status_code == 401
+        assert guest.post("/playground").status_code == 401
+
+
+def test_on_the_page_a_key_is_asked_for_and_taken(pair, clients, scratch):
+    with browsing(scratch / "driver.log") as browser:
+        browser.open(pair.url.replace("http://", "http://me:key-of-tests@") + "/playground")
+        assert browser.eventually("document.getElementById('error').textContent.includes('invalid_api_key')")
+        assert browser.run("return document.activeElement.id") == "key"
+        browser.type("#key", "key-of-tests\n")
+        assert browser.eventually("document.getElementById('state').textContent === 'Done.'"), browser.text("#error")
+        assert browser.run("return document.getElementById('error').hidden")
+        stored = "return [localStorage.length, sessionStorage.length, document.cookie]"
+        assert browser.run(stored) == [0, 0, ""]
 
 
 def test_the_operators_default_ratio_reaches_both(clients, answers, picture):

@@ -1,0 +1,38 @@
+// Which words of two answers differ.
+
+const LONGEST = 600; // words of an answer that are compared: the table grows with their square
+
+export function words(text) {
+  return text.split(/(\s+)/).filter((part) => part !== "");
+}
+
+// Of each of both texts, its parts as [text, whether the other one has it].
+export function compared(one, other) {
+  const [a, b] = [words(one).slice(0, LONGEST), words(other).slice(0, LONGEST)];
+  const common = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1));
+  for (let i = a.length - 1; i >= 0; i--) {
+    for (let j = b.length - 1; j >= 0; j--) {
+      common[i][j] = a[i] === b[j] ? common[i + 1][j + 1] + 1 : Math.max(common[i + 1][j], common[i][j + 1]);
+    }
+  }
+  const [inA, inB] = [a.map((word) => [word, false]), b.map((word) => [word, false])];
+  for (let i = 0, j = 0; i < a.length && j < b.length; ) {
+    if (a[i] === b[j]) {
+      inA[i++][1] = true;
+      inB[j++][1] = true;
+    } else if (common[i + 1][j] >= common[i][j + 1]) i++;
+    else j++;
+  }
+  return [inA, inB];
+}
+
+export function show(element, parts) {
+  element.replaceChildren(
+    ...parts.map(([text, same]) => {
+      if (same || text.trim() === "") return document.createTextNode(text);
+      const mark = document.createElement("mark");
+      mark.textContent = text;
+      return mark;
+    }),
+  );
+}
