@@ -59,8 +59,10 @@ def test_a_picture_has_a_limit_of_its_own(client, path):
     assert sent[headers.IMAGES_RETAINED] == "49,100"
 
 
-@pytest.mark.parametrize("path", BODIES)
-@pytest.mark.parametrize(("detail", "tokens"), [("low", LOW), ("high", 784), ("auto", 784)])
+@pytest.mark.parametrize(
+    ("path", "detail", "tokens"),
+    [*((path, "low", LOW) for path in BODIES), (CHAT, "high", 784), (RESPONSES, "auto", 784), (MESSAGES, "auto", 784)],
+)
 def test_detail_is_a_limit_that_the_operator_sets(client, path, detail, tokens):
     sent = served(client, path, asking(path, LARGE, detail=detail))
     assert counts(sent) == (tokens, tokens, "1" if tokens == LOW else None)
