@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from torch import Tensor, nn
 
 from .planning.query import TurnFinder
 from .planning.smaller import Grid
 from .reduction import Need
+
+Tap: TypeAlias = Need | Literal["through"]
+"""What can be overheard in an encoder: what methods read, and which tokens went through the whole of it."""
 
 
 @dataclass(frozen=True, slots=True)

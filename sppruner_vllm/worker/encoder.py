@@ -19,13 +19,13 @@ from torch import Tensor
 from vllm.distributed import get_tensor_model_parallel_rank
 
 from sppruner_vllm.errors import RowCountError
-from sppruner_vllm.family import Family, LeftOut
+from sppruner_vllm.family import Family, LeftOut, Tap
 from sppruner_vllm.metrics import events
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.wire import Order, StageOrder
 
 from .micro_batches import cut, micro_batches, pick
-from .taps import Tap, Tapped, Taps
+from .taps import Tapped, Taps
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 from vllm.distributed import get_tensor_model_parallel_rank
 
-from sppruner_vllm.family import Family
+from sppruner_vllm.family import Family, Tap
 from sppruner_vllm.metrics import events
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.wire import Order
@@ -22,7 +22,6 @@ from sppruner_vllm.wire import Order
 from .encoder import Encoder, inside_encoder
 from .micro_batches import micro_batches, pick
 from .rows_cache import ImageRows, RowsCache, RowsKey, rows_key
-from .taps import Tap
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from vllm.utils.import_utils import resolve_obj_by_qualname
 
 from sppruner_vllm.compat import call_when_warm, let_runners_ask, let_workers_forget_rows, let_workers_tell
 from sppruner_vllm.errors import RowCountError
-from sppruner_vllm.family import Family
+from sppruner_vllm.family import Family, Tap
 from sppruner_vllm.heap import trim_heap_every
 from sppruner_vllm.owned import owned
 from sppruner_vllm.planning.smaller import Grid
@@ -36,7 +36,6 @@ from .rows_cache import RowsCache
 from .selecting import Selector
 from .served import overheard, overheard_by_requests, usual_selection
 from .startup import ReducingMultiModalConfig, check_setup
-from .taps import Tap
 from .telling import Memory, Remembered, Stopwatch
 
 

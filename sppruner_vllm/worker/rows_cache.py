@@ -13,11 +13,10 @@ import torch
 from cachetools import LRUCache
 from torch import Tensor
 
+from sppruner_vllm.family import Tap
 from sppruner_vllm.owned import owned
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.wire import Order, StageOrder
-
-from .taps import Tap
 
 
 @dataclass(frozen=True, slots=True)

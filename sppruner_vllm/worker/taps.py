@@ -11,21 +11,17 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 from vllm.distributed import tensor_model_parallel_all_reduce
 from vllm.utils.torch_utils import async_tensor_h2d
 
-from sppruner_vllm.family import TapPoints
+from sppruner_vllm.family import Tap, TapPoints
 from sppruner_vllm.planning.smaller import Grid
-from sppruner_vllm.reduction import Need
 
 from . import column_attention
-
-Tap: TypeAlias = Need | Literal["through"]
-"""What can be overheard in an encoder: what methods read, and which tokens went through the whole of it."""
 
 
 @dataclass(slots=True)
