@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 from typing import Any
 
 from .compat import (
@@ -35,6 +36,9 @@ def register() -> None:
         MODELS_CONFIG_MAP[architecture] = _configuring(architecture, MODELS_CONFIG_MAP.get(architecture))
     fit_response_queues()
     leave_signals_to_front()
+    if multiprocessing.parent_process() is None:
+        # Whatever model it serves: its engines leave signals alone too.
+        let_front_announce_stop()
     let_ranks_share_unnamed_memory()
     _take_in_media()
 
@@ -78,7 +82,7 @@ def _configuring(architecture: str, upstream: Any) -> Any:
 
             let_scheduler_charge(vllm_config.scheduler_config, ChargingSchedulerConfig)
             let_renderers_forget_pixels()
-            let_front_announce_stop()
+            let_front_announce_stop()  # also in a front that is a child of something else
             let_typed_markers_be_text()
 
         @staticmethod
