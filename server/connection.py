@@ -46,6 +46,7 @@ class Bounded(_Protocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        self._head_is_whole = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -91,6 +92,20 @@ class Bounded(_Protocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(TOO_LONG if self._head_bytes > MOST_HEAD else MALFORMED)
+
+    # Trailers: what comes behind a body would else be a header of a request that was let in by those before it.
+
+    def on_message_begin(self) -> None:
+        self._head_is_whole = False
+        super().on_message_begin()  # type: ignore[misc]  # of uvicorn's httptools class; h11 keeps trailers apart
+
+    def on_headers_complete(self) -> None:
+        self._head_is_whole = True
+        super().on_headers_complete()  # type: ignore[misc]
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._head_is_whole:
+            super().on_header(name, value)  # type: ignore[misc]
 
     # Heads
 

@@ -22,10 +22,14 @@ class MetricsMethodsMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] not in READING and _is_metrics(get_route_path(scope)):
+        if _asks_for_more(scope) and _is_metrics(get_route_path(scope)):
             await refuse(_REFUSAL, scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+
+def _asks_for_more(scope: Scope) -> bool:
+    return scope["type"] == "websocket" or (scope["type"] == "http" and scope["method"] not in READING)
 
 
 def _is_metrics(path: str) -> bool:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from anthropic_bodies import messages_body
 
-from door.served import ALICE, BOUNDED, CHAT, PICTURE, ask_raw
+from door.served import ALICE, BOUNDED, CHAT, PICTURE, all_of, ask_raw, head, opened
 from serving import MODEL_NAME, Server, chat_body
 
 GUARDED = [
@@ -154,6 +154,18 @@ def test_a_websocket_needs_a_key_too(door: Server) -> None:
     assert status == 401
     assert json.loads(body)["error"]["code"] == "invalid_api_key"
     assert headers["x-request-id"]
+    status, headers, body = ask_raw(door, "GET", "/metrics", {**upgrade, **ALICE})
+    assert status == 405
+    assert json.loads(body)["error"]["code"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize(("key", "trailer", "status"), [("a", "key-of-alice", 401), ("key-of-alice", "other", 200)])
+def test_a_trailer_is_no_header(door: Server, key: str, trailer: str, status: int) -> None:
+    said = json.dumps(chat_body(text="hello")).encode()
+    rest = b"%x\r\n%s\r\n0\r\nx-api-key: %s\r\n\r\n" % (len(said), said, trailer.encode())
+    start = head(CHAT, f"x-api-key: {key}", "transfer-encoding: chunked", "connection: close")
+    with opened(door, start + rest) as connection:
+        assert all_of(connection).startswith(b"HTTP/1.1 %d " % status)
 
 
 CLOSED = [
