@@ -6,7 +6,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -74,6 +74,15 @@ def run(check: Any, seconds: float = PATIENT) -> None:
     asyncio.run(main())
 
 
+@pytest.fixture
+def heeding_hangups() -> Iterator[None]:
+    """nohup has them ignored, and so the server would leave them."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("heeding_hangups")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_closes_the_gate_and_the_server_goes_when_the_last_request_has(number):
     async def check(process: Process) -> None:
