@@ -81,9 +81,9 @@ def test_dropped_rows_are_not_kept_alive(model: Any, processor: Any, monkeypatch
     alive: list[int] = []
     reduce_batch = model._reduce_batch
 
-    def watching(rows: list[torch.Tensor], *args: Any) -> Any:
+    def watching(rows: list[torch.Tensor], *args: Any, **others: Any) -> Any:
         alive.append(sum(image.shape[0] for image in rows))
-        return reduce_batch(rows, *args)
+        return reduce_batch(rows, *args, **others)
 
     monkeypatch.setattr(model, "_reduce_batch", watching)
     monkeypatch.setattr(model, "_encoder_budget", 160)
