@@ -134,6 +134,8 @@ def _soak(options: argparse.Namespace, server: Target, pid: int) -> dict[str, An
     seconds = options.hours * 3600
     rate = Rate(options.rate)
     held: dict[str, int] | None = None
+    # Few requests may all be answered before the loop below looks for the first time.
+    tally.readings.append((0.0, by_process(pid)))
     with (
         httpx.Client(base_url=server.url, timeout=600) as client,
         tqdm(total=options.requests, unit="request", smoothing=0.05, desc="warming up") as bar,

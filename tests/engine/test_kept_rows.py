@@ -165,9 +165,9 @@ def test_many_questions_about_one_picture_are_selected_within_the_budget(
     sizes: list[int] = []
     reduce_batch = model._reduce_batch
 
-    def watching(rows: list[Tensor], *args: Any) -> Any:
+    def watching(rows: list[Tensor], *args: Any, **others: Any) -> Any:
         sizes.append(sum(len(image) for image in rows))
-        return reduce_batch(rows, *args)
+        return reduce_batch(rows, *args, **others)
 
     monkeypatch.setattr(model, "_reduce_batch", watching)
     for _ in range(2):
