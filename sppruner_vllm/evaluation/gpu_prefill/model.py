@@ -14,6 +14,7 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
 )
 
 from sppruner_vllm.reduction import DEFAULT_METHOD, ImageTokens, reduce
+from sppruner_vllm.reduction.core.ranking import rows_of
 from sppruner_vllm.reduction.survivors import joined, survivors
 
 from .attending import attended, turned
@@ -146,7 +147,7 @@ class Model:
         if kept is None:
             kept = torch.arange(side * side, device=self.device).expand(len(rows), -1)
         else:
-            rows = rows.gather(1, kept.unsqueeze(-1).expand(-1, -1, rows.shape[-1]))
+            rows = rows_of(rows, kept)
         states = self.language(
             inputs_embeds=torch.cat([text[:, :BEFORE], rows, text[:, BEFORE:]], dim=1),
             position_ids=positions(kept, side),
