@@ -122,36 +122,41 @@ def ask(
     return [_answer(output) for output in llm.wait_for_completion(use_tqdm=False)]
 
 
-def ask_about_video(llm: Any, ratio: float | None = None) -> Answer:
-    """One prompt with a picture, a video of four frames and a second picture."""
-    from vllm import SamplingParams
+def with_video(video: tuple[int, int], ratio: float | None, seed: int) -> dict[str, Any]:
+    """A prompt with a picture, a video of four frames and a second picture.
 
-    frames = np.stack([np.asarray(picture((112, 140), 900 + n)) for n in range(4)])
+    Args:
+        video: size of its frames. seed: of the first picture, the second has the next.
+    """
+    frames = np.stack([np.asarray(picture(video, 900 + number)) for number in range(4)])
+    known = {
+        "fps": 2.0,
+        "duration": 2.0,
+        "total_num_frames": 4,
+        "frames_indices": [0, 1, 2, 3],
+        "video_backend": "opencv",
+        "do_sample_frames": False,
+    }
     pad = "<|vision_start|><|{}_pad|><|vision_end|>"
-    request = {
+    request: dict[str, Any] = {
         "prompt": f"<|im_start|>user\n{pad.format('image')}{pad.format('video')} then {pad.format('image')} what"
         "<|im_end|>\n<|im_start|>assistant\n",
         "multi_modal_data": {
-            "image": [picture(SQUARE, 910), picture(PORTRAIT, 911)],
-            "video": [
-                (
-                    frames,
-                    {
-                        "fps": 2.0,
-                        "duration": 2.0,
-                        "total_num_frames": 4,
-                        "frames_indices": [0, 1, 2, 3],
-                        "video_backend": "opencv",
-                        "do_sample_frames": False,
-                    },
-                )
-            ],
+            "image": [picture(SQUARE, seed), picture(PORTRAIT, seed + 1)],
+            "video": [(frames, known)],
         },
     }
     if ratio is not None:
         request["mm_processor_kwargs"] = {"keep_ratio": ratio}
+    return request
+
+
+def ask_about_video(llm: Any, ratio: float | None = None) -> Answer:
+    """One prompt with a picture, a video of four frames and a second picture."""
+    from vllm import SamplingParams
+
     sampling = SamplingParams(max_tokens=TOKENS, temperature=0, logprobs=-1, ignore_eos=True)
-    (output,) = llm.generate(request, sampling, use_tqdm=False)
+    (output,) = llm.generate(with_video((112, 140), ratio, 910), sampling, use_tqdm=False)
     return _answer(output)
 
 

@@ -6,11 +6,14 @@ then cut out of both, and the language model runs on the rest. Nothing of ours t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -167,3 +170,27 @@ class OnRows(Reference):
 
     def _features(self, inputs: Any) -> list[Tensor]:
         return self.rows
+
+
+def last_attention(reference: Reference, modeling: Any, pictures: Sequence[Image.Image]) -> tuple[list[Tensor], Tensor]:
+    """The weights of the tower's last block as transformers' eager attention computes them.
+
+    Args:
+        modeling: transformers' module of the model, whose eager attention is listened to.
+
+    Returns:
+        Of each picture (1, heads, P, P), and the grids of all, (pictures, 3), in patches.
+    """
+    weights: list[Tensor] = []
+    eager = modeling.eager_attention_forward
+
+    def recording(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        result: tuple[Tensor, Tensor] = eager(*args, **kwargs)
+        weights.append(result[1])
+        return result
+
+    inputs = reference.processor.image_processor(pictures, return_tensors="pt")
+    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
+        patch.setattr(modeling, "eager_attention_forward", recording)
+        reference.model.model.visual(inputs["pixel_values"], grid_thw=inputs["image_grid_thw"])
+    return weights[-len(pictures) :], inputs["image_grid_thw"]

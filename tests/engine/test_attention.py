@@ -13,7 +13,7 @@ from transformers.vision_utils import get_vision_window_index
 
 from cases import LANDSCAPE, PORTRAIT, SQUARE, STRIP, picture
 from engines import orders
-from reference import Reference
+from reference import Reference, last_attention
 from sppruner_vllm.errors import UnsupportedSetup
 from sppruner_vllm.reduction import ImageTokens
 from sppruner_vllm.settings import Settings
@@ -33,21 +33,10 @@ PICTURES = [picture(size, 800 + seed) for seed, size in enumerate(SIZES)]
 @pytest.fixture(scope="module")
 def expected(reference: Reference) -> list[Tensor]:
     """Per image, what each visual token receives in the last block, from the full matrices, in raster order."""
-    weights: list[Tensor] = []
-    eager = modeling.eager_attention_forward
-
-    def recording(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        result: tuple[Tensor, Tensor] = eager(*args, **kwargs)
-        weights.append(result[1])
-        return result
-
+    weights, grids = last_attention(reference, modeling, PICTURES)
     visual = reference.model.model.visual
-    inputs = reference.processor.image_processor(PICTURES, return_tensors="pt")
-    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
-        patch.setattr(modeling, "eager_attention_forward", recording)
-        visual(inputs["pixel_values"], grid_thw=inputs["image_grid_thw"])
-    columns = torch.cat([matrix[0].mean((0, 1)) for matrix in weights[-len(SIZES) :]])
-    window_index, _ = get_vision_window_index(inputs["image_grid_thw"], 2, visual.window_size, visual.patch_size)
+    columns = torch.cat([matrix[0].mean((0, 1)) for matrix in weights])
+    window_index, _ = get_vision_window_index(grids, 2, visual.window_size, visual.patch_size)
     raster = torch.empty(columns.numel() // 4)
     raster[window_index] = columns.view(-1, 4).sum(1)
     return list(raster.split(TOKENS))

@@ -8,7 +8,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -18,8 +17,8 @@ from vllm.model_executor.models.qwen3_vl import Qwen3VLForConditionalGeneration 
 
 from beds import build_qwen3_vl
 from cases import LANDSCAPE, PORTRAIT, SQUARE, STRIP, Case, picture
-from engines import TOKENS, ask, recorded_selections, start_engine
-from reference import Reference
+from engines import TOKENS, ask, recorded_selections, start_engine, with_video
+from reference import Reference, last_attention
 from sppruner_vllm.worker.taps import Taps
 from towers import EVERYTHING
 
@@ -56,27 +55,8 @@ def test_rows_hold_every_level_and_words_stand_in_front(qwen3: Any) -> None:
 
 
 def request(video: tuple[int, int], ratio: float | None) -> dict[str, Any]:
-    """A picture, a video of four frames and a second picture."""
-    frames = np.stack([np.asarray(picture(video, 900 + number)) for number in range(4)])
-    pad = "<|vision_start|><|{}_pad|><|vision_end|>"
-    known = {
-        "fps": 2.0,
-        "duration": 2.0,
-        "total_num_frames": 4,
-        "frames_indices": [0, 1, 2, 3],
-        "video_backend": "opencv",
-        "do_sample_frames": False,
-    }
-    return {
-        "prompt": f"<|im_start|>user\n{pad.format('image')}{pad.format('video')} then {pad.format('image')} what"
-        "<|im_end|>\n<|im_start|>assistant\n",
-        "multi_modal_data": {
-            # Others beside each video, so that nothing is kept of them.
-            "image": [picture(SQUARE, 910 + video[0]), picture(PORTRAIT, 911 + video[0])],
-            "video": [(frames, known)],
-        },
-        "mm_processor_kwargs": {} if ratio is None else {"keep_ratio": ratio},
-    }
+    """Other pictures beside each video, so that nothing is kept of them."""
+    return with_video(video, ratio, 910 + video[0])
 
 
 @contextmanager
@@ -194,20 +174,9 @@ def test_the_mergers_input_is_each_tokens_patches_in_raster_order(
 
 
 def test_the_attention_is_that_of_the_last_block(overheard: tuple[Any, list[Tensor]], reference: Reference) -> None:
-    weights: list[Tensor] = []
-    eager = modeling.eager_attention_forward
-
-    def recording(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        result: tuple[Tensor, Tensor] = eager(*args, **kwargs)
-        weights.append(result[1])
-        return result
-
-    inputs = reference.processor.image_processor(PICTURES, return_tensors="pt")
-    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
-        patch.setattr(modeling, "eager_attention_forward", recording)
-        reference.model.model.visual(inputs["pixel_values"], grid_thw=inputs["image_grid_thw"])
+    weights, _ = last_attention(reference, modeling, PICTURES)
     tapped, _ = overheard
-    for image, matrix in zip(tapped.attention, weights[-len(PICTURES) :], strict=True):
+    for image, matrix in zip(tapped.attention, weights, strict=True):
         truth = matrix[0].mean((0, 1)).view(-1, 4).sum(1)
         assert torch.allclose(image, truth, rtol=1e-3)
         assert truth.std() > 0.1 * truth.mean(), "else the comparison would say nothing"
