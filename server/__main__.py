@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from sppruner_vllm.errors import UnsupportedSetup
+from sppruner_vllm.heap import share_heaps
 
 from .environment import metrics_folder, select_plugins
 
@@ -21,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _stop)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
         signal.signal(signal.SIGHUP, _stop)
+    share_heaps()
     try:
         select_plugins()
         with metrics_folder():
