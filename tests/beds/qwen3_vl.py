@@ -24,7 +24,7 @@ from sppruner_vllm.demo.weights import fill_with_random_weights
 from .files import write_checkpoint, write_json
 
 LONGEST: Final = 32768
-SEED: Final = 4
+SEED: Final = 8
 EXPERTS_SEED: Final = 8
 CELL: Final = 32
 
