@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .planning.query import TurnFinder
 from .planning.smaller import Grid
 from .reduction import Need
+from .reduction.pieces import Piece
 
 Tap: TypeAlias = Need | Literal["through"]
 """What can be overheard in an encoder: what methods read, and which tokens went through the whole of it."""
@@ -37,6 +38,20 @@ class TapPoints:
     merged: int
     ranks: int
     order: Callable[[Grid], Tensor] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the rows of one image lie that are more than one grid.
+
+    pieces: the grids, which have all rows, with the ends of their lines.
+    in_tower: tokens that the tower makes of it, which are not one for each row.
+    arranged: what was overheard of these, (in_tower, ...), as it belongs to the rows, (N, ...); zero at ends of lines.
+    """
+
+    pieces: tuple[Piece, ...]
+    in_tower: int
+    arranged: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +159,7 @@ class Family(Protocol):
 
     @property
     def fixed_pixels(self) -> int | None:
-        """Pixels that every picture is brought to; None where each keeps its own size."""
+        """Most pixels of what every picture is brought to, whatever its size; None where each keeps its own."""
 
     @property
     def row_width(self) -> int:
@@ -215,6 +230,9 @@ class Family(Protocol):
 
     def grids(self, inputs: Mapping[str, Any]) -> list[Grid]:
         """Token grid of each image in a batch of encoder inputs."""
+
+    def layouts(self, inputs: Mapping[str, Any]) -> Sequence[Layout | None]:
+        """How the rows of each image in a batch of encoder inputs lie; None for one whose rows are its grid."""
 
     def tokens_of(self, item: Mapping[str, Any], modality: str) -> int | None:
         """Visual tokens of one image or video as vLLM holds it, before reduction; None where it does not say."""

@@ -1,9 +1,7 @@
-"""LLaVA-1.5 with visual-token reduction; kept tokens stay at the positions of the unreduced prompt.
+"""LLaVA-1.5 with visual-token reduction.
 
-Its language model has positions on a line. Declared M-RoPE, the runner keeps three rows of them and asks for the kept
-tokens' own; the language model is handed the one row that is real, so that it is stock's in every kernel. The class is
-named like its parent because vLLM compares class names; it adds no weights. Version of the package when the flags last
-changed: 0.2.0.
+The class is named like its parent because vLLM compares class names; it adds no weights. Version of the package when
+the flags last changed: 0.2.0.
 """
 
 from __future__ import annotations
@@ -12,24 +10,20 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from torch import Tensor
-from vllm.config import VllmConfig
 from vllm.model_executor.models import llava as upstream
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from sppruner_vllm import wire
 from sppruner_vllm.api.given_pictures import judging
 from sppruner_vllm.api.processor import ReductionProcessorMixin
-from sppruner_vllm.errors import UnsupportedSetup
-from sppruner_vllm.family import MediaSpan, TapPoints, TextLayers
+from sppruner_vllm.family import Layout, MediaSpan, TapPoints, TextLayers
 from sppruner_vllm.planning.query import SpokenTurns, TurnFinder
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction import Need
-from sppruner_vllm.worker.original_positions import OriginalPositionsMixin
-from sppruner_vllm.worker.reducing import ReducingMixin
 
 from .chatml import chatml_turns, speaks_chatml
 from .decoder_layers import text_layers
+from .on_a_line import STILL_ROW, OnALineMixin, keep_three_rows, lengthens
 
 _TOWERS: Final = {"clip_vision_model": "default", "siglip_vision_model": "full"}
 """Vision towers whose visual tokens are a square grid, and the feature selection that makes them so."""
@@ -37,16 +31,15 @@ _TOWERS: Final = {"clip_vision_model": "default", "siglip_vision_model": "full"}
 _BLANKS: Final = str.maketrans({"\u2581": " ", "\u0120": " ", "\u010a": "\n"})
 """How tokenizers write blanks inside a token."""
 
-_LENGTHENED: Final = frozenset({"default", "linear", "llama3"})
-"""Kinds of rotary table that can be made longer without changing what it holds."""
-
 
 class Llava:
     """A `Family` for LLaVA-1.5: every picture is one square of tokens, turns are opened by words."""
 
     cell = None
     cut = None
-    still_row = 2
+    still_row = STILL_ROW
+    openings: tuple[str, ...] = ("USER:", "ASSISTANT:")
+    """What opens a turn, in the templates that are not ChatML."""
     heard: frozenset[Need] = frozenset({"merger_input"})
 
     def __init__(self, config: Any) -> None:
@@ -55,7 +48,7 @@ class Llava:
         """
         vision, text = config.vision_config, config.get_text_config()
         square = _TOWERS.get(vision.model_type) == config.vision_feature_select_strategy
-        self.reduces = square and text.rope_parameters.get("rope_type", "default") in _LENGTHENED
+        self.reduces = square and lengthens(text)
         self.image_token = int(config.image_token_index)
         self.media_tokens = {"image": self.image_token}
         self.row_width = self.word_width = int(text.hidden_size)
@@ -77,7 +70,7 @@ class Llava:
             # An id of the model that the tokenizer does not know has no piece.
             return [(piece or "").translate(_BLANKS) for piece in tokenizer.convert_ids_to_tokens(list(prompt))]
 
-        return SpokenTurns(("USER:", "ASSISTANT:"), pieces, frozenset((*tokenizer.all_special_ids, self.image_token)))
+        return SpokenTurns(self.openings, pieces, frozenset((*tokenizer.all_special_ids, self.image_token)))
 
     def token_grid(self, info: Any, width: int, height: int, kwargs: Mapping[str, object]) -> Grid:
         if self.reduces:
@@ -100,6 +93,9 @@ class Llava:
         if "pixel_values" in inputs:
             return [(self._side, self._side)] * len(inputs["pixel_values"])
         return [self._square(rows.shape[0]) for rows in inputs["image_embeds"]]
+
+    def layouts(self, inputs: Mapping[str, Any]) -> Sequence[Layout | None]:
+        return [None] * len(self.grids(inputs))
 
     def tokens_of(self, item: Mapping[str, Any], modality: str) -> int | None:
         order = wire.decode_item(item)
@@ -153,48 +149,13 @@ def _build_processor(info: Any, dummy_inputs: Any) -> Any:
     info=judging(upstream._build_llava_or_pixtral_hf_info),
     dummy_inputs=upstream.LlavaDummyInputsBuilder,
 )
-class LlavaForConditionalGeneration(ReducingMixin, OriginalPositionsMixin, upstream.LlavaForConditionalGeneration):
+class LlavaForConditionalGeneration(OnALineMixin, upstream.LlavaForConditionalGeneration):
     """LLaVA-1.5 whose encoder output is reduced as each request asks."""
 
     family_of = Llava
     supports_multimodal_pruning = True
     supports_mrope = True
 
-    def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
-        config = vllm_config.model_config.hf_config
-        if not Llava(config).reduces:
-            super().__init__(vllm_config=vllm_config, prefix=prefix)
-            return
-        speculation = vllm_config.speculative_config
-        if speculation is not None and (speculation.use_eagle() or speculation.uses_draft_model()):
-            raise UnsupportedSetup(
-                "a draft model and LLaVA's reduction exclude each other: its positions end too early"
-            )
-        # A prompt may begin where the context ends before its pictures were reduced: the answer needs a table as long.
-        text = config.get_text_config()
-        context = text.max_position_embeddings
-        text.max_position_embeddings = 2 * context
-        try:
-            super().__init__(vllm_config=vllm_config, prefix=prefix)
-        finally:
-            text.max_position_embeddings = context
-
     @staticmethod
     def prepare_config(config: Any) -> None:
-        """Let runners keep three rows of positions, whose first is the real one.
-
-        Said on the whole model's configuration: the language model's own stays stock's. Nobody reads the numbers.
-        """
-        if Llava(config).reduces:
-            config.mrope_section = [0, 0, 0]
-
-    def forward(
-        self,
-        input_ids: Tensor | None,
-        positions: Tensor,
-        intermediate_tensors: Any = None,
-        inputs_embeds: Tensor | None = None,
-        **kwargs: object,
-    ) -> Any:
-        line = positions[0] if positions.ndim == 2 else positions
-        return super().forward(input_ids, line, intermediate_tensors, inputs_embeds, **kwargs)
+        keep_three_rows(config, Llava(config))

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sppruner_vllm.family import MediaSpan, TapPoints, TextLayers, TowerCut
+from sppruner_vllm.family import Layout, MediaSpan, TapPoints, TextLayers, TowerCut
 from sppruner_vllm.planning.query import TurnMarkers
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction import Need
@@ -91,6 +91,9 @@ class QwenFamily(ABC):
 
     def grids(self, inputs: Mapping[str, Any]) -> list[Grid]:
         return [self._merged(grid) for grid in inputs["image_grid_thw"].tolist()]
+
+    def layouts(self, inputs: Mapping[str, Any]) -> Sequence[Layout | None]:
+        return [None] * len(inputs["image_grid_thw"])
 
     def tokens_of(self, item: Mapping[str, Any], modality: str) -> int | None:
         name = f"{modality}_grid_thw"

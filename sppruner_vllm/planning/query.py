@@ -71,13 +71,18 @@ class SpokenTurns:
     def spans(self, prompt: Sequence[int]) -> Iterator[tuple[int, int]]:
         pieces = self.pieces(prompt)
         owner = [index for index, piece in enumerate(pieces) for _ in piece]
-        opening = re.finditer(rf"(?<!\w)(?:{'|'.join(map(re.escape, self.words))})", "".join(pieces))
+        opening = re.finditer("|".join(map(_opening, self.words)), "".join(pieces))
         opened = [(owner[match.start()], owner[match.end() - 1] + 1) for match in opening]
         first = opened[0][0] if opened else len(prompt)
         yield first, first
         ends = [begin for begin, _ in opened[1:]] + [len(prompt)]
         for (_, text), end in zip(opened, ends, strict=False):
             yield min(text, end), end
+
+
+def _opening(word: str) -> str:
+    """What finds a word that opens a turn; a letter before one that begins with a letter makes another word of it."""
+    return rf"(?<!\w){re.escape(word)}" if word[0].isalnum() else re.escape(word)
 
 
 def turn_queries(

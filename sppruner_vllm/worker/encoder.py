@@ -151,7 +151,8 @@ class Encoder:
     ) -> tuple[list[Tensor], Tapped]:
         """One forward of the tower, which all images go through the same way."""
         cut, listened = self._family.cut, needs - {"through"}
-        with self._taps.watching(grids, listened) if listened else nullcontext(Tapped()) as tapped:
+        layouts = self._family.layouts(inputs) if listened else ()
+        with self._taps.watching(grids, listened, layouts) if listened else nullcontext(Tapped()) as tapped:
             if cut is None or way == _Way(repeats=False, block=None):
                 rows = list(self._upstream(**inputs))
             else:

@@ -76,7 +76,7 @@ def _selection(worker: Any, grid: Grid, kept: int) -> Callable[[], object]:
     question = torch.zeros(_QUESTION, dtype=torch.int64, device=device)
     (query,) = model._selector.embed_queries([question])
     image = ImageTokens(noise.to(device, worker.model_config.dtype), grid, query, kept)
-    select = partial(model._packed, [image] * IMAGES, usual_selection())
+    select = partial(model.rehearse, [image] * IMAGES, [None] * IMAGES)
     if not settings().question_depth:
         return select
 

@@ -18,7 +18,7 @@ from vllm.utils.import_utils import resolve_obj_by_qualname
 
 from sppruner_vllm.compat import call_when_warm, let_runners_ask, let_workers_forget_rows, let_workers_tell
 from sppruner_vllm.errors import RowCountError
-from sppruner_vllm.family import Family, Tap
+from sppruner_vllm.family import Family, Layout, Tap
 from sppruner_vllm.heap import trim_heap_every
 from sppruner_vllm.owned import owned
 from sppruner_vllm.planning.smaller import Grid
@@ -33,7 +33,7 @@ from .kept_rows import KeptRows
 from .measuring import measure
 from .reading import questions_of
 from .rows_cache import RowsCache
-from .selecting import Selector
+from .selecting import Selector, select_in_pieces
 from .served import overheard, overheard_by_requests, usual_selection
 from .startup import ReducingMultiModalConfig, check_setup
 from .telling import Memory, Remembered, Stopwatch
@@ -84,7 +84,7 @@ class ReducingMixin:
         orders = decode(kwargs)
         if not orders:
             return super().embed_multimodal(**kwargs)  # type: ignore[misc]
-        grids = self.family.grids(kwargs)
+        grids, layouts = self.family.grids(kwargs), self.family.layouts(kwargs)
         wanted = [_overheard_for(order, grid, self.family.heard) for order, grid in zip(orders, grids, strict=True)]
         budget = None if self._whole_batch else self._encoder_budget
         kept: dict[int, Tensor] = {}
@@ -95,6 +95,7 @@ class ReducingMixin:
                 batch.taps,
                 [grids[i] for i in images],
                 [orders[i] for i in images],
+                [layouts[i] for i in images],
                 spared=batch.spared,
             )
             kept.update(zip(images, reduced, strict=True))
@@ -106,6 +107,7 @@ class ReducingMixin:
         taps: Sequence[Mapping[str, Tensor]],
         grids: Sequence[Grid],
         orders: Sequence[Order],
+        layouts: Sequence[Layout | None],
         *,
         spared: bool = False,
     ) -> list[Tensor]:
@@ -119,7 +121,7 @@ class ReducingMixin:
             RowCountError: an image has fewer rows than placeholders.
         """
         if any(order.profiling for order in orders):
-            self._rehearse(rows, taps, grids)
+            self._profile(rows, taps, grids, layouts)
         stages = {index: stage for index, order in enumerate(orders) for stage in _among_rows(order, len(rows[index]))}
         # As a view, an unreduced image would keep the dropped rows of its batch mates in memory.
         kept = [owned(image) if stages and index not in stages else image for index, image in enumerate(rows)]
@@ -132,7 +134,7 @@ class ReducingMixin:
             ]
             watch = Stopwatch(rows[0].device) if any(orders[i].told for i in chosen) else None
             with self._selector.timed(method, rows[0].device):
-                selections = self._select(images, method)
+                selections = self._select(images, method, [layouts[i] for i in chosen])
                 for index, packed in zip(chosen, self._pack(images, selections), strict=True):
                     kept[index] = packed
             if watch is not None:
@@ -144,14 +146,10 @@ class ReducingMixin:
                 raise RowCountError(f"image has {order.placed} placeholders but {len(result)} rows")
         return kept
 
-    def _packed(self, images: list[ImageTokens], method: str) -> list[Tensor]:
-        """Kept rows of each image with their position columns, (K, D + COLUMNS)."""
-        return self._pack(images, self._select(images, method))
-
-    def _select(self, images: list[ImageTokens], method: str) -> list[Selection]:
+    def _select(self, images: list[ImageTokens], method: str, layouts: Sequence[Layout | None]) -> list[Selection]:
         """The selection of each image; of its rows it sees what compares with words."""
         seen = [replace(image, rows=image.rows[:, : self.family.word_width]) for image in images]
-        return self._selector.select(seen, method)
+        return select_in_pieces(lambda parts: self._selector.select(parts, method), seen, layouts)
 
     def _pack(self, images: list[ImageTokens], selections: list[Selection]) -> list[Tensor]:
         return [
@@ -181,7 +179,17 @@ class ReducingMixin:
         """The selections remembered under these names, by name, as `Told.as_message` has them; once each."""
         return {} if self._memory is None else self._memory.tell(names)
 
-    def _rehearse(self, rows: Sequence[Tensor], taps: Sequence[Mapping[str, Tensor]], grids: Sequence[Grid]) -> None:
+    def rehearse(self, images: list[ImageTokens], layouts: Sequence[Layout | None]) -> object:
+        """Select and pack as for requests that name no method; for nobody."""
+        return self._pack(images, self._select(images, usual_selection(), layouts))
+
+    def _profile(
+        self,
+        rows: Sequence[Tensor],
+        taps: Sequence[Mapping[str, Tensor]],
+        grids: Sequence[Grid],
+        layouts: Sequence[Layout | None],
+    ) -> None:
         """Let vLLM's memory profiling see the selection at its largest, beside all rows that will be kept."""
         if self._rows.cache is not None:
             self._rows.cache.reserve(rows[0].device)
@@ -191,7 +199,7 @@ class ReducingMixin:
             ImageTokens(image, grid, query, max(1, image.shape[0] - 1), **_for_methods(taps[index]))
             for index, (image, grid) in enumerate(zip(rows, grids, strict=True))
         ]
-        self._packed(images, usual_selection())
+        self.rehearse(images, layouts)
 
     # What kept rows depend on
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from vllm.distributed import get_tensor_model_parallel_rank
 
+from sppruner_vllm.family import Layout
 from sppruner_vllm.reduction import ImageTokens, Selection, reduce
+from sppruner_vllm.reduction.pieces import joined, parted
 
 from .questions import Questions
 from .timing import SelectionTimer
@@ -47,3 +49,26 @@ class Selector:
     def forget(self) -> None:
         """The model's weights are others from now on."""
         self._questions().forget()
+
+
+def select_in_pieces(
+    select: Callable[[list[ImageTokens]], list[Selection]],
+    images: list[ImageTokens],
+    layouts: Sequence[Layout | None],
+) -> list[Selection]:
+    """What each image keeps, those of several grids piece by piece, all in one call.
+
+    Args:
+        select: gives the selection of each of some images.
+        layouts: of each; None for one whose rows are its grid.
+    """
+    if all(layout is None for layout in layouts):
+        return select(images)
+    split = [
+        None if layout is None else parted(image, layout.pieces) for image, layout in zip(images, layouts, strict=True)
+    ]
+    parts = [
+        part for image, own in zip(images, split, strict=True) for part in ((image,) if own is None else own.images)
+    ]
+    found = iter(select(parts))
+    return [next(found) if own is None else joined(own, [next(found) for _ in own.images]) for own in split]

@@ -18,7 +18,7 @@ from torch import Tensor
 from vllm.distributed import tensor_model_parallel_all_reduce
 from vllm.utils.torch_utils import async_tensor_h2d
 
-from sppruner_vllm.family import Tap, TapPoints
+from sppruner_vllm.family import Layout, Tap, TapPoints
 from sppruner_vllm.planning.smaller import Grid
 
 from . import column_attention
@@ -66,6 +66,7 @@ class Taps:
     def __init__(self, points: TapPoints) -> None:
         self._points = points
         self._grids: Sequence[Grid] = ()
+        self._layouts: Sequence[Layout | None] = ()
         self._wanted: frozenset[Tap] = frozenset()
         self._found = Tapped()
         if points.attention is not None:
@@ -74,49 +75,63 @@ class Taps:
             points.merger_input.register_forward_pre_hook(self._on_merger)
 
     @contextmanager
-    def watching(self, grids: Sequence[Grid], wanted: frozenset[Tap]) -> Iterator[Tapped]:
+    def watching(
+        self, grids: Sequence[Grid], wanted: frozenset[Tap], layouts: Sequence[Layout | None] | None = None
+    ) -> Iterator[Tapped]:
         """Listen while the images are encoded inside the block.
 
         Args:
             grids: (height, width) of each in visual tokens.
             wanted: what some method of the batch needs; the rest is not computed.
+            layouts: of each, as its family gives them; left out where the rows of each are its grid.
 
         Yields:
             A record that is full after the encoder ran.
         """
         self._grids, self._wanted, self._found = grids, wanted, Tapped()
+        self._layouts = [None] * len(grids) if layouts is None else layouts
         try:
             yield self._found
         finally:
-            self._grids, self._wanted, self._found = (), frozenset(), Tapped()
+            self._grids, self._layouts, self._wanted, self._found = (), (), frozenset(), Tapped()
 
     def _on_attention(self, _: Any, __: Any, inputs: dict[str, Any]) -> None:
         if "attention" not in self._wanted:
             return
         # (1, P, heads, d) each, the patches of all images in the tower's order.
         sizes = self._patches()
-        images = zip(self._grids, inputs["query"][0].split(sizes), inputs["key"][0].split(sizes), strict=True)
-        for grid, query, key in images:
+        queries, keys = inputs["query"][0].split(sizes), inputs["key"][0].split(sizes)
+        for place, (query, key) in enumerate(zip(queries, keys, strict=True)):
             received = column_attention.visual_tokens_attention(query, key, self._points.merged)
             if self._points.ranks > 1:
                 # Each rank has as many heads as the others: the mean over all is the mean of their means.
                 received = tensor_model_parallel_all_reduce(received) / self._points.ranks
-            self._found.attention.append(self._in_raster_order(received, grid))
+            self._found.attention.append(self._in_raster_order(received, place))
 
     def _on_merger(self, _: Any, inputs: tuple[Any, ...]) -> None:
         if "merger_input" not in self._wanted:
             return
         patches = inputs[0].flatten(0, -2)
-        for grid, image in zip(self._grids, patches.split(self._patches()), strict=True):
-            rows = image.reshape(math.prod(grid), self._points.merged, -1)
-            self._found.merger_input.append(self._in_raster_order(rows, grid))
+        sizes = self._patches()
+        # Some towers hand their projector all images at once, others one after the other.
+        while len(patches):
+            place = len(self._found.merger_input)
+            rows = patches[: sizes[place]].unflatten(0, (-1, self._points.merged))
+            patches = patches[sizes[place] :]
+            self._found.merger_input.append(self._in_raster_order(rows, place))
 
     def _patches(self) -> list[int]:
-        return [math.prod(grid) * self._points.merged for grid in self._grids]
+        return [
+            (math.prod(grid) if layout is None else layout.in_tower) * self._points.merged
+            for grid, layout in zip(self._grids, self._layouts, strict=True)
+        ]
 
-    def _in_raster_order(self, values: Tensor, grid: Grid) -> Tensor:
+    def _in_raster_order(self, values: Tensor, place: int) -> Tensor:
         """A copy, so that nothing of the tower's own stays alive or changes under it."""
+        layout = self._layouts[place]
+        if layout is not None:
+            return layout.arranged(values)
         if self._points.order is None:
             return values.clone()
-        order = async_tensor_h2d(self._points.order(grid), values.device)
+        order = async_tensor_h2d(self._points.order(self._grids[place]), values.device)
         return torch.empty_like(values).index_copy_(0, order, values)

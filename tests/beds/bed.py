@@ -11,6 +11,8 @@ from sppruner_vllm.demo.tiny_model import build_tiny_model
 
 from .llava import TOKENS as CLIP_TOKENS
 from .llava import build_llava
+from .llava_next import TOKENS as NEXT_TOKENS
+from .llava_next import build_llava_next
 from .qwen2_vl import build_qwen2_vl
 from .qwen3_vl import CELL as QWEN3_CELL
 from .qwen3_vl import build_qwen3_vl, build_qwen3_vl_moe
@@ -71,6 +73,7 @@ _QWEN_LIMITS: Final = {"image": 4, "video": 1}
 _QWEN_SQUARE: Final = {0.5: 72, 0.222: 32, 0.06: 9}  # of 144
 _QWEN3_SQUARE: Final = {0.5: 50, 0.222: 23, 0.06: 6}  # of 100
 _CLIP_SQUARE: Final = {0.5: 288, 0.3333: 192, 0.1111: 64}  # of 576; the last two are those of the pruning papers
+_NEXT_SQUARE: Final = {0.5: 150, 0.222: 67, 0.06: 18}  # of 300
 
 BEDS: Final = {
     bed.name: bed
@@ -78,6 +81,15 @@ BEDS: Final = {
         Bed("qwen2_5_vl", build_tiny_model, "<|image_pad|>", _qwen_tokens, _QWEN_LIMITS, _QWEN_SQUARE, block=1),
         Bed("qwen2_vl", build_qwen2_vl, "<|image_pad|>", _qwen_tokens, _QWEN_LIMITS, _QWEN_SQUARE),
         Bed("llava", build_llava, "<image>", lambda _: CLIP_TOKENS, {"image": 4}, _CLIP_SQUARE, attention=False),
+        Bed(
+            "llava_next",
+            build_llava_next,
+            "<image>",
+            NEXT_TOKENS.__getitem__,
+            {"image": 4},
+            _NEXT_SQUARE,
+            attention=False,
+        ),
         Bed("qwen3_vl", build_qwen3_vl, "<|image_pad|>", _qwen3_tokens, _QWEN_LIMITS, _QWEN3_SQUARE),
         Bed(
             "qwen3_vl_moe", build_qwen3_vl_moe, "<|image_pad|>", _qwen3_tokens, _QWEN_LIMITS, _QWEN3_SQUARE, reads=False

@@ -132,8 +132,8 @@ class Reference:
 
     def _features(self, inputs: Any) -> list[Tensor]:
         """The encoder's rows, (N, D) of each image; with DeepStack its levels stand behind each row, as in vLLM."""
-        grids = {"image_grid_thw": inputs["image_grid_thw"]} if "image_grid_thw" in inputs else {}
-        found = self.model.model.get_image_features(inputs["pixel_values"], **grids)
+        sizes = {name: inputs[name] for name in ("image_grid_thw", "image_sizes") if name in inputs}
+        found = self.model.model.get_image_features(inputs["pixel_values"], **sizes)
         levels = getattr(found, "deepstack_features", None) or ()
         return [torch.cat(parts, dim=1) for parts in zip(found.pooler_output, *levels, strict=True)]
 

@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from vllm.model_executor.models import ModelRegistry
 
 from beds import BEDS, UNTRAINED, Bed
-from beds.llava_next import ARCHITECTURE as NEXT
+from beds.mistral3 import ARCHITECTURE as STOCK
 from sppruner_vllm.families import ARCHITECTURES
 from sppruner_vllm.worker.original_positions import OriginalPositionsMixin
 
@@ -95,7 +95,7 @@ def test_how_it_was_tested(architecture: str, bed: Bed) -> None:
     assert tables()[2][architecture] == expected
 
 
-@pytest.mark.parametrize("other", [NEXT, "Qwen3_5ForConditionalGeneration", "Qwen3_5MoeForConditionalGeneration"])
+@pytest.mark.parametrize("other", [STOCK, "Qwen3_5ForConditionalGeneration", "Qwen3_5MoeForConditionalGeneration"])
 def test_what_is_said_to_be_served_as_stock_has_no_family(other: str) -> None:
     assert other not in ARCHITECTURES
     assert other in ModelRegistry.get_supported_archs()

@@ -12,7 +12,7 @@ from sppruner_server.request.record import recording
 from sppruner_server.routes.requests import ChatRequest
 from vllm.renderers.online_renderer import OnlineRenderer
 
-from beds import build_llava_next
+from beds import build_mistral3
 from serving import chat_body, data_url, png
 from sppruner_vllm.api.processor import ReductionProcessorMixin
 
@@ -21,7 +21,7 @@ PICTURE = data_url(png(336, 336))
 
 @pytest.fixture(scope="module")
 def renderer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnlineRenderer]:
-    online = real_renderer(build_llava_next(tmp_path_factory.mktemp("llava_next") / "model"))
+    online = real_renderer(build_mistral3(tmp_path_factory.mktemp("mistral3") / "model"))
     install_gate(online, reduces=isinstance(online.renderer.mm_processor, ReductionProcessorMixin))
     yield online
     online.renderer.shutdown()
@@ -39,5 +39,5 @@ def test_a_picture_is_rendered_whole_and_accounted_for(
     (place,) = engine_input["mm_placeholders"]["image"]
     tokens = record.visual_tokens
     assert tokens is not None
-    assert (tokens.original, tokens.retained, tokens.skipped_reason) == (place.length, place.length, reason)
-    assert place.length > 576, "a base and its tiles"
+    assert (tokens.original, tokens.retained, tokens.skipped_reason) == (144, 144, reason)
+    assert place.get_num_embeds() == 144, "12 lines of 12, with a break behind each"

@@ -1,0 +1,89 @@
+"""Images of several grids: which rows stay, whose budget is whose, and that all is put together again."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sppruner_vllm.reduction import ImageTokens, reduce
+from sppruner_vllm.reduction.pieces import Piece, joined, parted, piece_budgets, staying_ends
+
+BASE, MOSAIC = Piece(0, (3, 3)), Piece(9, (4, 5), line_ends=True)
+ROWS = 9 + 4 * 6
+ENDS = [14, 20, 26, 32]
+
+
+def image(budget: int) -> ImageTokens:
+    rows = torch.randn(ROWS, 8, generator=torch.manual_seed(0))
+    return ImageTokens(rows, (1, ROWS), None, budget, merger_input=torch.arange(ROWS * 2.0).view(ROWS, 1, 2))
+
+
+def test_the_rows_of_a_piece_leave_out_the_ends_of_its_lines() -> None:
+    assert MOSAIC.ends == ENDS
+    own = MOSAIC.of(torch.arange(ROWS))
+    assert own.tolist() == [row for row in range(9, ROWS) if row not in ENDS]
+    assert torch.equal(MOSAIC.rows(torch.arange(20)), own)
+    assert BASE.of(torch.arange(ROWS)).tolist() == BASE.rows(torch.arange(9)).tolist() == list(range(9))
+
+
+@pytest.mark.parametrize(
+    ("budget", "stay"),
+    [(ROWS, ENDS), (16, ENDS), (15, [14, 26, 32]), (8, [20, 32]), (4, [26]), (3, []), (30, ENDS)],
+)
+def test_the_ends_of_lines_take_a_quarter_of_the_budget_at_most(budget: int, stay: list[int]) -> None:
+    assert staying_ends([BASE, MOSAIC], budget) == stay
+
+
+def test_more_ends_stay_where_nothing_else_is_left_to_keep() -> None:
+    long = Piece(0, (20, 1), line_ends=True)
+    assert len(staying_ends([long], 38)) == 18
+
+
+@pytest.mark.parametrize(
+    ("sizes", "budget", "parts"),
+    [
+        ([9, 20], 29, [9, 20]),
+        ([9, 20], 10, [3, 7]),
+        ([1, 100], 5, [1, 4]),
+        ([5, 5, 5], 2, [1, 1, 0]),
+        ([1, 1, 1, 97], 4, [1, 1, 1, 1]),
+        ([256] * 3, 100, [34, 33, 33]),
+    ],
+)
+def test_a_budget_is_shared_by_size(sizes: list[int], budget: int, parts: list[int]) -> None:
+    assert piece_budgets(sizes, budget) == parts
+
+
+def test_every_budget_is_kept_to() -> None:
+    for sizes in ([9, 20], [1, 40, 3], [256] * 5, [144, 2]):
+        for budget in range(1, sum(sizes) + 1):
+            parts = piece_budgets(sizes, budget)
+            assert sum(parts) == budget
+            assert all(0 <= part <= size for part, size in zip(parts, sizes, strict=True))
+
+
+@pytest.mark.parametrize("budget", range(1, ROWS))
+def test_a_joined_selection_keeps_exactly_its_budget_with_the_ends_that_stay(budget: int) -> None:
+    split = parted(image(budget), [BASE, MOSAIC])
+    whole = joined(split, reduce(split.images))
+    kept = whole.kept.tolist()
+    assert len(kept) == budget
+    assert kept == sorted(set(kept))
+    assert [row for row in kept if row in ENDS] == list(split.ends)
+    assert not whole.is_focus[torch.isin(whole.kept, torch.tensor(ENDS))].any()
+    assert whole.saliency.shape == whole.scores.shape == (ROWS,)
+    assert whole.scores.nonzero().flatten().tolist() == kept
+
+
+def test_what_was_overheard_goes_with_its_rows() -> None:
+    split = parted(image(20), [BASE, MOSAIC])
+    base, mosaic = (part.merger_input for part in split.images)
+    assert base is not None
+    assert mosaic is not None
+    assert base[:, 0, 0].tolist() == [2.0 * row for row in range(9)]
+    assert mosaic[:, 0, 0].tolist() == [2.0 * row for row in range(9, ROWS) if row not in ENDS]
+
+
+def test_rows_that_are_not_those_of_the_pieces_are_refused() -> None:
+    with pytest.raises(ValueError, match="33 rows are not those of"):
+        parted(image(5), [BASE])
