@@ -7,6 +7,7 @@ from typing import Final
 ARCHITECTURES: Final = {
     "LlavaForConditionalGeneration": f"{__name__}.llava",
     "LlavaNextForConditionalGeneration": f"{__name__}.llava_next",
+    "LlavaOnevisionForConditionalGeneration": f"{__name__}.llava_onevision",
     "Qwen2VLForConditionalGeneration": f"{__name__}.qwen2_vl",
     "Qwen2_5_VLForConditionalGeneration": f"{__name__}.qwen2_5_vl",
     "Qwen3VLForConditionalGeneration": f"{__name__}.qwen3_vl",
@@ -14,5 +15,11 @@ ARCHITECTURES: Final = {
 }
 """Architecture, as a checkpoint's config.json names it, to the module with a class of that name."""
 
-PREPARED: Final = frozenset({"LlavaForConditionalGeneration", "LlavaNextForConditionalGeneration"})
+PREPARED: Final = frozenset(
+    {
+        "LlavaForConditionalGeneration",
+        "LlavaNextForConditionalGeneration",
+        "LlavaOnevisionForConditionalGeneration",
+    }
+)
 """Architectures whose class has to look at the configuration before vLLM does (`prepare_config`)."""

@@ -13,6 +13,8 @@ from .llava import TOKENS as CLIP_TOKENS
 from .llava import build_llava
 from .llava_next import TOKENS as NEXT_TOKENS
 from .llava_next import build_llava_next
+from .llava_onevision import TOKENS as ONEVISION_TOKENS
+from .llava_onevision import build_llava_onevision
 from .qwen2_vl import build_qwen2_vl
 from .qwen3_vl import CELL as QWEN3_CELL
 from .qwen3_vl import build_qwen3_vl, build_qwen3_vl_moe
@@ -74,6 +76,7 @@ _QWEN_SQUARE: Final = {0.5: 72, 0.222: 32, 0.06: 9}  # of 144
 _QWEN3_SQUARE: Final = {0.5: 50, 0.222: 23, 0.06: 6}  # of 100
 _CLIP_SQUARE: Final = {0.5: 288, 0.3333: 192, 0.1111: 64}  # of 576; the last two are those of the pruning papers
 _NEXT_SQUARE: Final = {0.5: 150, 0.222: 67, 0.06: 18}  # of 300
+_ONEVISION_SQUARE: Final = {0.5: 189, 0.222: 84, 0.06: 23}  # of 378
 
 BEDS: Final = {
     bed.name: bed
@@ -88,6 +91,15 @@ BEDS: Final = {
             NEXT_TOKENS.__getitem__,
             {"image": 4},
             _NEXT_SQUARE,
+            attention=False,
+        ),
+        Bed(
+            "llava_onevision",
+            build_llava_onevision,
+            "<|image_pad|>",
+            ONEVISION_TOKENS.__getitem__,
+            _QWEN_LIMITS,
+            _ONEVISION_SQUARE,
             attention=False,
         ),
         Bed("qwen3_vl", build_qwen3_vl, "<|image_pad|>", _qwen3_tokens, _QWEN_LIMITS, _QWEN3_SQUARE),

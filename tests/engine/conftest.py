@@ -121,14 +121,27 @@ ELSEWHERE = {
         "qwen2_5_vl": "*",
         "qwen2_vl": (COMPILED,),
         "llava_next": (COMPILED, *SWITCHED),
+        "llava_onevision": "*",
         "qwen3_vl": (COMPILED, *SWITCHED),
         "qwen3_vl_moe": "*",
     },
-    "test_family_tensor_parallel.py": {"qwen2_5_vl": "*", "llava_next": "*", "qwen3_vl": "*", "qwen3_vl_moe": "*"},
-    "test_beds.py": {"qwen2_5_vl": "*", "llava_next": "*", "qwen3_vl": "*", "qwen3_vl_moe": "*"},
+    "test_family_tensor_parallel.py": {
+        "qwen2_5_vl": "*",
+        "llava_next": "*",
+        "llava_onevision": "*",
+        "qwen3_vl": "*",
+        "qwen3_vl_moe": "*",
+    },
+    "test_beds.py": {
+        "qwen2_5_vl": "*",
+        "llava_next": "*",
+        "llava_onevision": "*",
+        "qwen3_vl": "*",
+        "qwen3_vl_moe": "*",
+    },
 }
 """By file and family, tests by name or all: test_reference, test_engine_modes, test_switches and test_scale_out ask
-them of Qwen2.5-VL already; the others, of Qwen3-VL and LLaVA-NeXT, wait for `make parity`."""
+them of Qwen2.5-VL already; the others, of Qwen3-VL and of LLaVA with tiles, wait for `make parity`."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
