@@ -53,6 +53,11 @@ class Layout:
     in_tower: int
     arranged: Callable[[Tensor], Tensor]
 
+    @property
+    def rows(self) -> int:
+        """How many they are."""
+        return sum(piece.tokens + piece.ends for piece in self.pieces)
+
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
@@ -159,7 +164,7 @@ class Family(Protocol):
 
     @property
     def fixed_pixels(self) -> int | None:
-        """Most pixels of what every picture is brought to, whatever its size; None where each keeps its own."""
+        """Most pixels of what every picture is brought to, all its views together; None where each keeps its own."""
 
     @property
     def row_width(self) -> int:
@@ -200,6 +205,13 @@ class Family(Protocol):
 
         Args:
             info: vLLM's processing info of this checkpoint. kwargs: processor kwargs of the request.
+        """
+
+    def pieces(self, info: Any, width: int, height: int, kwargs: Mapping[str, object]) -> tuple[Piece, ...]:
+        """The grids that the rows of such a picture are, each a view of the whole of it; none where they are one.
+
+        Args:
+            info, width, height, kwargs: as for `token_grid`.
         """
 
     def embedded_grid(self, item: Any) -> Grid:

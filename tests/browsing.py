@@ -58,6 +58,10 @@ class Browser:
         """What a function body returns in the page."""
         return self._call("POST", "execute/sync", script=script, args=list(arguments))
 
+    def later(self, script: str, *arguments: Any) -> Any:
+        """What a function body hands to its last argument, a function, once it is done."""
+        return self._call("POST", "execute/async", script=script, args=list(arguments))
+
     def find(self, css: str) -> str:
         return str(self._call("POST", "element", using="css selector", value=css)[ELEMENT])
 

@@ -134,10 +134,15 @@ def selection_schemas() -> dict[str, Schema]:
     """What was kept of a picture, and of those of a request."""
     tokens, numbers = items(NATURAL, 0), items({"type": "number", "minimum": 0, "maximum": 1}, 0)
     grid = items({"type": "integer", "minimum": 1}, 2, maxItems=2, description="Height and width in visual tokens.")
+    piece = obj(
+        {"grid": grid, "tokens": {**tokens, "description": "Those that are its cells, row by row."}}, "grid", "tokens"
+    )
+    pieces = "Where a picture's tokens are several grids, each a view of the whole of it."
     picture = obj(
         {
             "grid": grid,
             "grid_as_sent": grid,
+            "pieces": or_null(**items(piece), description=pieces),
             "original": NATURAL,
             "retained": NATURAL,
             "method": STRING,
@@ -152,8 +157,8 @@ def selection_schemas() -> dict[str, Schema]:
             "encoder_spared": or_null(type="boolean"),
             "seconds": or_null(type="number", minimum=0),
         },
-        *("grid", "grid_as_sent", "original", "retained", "method", "focus_scope", "skipped_reason", "kept", "focus"),
-        *("saliency", "relevance", "gate", "through_encoder", "encoder_spared", "seconds"),
+        *("grid", "grid_as_sent", "pieces", "original", "retained", "method", "focus_scope", "skipped_reason"),
+        *("kept", "focus", "saliency", "relevance", "gate", "through_encoder", "encoder_spared", "seconds"),
         description="Which visual tokens of a picture were kept, and why.",
     )
     whole = obj(

@@ -11,6 +11,7 @@ from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.metrics.events import count_telling
 from sppruner_vllm.metrics.families import AskedBy
 from sppruner_vllm.planning.telling import AskedAbout
+from sppruner_vllm.reduction.pieces import Piece
 from sppruner_vllm.settings import settings
 from sppruner_vllm.told import Told
 
@@ -62,6 +63,7 @@ def _described(about: AskedAbout, told: Told | None) -> dict[str, Any]:
     fixed: dict[str, Any] = {
         "grid": list(about.shown),
         "grid_as_sent": list(about.grid),
+        "pieces": [_piece(piece) for piece in about.pieces] or None,
         "original": plan.original,
         "retained": plan.retained,
         "method": plan.method,
@@ -82,6 +84,10 @@ def _described(about: AskedAbout, told: Told | None) -> dict[str, Any]:
         "encoder_spared": told.spared,
         "seconds": round(told.seconds, 6),
     }
+
+
+def _piece(piece: Piece) -> dict[str, Any]:
+    return {"grid": list(piece.grid), "tokens": [piece.row(token) for token in range(piece.tokens)]}
 
 
 _UNKNOWN: Final = ("focus", "saliency", "relevance", "gate", "through_encoder", "encoder_spared", "seconds")

@@ -45,7 +45,7 @@ def refuse_fixed(family: Family, request: ReductionRequest, items: Any, images: 
         item = items.get(place) if isinstance(items, ImageProcessorItems) else items
         fixed = family.fixed_pixels
         if fixed is not None and fixed > asked:
-            why = f"this model encodes every picture with {fixed} pixels"
+            why = f"this model brings pictures to sizes of its own, of up to {fixed} pixels"
         elif fixed is None and not (item is None or isinstance(item, Image.Image)):
             why = f"image {place} is given as embeddings or as an array, which cannot be made smaller"
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from typing import Any, ClassVar, cast
 
@@ -34,6 +34,7 @@ from sppruner_vllm.planning.query import TurnFinder
 from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.recipes import get_recipe
+from sppruner_vllm.reduction.pieces import Piece
 from sppruner_vllm.request import HANDED_OVER, MAX_PIXELS, REQUEST_FIELDS, ReductionRequest
 from sppruner_vllm.settings import settings
 
@@ -45,6 +46,20 @@ from .question_table import QuestionTable
 from .refusing import refusing
 from .room import Most, Room, within
 from .shrinking import shrunk
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """An image that was sent before.
+
+    grid, pieces: as in `Sent`. is_picture: whether it has pixels that can be resized.
+    kept_to: limit of pixels that it was made smaller to keep; None where it was not.
+    """
+
+    grid: Grid
+    pieces: tuple[Piece, ...]
+    is_picture: bool
+    kept_to: int | None
 
 
 class PlanningMixin(BaseMultiModalProcessor[Any]):
@@ -61,9 +76,8 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         return self.family.turns(self.info.get_tokenizer())
 
     @cached_property
-    def _known(self) -> LRUCache[str, tuple[Grid, bool, int | None]]:
-        """Of each image by hash, for those that later come by UUID alone: its grid, whether it is a picture, and the
-        limit of pixels that it was made smaller to keep."""
+    def _known(self) -> LRUCache[str, _Known]:
+        """By hash, for images that later come by UUID alone."""
         return LRUCache(maxsize=8192)
 
     @cached_property
@@ -179,18 +193,19 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         if item is not None:
             size = cast("ImageProcessorItems", items).get_image_size(index)
             grid = self._grid(size.width, size.height, kwargs)
-            self._known[key] = grid, isinstance(item, Image.Image), limit_of(item)
+            pieces = self.family.pieces(self.info, size.width, size.height, kwargs) if self.family.reduces else ()
+            self._known[key] = _Known(grid, pieces, isinstance(item, Image.Image), limit_of(item))
         elif key not in self._known:
             raise VLLMValidationError(f"image {index} was sent by uuid only and is not cached", parameter="uuid")
-        grid, is_picture, kept_to = self._known[key]
+        known = self._known[key]
         cell = self.family.cell
-        if item is None and not same_size(grid, kept_to, pixels, cell):
+        if item is None and not same_size(known.grid, known.kept_to, pixels, cell):
             raise VLLMValidationError(
                 f"image {index} was sent by uuid only and is not cached for this max_pixels", parameter="uuid"
             )
-        regrid = partial(self._regrid, kwargs, cell) if is_picture and cell is not None else None
-        shrunk = kept_to is not None if item is None else is_shrunk(item)
-        return Sent(grid, regrid, key, partial(self._texture, key, item), shrunk)
+        regrid = partial(self._regrid, kwargs, cell) if known.is_picture and cell is not None else None
+        shrunk = known.kept_to is not None if item is None else is_shrunk(item)
+        return Sent(known.grid, regrid, key, partial(self._texture, key, item), shrunk, known.pieces)
 
     def _within_pixels(
         self, inputs: ProcessorInputs, request: ReductionRequest, pixels: Sequence[int | None]

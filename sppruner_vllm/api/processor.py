@@ -123,7 +123,7 @@ class ReductionProcessorMixin(PlanningMixin):
                 self._bounds.refuse(len(output["prompt_token_ids"]) + dropped)
         placed = lengths.get("image", ()), lengths.get("video", ())
         if TELLING in given:
-            output[ASKED_ABOUT] = asked_about(plans, [image.grid for image in sent], inputs.mm_data_items.get("image"))
+            output[ASKED_ABOUT] = asked_about(plans, sent, inputs.mm_data_items.get("image"))
         output[ENGINE_INPUT_KEY] = account(plans, request, *placed, [image.shrunk for image in sent])
         return output
 

@@ -45,10 +45,14 @@ class Tiling:
         above, left = self.cut
         return down * self.side - 2 * above, across * self.side - 2 * left
 
+    @property
+    def pieces(self) -> tuple[Piece, Piece]:
+        """Base and mosaic."""
+        return Piece(0, (self.side, self.side)), Piece(self.side**2, self.shrunk or self.uncut, line_ends=True)
+
     def padded(self, tiles: int) -> Layout:
         """How its rows lie, where its pixels have so many tiles, the base and those that are of no use among them."""
-        mosaic = Piece(self.side**2, self.shrunk or self.uncut, line_ends=True)
-        return Layout((Piece(0, (self.side, self.side)), mosaic), tiles * self.side**2, self.arranged)
+        return Layout(self.pieces, tiles * self.side**2, self.arranged)
 
     def arranged(self, values: Tensor) -> Tensor:
         """What belongs to each row, (N, ...), of what belongs to each token of the tower, (tiles * side**2, ...)."""

@@ -20,6 +20,7 @@ from sppruner_vllm.family import Layout, MediaSpan, TapPoints, TextLayers
 from sppruner_vllm.planning.query import SpokenTurns, TurnFinder
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction import Need
+from sppruner_vllm.reduction.pieces import Piece
 
 from .chatml import chatml_turns, speaks_chatml
 from .decoder_layers import text_layers
@@ -76,6 +77,9 @@ class Llava:
         if self.reduces:
             return self._side, self._side
         return 1, int(info.get_num_image_tokens(image_width=width, image_height=height))
+
+    def pieces(self, info: Any, width: int, height: int, kwargs: Mapping[str, object]) -> tuple[Piece, ...]:
+        return ()
 
     def embedded_grid(self, item: Any) -> Grid:
         return self._square(item.shape[-2])

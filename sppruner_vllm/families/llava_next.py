@@ -17,6 +17,7 @@ from sppruner_vllm.api.given_pictures import judging
 from sppruner_vllm.api.processor import ReductionProcessorMixin
 from sppruner_vllm.family import Layout
 from sppruner_vllm.planning.smaller import Grid
+from sppruner_vllm.reduction.pieces import Piece
 
 from .anyres import Tiler, tiler_of
 from .llava import Llava
@@ -43,6 +44,9 @@ class LlavaNext(Llava):
     def token_grid(self, info: Any, width: int, height: int, kwargs: Mapping[str, object]) -> Grid:
         return 1, int(info.get_num_image_tokens(image_width=width, image_height=height))
 
+    def pieces(self, info: Any, width: int, height: int, kwargs: Mapping[str, object]) -> tuple[Piece, ...]:
+        return self.tiler.of(height, width).pieces
+
     def embedded_grid(self, item: Any) -> Grid:
         return 1, int(item.shape[-2])
 
@@ -59,7 +63,7 @@ class LlavaNext(Llava):
 
     def grids(self, inputs: Mapping[str, Any]) -> list[Grid]:
         if "pixel_values" in inputs:
-            return [(1, sum(p.tokens + len(p.ends) for p in layout.pieces)) for layout in self._tiled(inputs)]
+            return [(1, layout.rows) for layout in self._tiled(inputs)]
         return [(1, len(rows)) for rows in inputs["image_embeds"]]
 
     def layouts(self, inputs: Mapping[str, Any]) -> Sequence[Layout | None]:
@@ -68,7 +72,7 @@ class LlavaNext(Llava):
         return [None] * len(inputs["image_embeds"])
 
     def _tiled(self, inputs: Mapping[str, Any]) -> list[Layout]:
-        """Pixels of pictures that were processed together have as many tiles as the largest."""
+        """Of each picture; pixels of those that were processed together have as many tiles as the largest."""
         return [
             self.tiler.of(height, width).padded(len(picture))
             for picture, (height, width) in zip(inputs["pixel_values"], inputs["image_sizes"].tolist(), strict=True)

@@ -49,7 +49,8 @@ class OnALineMixin(ReducingMixin, OriginalPositionsMixin):
         speculation = vllm_config.speculative_config
         if speculation is not None and (speculation.use_eagle() or speculation.uses_draft_model()):
             raise UnsupportedSetup(
-                "a draft model and LLaVA's reduction exclude each other: its positions end too early"
+                "visual-token reduction and a draft model exclude each other on this model: a drafter's positions end "
+                "too early"
             )
         # A prompt may begin where the context ends before its pictures were reduced: the answer needs a table as long.
         text = config.get_text_config()

@@ -14,6 +14,7 @@ from sppruner_vllm.family import Layout, MediaSpan, TapPoints, TextLayers, Tower
 from sppruner_vllm.planning.query import TurnMarkers
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction import Need
+from sppruner_vllm.reduction.pieces import Piece
 from sppruner_vllm.worker.original_positions import OriginalPositionsMixin
 from sppruner_vllm.worker.reducing import ReducingMixin
 
@@ -91,6 +92,9 @@ class QwenFamily(ABC):
 
     def grids(self, inputs: Mapping[str, Any]) -> list[Grid]:
         return [self._merged(grid) for grid in inputs["image_grid_thw"].tolist()]
+
+    def pieces(self, info: Any, width: int, height: int, kwargs: Mapping[str, object]) -> tuple[Piece, ...]:
+        return ()
 
     def layouts(self, inputs: Mapping[str, Any]) -> Sequence[Layout | None]:
         return [None] * len(inputs["image_grid_thw"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .plan import ReductionPlan
@@ -26,17 +27,22 @@ class Parts:
         """Seconds to select among the rows of one image."""
         return self.image + rows * self.row + rows * kept * self.pair
 
-    def pay(self, plan: ReductionPlan) -> bool:
+    def pay(self, plan: ReductionPlan, pieces: Sequence[int] = ()) -> bool:
         """Whether a plan's selection takes less than the prompt tokens that it spares.
 
         A plan of which not all is known pays: another method, or a stage that spares the encoder work too. Whether
         repeats spare any is not known before their pixels are, and counts as no.
+
+        Args:
+            pieces: tokens of each grid of the image, where they are several; each is selected from by itself.
         """
         stages = [stage for stage in plan.stages if stage.where != "entry"]
         (stage,) = stages if len(stages) == 1 else (None,)
         if stage is None or stage.where != "rows" or stage.method != self.method:
             return True
-        return self.selection(plan.encoded, plan.retained) < (plan.original - plan.retained) * self.prefill
+        sizes = pieces or [plan.encoded]
+        takes = sum(self.selection(size, plan.retained * size // sum(sizes)) for size in sizes)
+        return takes < (plan.original - plan.retained) * self.prefill
 
 
 def fitted(method: str, prefill: float, timed: dict[tuple[int, int], float]) -> Parts:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from sppruner_vllm.recipes import Recipe, get_recipe
+from sppruner_vllm.reduction.pieces import Piece
 from sppruner_vllm.request import ReductionRequest
 from sppruner_vllm.settings import Settings
 from sppruner_vllm.wire import MOST_TOKENS, StageOrder
@@ -36,6 +37,7 @@ class Sent:
 
     grid: visual tokens that stock vLLM would give it. regrid: how a smaller form of it would be sized; None for what
     cannot be made smaller: embeddings, arrays, and pictures of a family that knows one size only.
+    pieces: the grids that its tokens are; none where they are one.
     key: names the picture itself, whatever is done with it.
     shrunk: whether it was made smaller before, to keep a limit.
     texture: gives the detail of its pixels, in [0, 1], of embeddings 1; not called where nothing depends on it.
@@ -46,6 +48,7 @@ class Sent:
     key: str = ""
     texture: Callable[[], float] = lambda: 1.0
     shrunk: bool = False
+    pieces: tuple[Piece, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -173,7 +176,7 @@ def _scoped(
 ) -> ReductionPlan:
     """The image's plan for its own question, or the one that all questions share."""
     own = _staged(plan_image(image.tokens, request, query, limits), recipe, request, image)
-    if parts is not None and not parts.pay(own):
+    if parts is not None and not parts.pay(own, [piece.tokens for piece in image.pieces]):
         return unreduced(image.tokens, request, "would_not_pay")
     if not recipe.uses_query or not own.reduces:
         return own

@@ -8,7 +8,10 @@ from typing import Any, Final
 
 from PIL import Image
 
+from sppruner_vllm.reduction.pieces import Piece
+
 from .plan import ReductionPlan
+from .planner import Sent
 from .smaller import Grid
 
 ASKED_ABOUT: Final = "sppruner_asked_about"
@@ -17,10 +20,15 @@ ASKED_ABOUT: Final = "sppruner_asked_about"
 
 @dataclass(frozen=True, slots=True)
 class AskedAbout:
-    """One picture. grid: visual tokens as it was sent. picture: its pixels; None where it came without any."""
+    """One picture.
+
+    grid: visual tokens as it was sent. pieces: the grids that these are, where they are several.
+    picture: its pixels; None where it came without any.
+    """
 
     plan: ReductionPlan
     grid: Grid
+    pieces: tuple[Piece, ...]
     picture: Image.Image | None
 
     @property
@@ -34,14 +42,14 @@ class AskedAbout:
         return self.grid if self.plan.resized is None else self.plan.resized
 
 
-def asked_about(plans: Sequence[ReductionPlan], grids: Sequence[Grid], items: Any) -> tuple[AskedAbout, ...]:
+def asked_about(plans: Sequence[ReductionPlan], sent: Sequence[Sent], items: Any) -> tuple[AskedAbout, ...]:
     """The pictures of a request.
 
     Args:
-        plans, grids: of each. items: as vLLM's parser holds them, None for no picture.
+        plans, sent: of each. items: as vLLM's parser holds them, None for no picture.
     """
     pictures = [items.get(place) for place in range(len(plans))] if plans else []
     return tuple(
-        AskedAbout(plan, grid, picture if isinstance(picture, Image.Image) else None)
-        for plan, grid, picture in zip(plans, grids, pictures, strict=True)
+        AskedAbout(plan, image.grid, image.pieces, picture if isinstance(picture, Image.Image) else None)
+        for plan, image, picture in zip(plans, sent, pictures, strict=True)
     )

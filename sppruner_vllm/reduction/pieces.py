@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .core.types import ImageTokens, Selection
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Place = TypeVar("Place", int, "Tensor")
 
 LINE_ENDS_SHARE: Final = 0.25
 """Most of a budget that goes to the ends of lines: where there are more, as many stay, evenly spread."""
@@ -38,39 +40,29 @@ class Piece:
         return self.grid[0] * self.grid[1]
 
     @property
-    def ends(self) -> list[int]:
-        """Rows of the image that end its lines."""
-        height, width = self.grid
-        return [self.start + line * (width + 1) + width for line in range(height)] if self.line_ends else []
+    def ends(self) -> int:
+        """Rows that end its lines."""
+        return self.grid[0] if self.line_ends else 0
 
-    def of(self, values: Tensor) -> Tensor:
-        """What belongs to its visual tokens, (h * w, ...), of the values of all rows of the image, (N, ...)."""
-        height, width = self.grid
-        if not self.line_ends:
-            return values[self.start : self.start + height * width]
-        lines = values[self.start : self.start + height * (width + 1)].unflatten(0, (height, width + 1))
-        tokens: Tensor = lines[:, :width].flatten(0, 1)
-        return tokens
+    def row(self, token: Place) -> Place:
+        """The row of the image that one of its visual tokens is, or each of many; they are counted line by line."""
+        return self.start + token + token // self.grid[1] if self.line_ends else self.start + token
 
-    def rows(self, tokens: Tensor) -> Tensor:
-        """Rows of the image that these of its visual tokens are."""
-        if not self.line_ends:
-            return tokens + self.start
-        return tokens + self.start + tokens // self.grid[1]
+    def end(self, line: Place) -> Place:
+        """The row of the image that ends one of its lines, or each of many."""
+        return self.start + self.grid[1] + line * (self.grid[1] + 1)
 
 
-def staying_ends(pieces: Sequence[Piece], budget: int) -> list[int]:
-    """Rows that end lines and are kept, ascending: all, or as many as their share of the budget allows.
+def staying_ends(pieces: Sequence[Piece], budget: int) -> int:
+    """How many rows that end lines are kept: all, or as many as their share of the budget allows.
 
     More stay where the visual tokens are fewer than the rest of the budget.
 
     Args:
         budget: rows that the image keeps, at least 1 and at most all of them.
     """
-    ends = [row for piece in pieces for row in piece.ends]
-    tokens = sum(piece.tokens for piece in pieces)
-    stay = max(min(len(ends), int(budget * LINE_ENDS_SHARE)), budget - tokens)
-    return [ends[(2 * place + 1) * len(ends) // (2 * stay)] for place in range(stay)]
+    tokens, ends = sum(piece.tokens for piece in pieces), sum(piece.ends for piece in pieces)
+    return max(min(ends, int(budget * LINE_ENDS_SHARE)), budget - tokens)
 
 
 def piece_budgets(sizes: Sequence[int], budget: int) -> list[int]:
@@ -98,13 +90,14 @@ def piece_budgets(sizes: Sequence[int], budget: int) -> list[int]:
 class Parted:
     """An image as its pieces, those without any budget left out.
 
-    images: what a method selects from. pieces: which each is. ends: rows that end lines and stay.
+    images: what a method selects from. rows: (n,) int64 of each, the rows of the whole image that its tokens are.
+    ends: int64, rows that end lines and stay.
     """
 
     whole: ImageTokens
     images: tuple[ImageTokens, ...]
-    pieces: tuple[Piece, ...]
-    ends: tuple[int, ...]
+    rows: tuple[Tensor, ...]
+    ends: Tensor
 
 
 def parted(image: ImageTokens, pieces: Sequence[Piece]) -> Parted:
@@ -117,23 +110,39 @@ def parted(image: ImageTokens, pieces: Sequence[Piece]) -> Parted:
     Raises:
         ValueError: they have other rows.
     """
-    if sum(piece.tokens + len(piece.ends) for piece in pieces) != len(image.rows):
+    if sum(piece.tokens + piece.ends for piece in pieces) != len(image.rows):
         raise ValueError(f"{len(image.rows)} rows are not those of {pieces}")
-    ends = staying_ends(pieces, image.budget)
-    budgets = piece_budgets([piece.tokens for piece in pieces], image.budget - len(ends))
+    stay = staying_ends(pieces, image.budget)
+    budgets = piece_budgets([piece.tokens for piece in pieces], image.budget - stay)
     kept = [(piece, budget) for piece, budget in zip(pieces, budgets, strict=True) if budget]
-    images = [
+    rows = tuple(piece.row(_count(piece.tokens, image.rows.device)) for piece, _ in kept)
+    images = tuple(
         replace(
             image,
-            rows=piece.of(image.rows),
+            rows=image.rows.index_select(0, own),
             grid=piece.grid,
             budget=budget,
-            attention=None if image.attention is None else piece.of(image.attention),
-            merger_input=None if image.merger_input is None else piece.of(image.merger_input),
+            attention=None if image.attention is None else image.attention.index_select(0, own),
+            merger_input=None if image.merger_input is None else image.merger_input.index_select(0, own),
         )
-        for piece, budget in kept
-    ]
-    return Parted(image, tuple(images), tuple(piece for piece, _ in kept), tuple(ends))
+        for (piece, budget), own in zip(kept, rows, strict=True)
+    )
+    return Parted(image, images, rows, _evenly(pieces, stay, image.rows.device))
+
+
+def _evenly(pieces: Sequence[Piece], stay: int, device: Any) -> Tensor:
+    """So many of the rows that end lines, ascending."""
+    import torch  # Late, so that the names of the methods are to be had without torch.
+
+    ends = torch.cat([piece.end(_count(piece.ends, device)) for piece in pieces])
+    return ends.index_select(0, (2 * _count(stay, device) + 1) * len(ends) // max(1, 2 * stay))
+
+
+def _count(upto: int, device: Any) -> Tensor:
+    """Numbers from 0, made on the device: what comes from the host would be waited for."""
+    import torch
+
+    return torch.arange(upto, device=device)
 
 
 def joined(image: Parted, selections: Sequence[Selection]) -> Selection:
@@ -141,22 +150,17 @@ def joined(image: Parted, selections: Sequence[Selection]) -> Selection:
 
     Scores of pieces do not compare: kept rows score 1, the others 0.
     """
-    import torch  # Late, so that the names of the methods are to be had without torch.
+    import torch
 
-    rows = image.whole.rows
-    size, device = len(rows), rows.device
-    ends = torch.tensor(image.ends, dtype=torch.int64, device=device)
-    chosen = [piece.rows(one.kept) for piece, one in zip(image.pieces, selections, strict=True)]
-    kept, order = torch.cat([*chosen, ends]).sort()
-    focus = torch.cat([*(one.is_focus for one in selections), torch.zeros_like(ends, dtype=torch.bool)])
-    saliency = torch.zeros(size, dtype=torch.float32, device=device)
-    relevance = torch.zeros_like(saliency)
-    asked = False
-    for piece, one in zip(image.pieces, selections, strict=True):
-        places = piece.rows(torch.arange(piece.tokens, device=device))
-        saliency[places] = one.saliency
+    chosen = [own.index_select(0, one.kept) for own, one in zip(image.rows, selections, strict=True)]
+    kept, order = torch.cat([*chosen, image.ends]).sort()
+    focus = torch.cat([*(one.is_focus for one in selections), torch.zeros_like(image.ends, dtype=torch.bool)])
+    nothing = torch.zeros(len(image.whole.rows), dtype=torch.float32, device=kept.device)
+    saliency, relevance, asked = nothing.clone(), nothing.clone(), False
+    for own, one in zip(image.rows, selections, strict=True):
+        saliency.index_copy_(0, own, one.saliency)
         if one.relevance is not None:
             asked = True
-            relevance[places] = one.relevance
-    scores = torch.zeros_like(saliency).index_fill_(0, kept, 1.0)
+            relevance.index_copy_(0, own, one.relevance)
+    scores = nothing.index_fill_(0, kept, 1.0)
     return Selection(kept, focus.index_select(0, order), saliency, relevance if asked else None, scores)

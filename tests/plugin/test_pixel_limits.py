@@ -54,7 +54,10 @@ PICTURE = Image.new("RGB", (56, 56))
 
 @pytest.mark.parametrize(
     ("fixed", "pixels", "words"),
-    [(336 * 336, 1000, "encodes every picture with 112896 pixels"), (None, 1000, "image 0 is given as embeddings")],
+    [
+        (336 * 336, 1000, "brings pictures to sizes of its own, of up to 112896 pixels"),
+        (None, 1000, "image 0 is given as embeddings"),
+    ],
 )
 def test_what_cannot_be_made_smaller_is_refused(fixed, pixels, words):
     items = ImageProcessorItems([PICTURE]) if fixed else object()

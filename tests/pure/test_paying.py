@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,16 @@ def test_repeats_are_not_counted_on():
     rows = StageOrder("rows", "focus_context", 10)
     for stages in ((rows,), (StageOrder("entry", "repeats", 20), rows)):
         assert not PARTS.pay(ReductionPlan(20, 10, "focus_context", (), None, stages=stages))
+
+
+def test_each_grid_of_a_tiled_picture_takes_a_selection_of_its_own():
+    known = replace(PARTS, row=0.0)
+    one = ReductionPlan(20, 8, "focus_context", (), None, stages=(StageOrder("rows", "focus_context", 8),))
+    assert known.pay(one)
+    assert not known.pay(one, [10, 10])
+    pairs = replace(PARTS, image=0.0, row=0.0, pair=1e-4)
+    assert not pairs.pay(one)
+    assert pairs.pay(one, [10, 10])
 
 
 def test_the_parts_are_found_again_in_what_they_took():

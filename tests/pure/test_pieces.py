@@ -19,24 +19,25 @@ def image(budget: int) -> ImageTokens:
 
 
 def test_the_rows_of_a_piece_leave_out_the_ends_of_its_lines() -> None:
-    assert MOSAIC.ends == ENDS
-    own = MOSAIC.of(torch.arange(ROWS))
-    assert own.tolist() == [row for row in range(9, ROWS) if row not in ENDS]
-    assert torch.equal(MOSAIC.rows(torch.arange(20)), own)
-    assert BASE.of(torch.arange(ROWS)).tolist() == BASE.rows(torch.arange(9)).tolist() == list(range(9))
+    assert MOSAIC.end(torch.arange(MOSAIC.ends)).tolist() == ENDS
+    own = [row for row in range(9, ROWS) if row not in ENDS]
+    assert [MOSAIC.row(token) for token in range(20)] == MOSAIC.row(torch.arange(20)).tolist() == own
+    assert BASE.row(torch.arange(9)).tolist() == list(range(9))
+    assert BASE.ends == 0
 
 
 @pytest.mark.parametrize(
     ("budget", "stay"),
-    [(ROWS, ENDS), (16, ENDS), (15, [14, 26, 32]), (8, [20, 32]), (4, [26]), (3, []), (30, ENDS)],
+    [(32, ENDS), (16, ENDS), (15, [14, 26, 32]), (8, [20, 32]), (4, [26]), (3, []), (30, ENDS)],
 )
 def test_the_ends_of_lines_take_a_quarter_of_the_budget_at_most(budget: int, stay: list[int]) -> None:
-    assert staying_ends([BASE, MOSAIC], budget) == stay
+    assert staying_ends([BASE, MOSAIC], budget) == len(stay)
+    assert parted(image(budget), [BASE, MOSAIC]).ends.tolist() == stay
 
 
 def test_more_ends_stay_where_nothing_else_is_left_to_keep() -> None:
     long = Piece(0, (20, 1), line_ends=True)
-    assert len(staying_ends([long], 38)) == 18
+    assert staying_ends([long], 38) == 18
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_a_joined_selection_keeps_exactly_its_budget_with_the_ends_that_stay(bud
     kept = whole.kept.tolist()
     assert len(kept) == budget
     assert kept == sorted(set(kept))
-    assert [row for row in kept if row in ENDS] == list(split.ends)
+    assert [row for row in kept if row in ENDS] == split.ends.tolist()
     assert not whole.is_focus[torch.isin(whole.kept, torch.tensor(ENDS))].any()
     assert whole.saliency.shape == whole.scores.shape == (ROWS,)
     assert whole.scores.nonzero().flatten().tolist() == kept

@@ -247,6 +247,47 @@ def test_a_heat_map_shows_while_its_button_is_pointed_at(page):
     assert re.match(r"token \d+ \(row \d+, column \d+\): (focus|context|dropped), saliency ", page.text(".token"))
 
 
+TILED = {
+    "grid": [1, 12],
+    "pieces": [{"grid": [2, 2], "tokens": [0, 1, 2, 3]}, {"grid": [2, 3], "tokens": [4, 5, 6, 8, 9, 10]}],
+    "kept": [1, 4, 7, 9, 11],
+    "focus": [1, 9],
+}
+
+DRAW = """
+const [selection, done] = arguments;
+import("/playground/overlay.js").then(({ draw, tokenAt, describeToken }) => {
+  const [picture, canvas] = [new OffscreenCanvas(60, 30), document.createElement("canvas")];
+  picture.getContext("2d").fillRect(0, 0, 60, 30);
+  document.body.append(canvas);
+  draw(canvas, picture, selection, "kept");
+  const pen = canvas.getContext("2d");
+  const found = selection.pieces.map(({ grid: [height, width] }, view) =>
+    [...Array(height * width).keys()].map((cell) => {
+      const x = view * 680 + Math.floor((672 * (cell % width)) / width);
+      const y = Math.floor((336 * Math.floor(cell / width)) / height);
+      return [...pen.getImageData(x, y, 1, 1).data.slice(0, 3)];
+    }),
+  );
+  const box = canvas.getBoundingClientRect();
+  const point = (x, y) => ({ clientX: box.left + x * box.width, clientY: box.top + y * box.height });
+  const at = (x, y) => tokenAt(canvas, selection, point(x, y));
+  const tokens = [at(0.1, 0.1), at(0.4, 0.9), at(0.55, 0.1), at(0.95, 0.9)];
+  canvas.remove();
+  done({ size: [canvas.width, canvas.height], found, tokens, said: describeToken(selection, 9) });
+}, (problem) => done({ problem: String(problem) }));
+"""
+
+
+def test_a_tiled_picture_is_drawn_once_for_each_of_its_grids(page):
+    seen = page.later(DRAW, TILED)
+    assert seen["size"] == [2 * 672 + 8, 336]
+    dark, orange, blue = [0, 0, 0], list(ORANGE), list(BLUE)
+    assert seen["found"] == [[dark, orange, dark, dark], [blue, dark, dark, dark, orange, dark]]
+    assert seen["tokens"] == [0, 3, 4, 10]
+    assert seen["said"] == "token 9 (view 2, row 1, column 1): focus"
+
+
 def test_an_error_is_shown_as_the_api_says_it(page, tmp_path):
     file = tmp_path / "broken.png"
     file.write_bytes(b"\x89PNG\r\n\x1a\n nothing")

@@ -1,6 +1,6 @@
 // One ratio: its picture with what was kept, its figures and its conversation.
 
-import { describe, describeToken, draw, fit, tokenAt } from "./overlay.js";
+import { describe, describeToken, draw, tokenAt } from "./overlay.js";
 import { show } from "./words.js";
 
 export class Panel {
@@ -49,7 +49,6 @@ export class Panel {
   showPicture(picture) {
     this.picture = picture;
     this.selection = null;
-    if (picture) fit(this.canvas, picture);
     this.draw();
     this.canvas.setAttribute("aria-label", "No selection yet");
   }
