@@ -5,6 +5,7 @@ Widths are tiny, counts are real: 336 pixels in patches of 14, rows of the last 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,12 @@ LONGEST: Final = 4096
 SEED: Final = 3
 TOKENS: Final = 576
 """Of any picture."""
+
+CLIP_COLOURS: Final = {
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+}
+"""As CLIP takes them."""
 
 CHAT_TEMPLATE: Final = """\
 {%- for message in messages -%}
@@ -56,28 +63,36 @@ def build_llava(folder: Path, *, legacy: bool = True) -> Path:
     model = new_llava(tokenizer)
     fill_with_random_weights(model, SEED, spoken=spoken_ids(tokenizer))
     write_checkpoint(folder, model, tokenizer, CHAT_TEMPLATE, rename=hub_name)
+    write_clip_processor(folder, "LlavaProcessor", 336, {"image_processor_type": "CLIPImageProcessor"})
+    return folder
+
+
+def write_clip_processor(folder: Path, processor: str, side: int, pixels: Mapping[str, object]) -> None:
+    """The files of a processor for CLIP's encoder.
+
+    Args:
+        processor: its class. side: pixels along one of what the encoder gets. pixels: further of what is done to them.
+    """
     write_json(
         folder / "preprocessor_config.json",
         {
-            "image_processor_type": "CLIPImageProcessor",
-            "processor_class": "LlavaProcessor",
-            "size": {"shortest_edge": 336},
-            "crop_size": {"height": 336, "width": 336},
-            "image_mean": [0.48145466, 0.4578275, 0.40821073],
-            "image_std": [0.26862954, 0.26130258, 0.27577711],
+            "processor_class": processor,
+            "size": {"shortest_edge": side},
+            "crop_size": {"height": side, "width": side},
+            **pixels,
+            **CLIP_COLOURS,
         },
     )
     write_json(
         folder / "processor_config.json",
         {
-            "processor_class": "LlavaProcessor",
+            "processor_class": processor,
             "image_token": IMAGE,
             "patch_size": 14,
             "num_additional_image_tokens": 1,
             "vision_feature_select_strategy": "default",
         },
     )
-    return folder
 
 
 def new_llava(tokenizer: LlamaTokenizer) -> LlavaForConditionalGeneration:

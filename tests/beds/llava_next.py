@@ -12,8 +12,8 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaNextConfig, LlavaNe
 
 from sppruner_vllm.demo.weights import fill_with_random_weights
 
-from .files import write_checkpoint, write_json
-from .llava import CHAT_TEMPLATE, LONGEST, hub_name, small_llama, small_vision
+from .files import write_checkpoint
+from .llava import CHAT_TEMPLATE, LONGEST, hub_name, small_llama, small_vision, write_clip_processor
 from .llava_tokenizer import IMAGE, build_llava_tokenizer, spoken_ids
 
 SEED: Final = 5
@@ -44,26 +44,6 @@ def build_llava_next(folder: Path) -> Path:
     model = LlavaNextForConditionalGeneration(config).eval()
     fill_with_random_weights(model, SEED, spoken=spoken_ids(tokenizer))
     write_checkpoint(folder, model, tokenizer, CHAT_TEMPLATE, rename=hub_name)
-    write_json(
-        folder / "preprocessor_config.json",
-        {
-            "image_processor_type": "LlavaNextImageProcessor",
-            "processor_class": "LlavaNextProcessor",
-            "size": {"shortest_edge": _TILE},
-            "crop_size": {"height": _TILE, "width": _TILE},
-            "image_grid_pinpoints": _MOSAICS,
-            "image_mean": [0.48145466, 0.4578275, 0.40821073],
-            "image_std": [0.26862954, 0.26130258, 0.27577711],
-        },
-    )
-    write_json(
-        folder / "processor_config.json",
-        {
-            "processor_class": "LlavaNextProcessor",
-            "image_token": IMAGE,
-            "patch_size": 14,
-            "num_additional_image_tokens": 1,
-            "vision_feature_select_strategy": "default",
-        },
-    )
+    pixels = {"image_processor_type": "LlavaNextImageProcessor", "image_grid_pinpoints": _MOSAICS}
+    write_clip_processor(folder, "LlavaNextProcessor", _TILE, pixels)
     return folder

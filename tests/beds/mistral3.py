@@ -13,7 +13,7 @@ from transformers import Mistral3Config, Mistral3ForConditionalGeneration, Mistr
 from sppruner_vllm.demo.weights import fill_with_random_weights
 
 from .files import write_checkpoint, write_json
-from .llava import CHAT_TEMPLATE, LONGEST, small_llama
+from .llava import CHAT_TEMPLATE, CLIP_COLOURS, LONGEST, small_llama
 from .llava_tokenizer import IMAGE, build_llava_tokenizer, spoken_ids
 
 SEED: Final = 9
@@ -56,8 +56,7 @@ def build_mistral3(folder: Path) -> Path:
             "processor_class": "PixtralProcessor",
             "size": {"longest_edge": _LONGEST_EDGE},
             "patch_size": _PATCH,
-            "image_mean": [0.48145466, 0.4578275, 0.40821073],
-            "image_std": [0.26862954, 0.26130258, 0.27577711],
+            **CLIP_COLOURS,
         },
     )
     write_json(
