@@ -14,7 +14,7 @@ from typing import Any
 
 from faults import FAULTS
 from outcomes import Answer, Outcome, Report
-from scenarios import ENGINES, Engine, Step
+from scenarios import ENGINES, UNREAD, Engine, Step
 
 USUAL: dict[str, Any] = {
     "dtype": "float32",
@@ -142,7 +142,7 @@ def answer(output: Any) -> Answer:
 
 
 def main(model: str, name: str, report: str, fault: str | None = None) -> None:
-    (engine,) = [engine for engine in ENGINES if engine.name == name]
+    (engine,) = [engine for engine in (*ENGINES, UNREAD) if engine.name == name]
     second = os.environ["VLLM_USE_V2_MODEL_RUNNER"] == "1"
     kernels = interpreted_kernels() if second else set()
     if second and engine.asynchronous:

@@ -116,18 +116,25 @@ AUTO: Final = {"FOCUS_SCOPE": "auto"}
 
 ABOUT_PAGE: Final = Request(SIGN, ("page", "scene"), ratio(0.222))
 
-SHORT: Final = Engine(
-    "short",
-    {"max_num_batched_tokens": 150, "max_num_seqs": 4},
-    (
-        Step("scene at 1", (about_scene(1),), ("a chunk ends inside a picture",)),
-        Step("scene at 0.222", (about_scene(0.222),), ("one chunk", "no picture is encoded")),
-        Step("two pictures", (about_both(0.5),), ("a chunk ends inside a picture",)),
-        Step("two pictures of at most 128 tokens", (AT_MOST_128,), ("a chunk ends inside a picture",)),
-        Step("fewer tokens in the encoder", (about_scene(0.3),), settings={**FEWER, **READ}),
-    ),
-)
-"""The fewest steps that notice each of `faults.FAULTS`: whole prompts, cut pictures, several pictures."""
+
+def _short(name: str, switches: Mapping[str, str]) -> Engine:
+    """The fewest steps that notice each of `faults.FAULTS`: whole prompts, cut pictures, several pictures."""
+    return Engine(
+        name,
+        {"max_num_batched_tokens": 150, "max_num_seqs": 4},
+        (
+            Step("scene at 1", (about_scene(1),), ("a chunk ends inside a picture",)),
+            Step("scene at 0.222", (about_scene(0.222),), ("one chunk", "no picture is encoded")),
+            Step("two pictures", (about_both(0.5),), ("a chunk ends inside a picture",)),
+            Step("two pictures of at most 128 tokens", (AT_MOST_128,), ("a chunk ends inside a picture",)),
+            Step("fewer tokens in the encoder", (about_scene(0.3),), settings=switches),
+        ),
+    )
+
+
+SHORT: Final = _short("short", FEWER | READ)
+UNREAD: Final = _short("short, questions unread", FEWER)
+"""For models whose language model reads no questions."""
 
 WHOLE: Final = Engine(
     "whole prompts",
