@@ -63,7 +63,7 @@ def _described(about: AskedAbout, told: Told | None) -> dict[str, Any]:
     fixed: dict[str, Any] = {
         "grid": list(about.shown),
         "grid_as_sent": list(about.grid),
-        "pieces": [_piece(piece) for piece in about.pieces] or None,
+        "pieces": [_piece(piece) for piece in about.pieces if piece.tokens] or None,
         "original": plan.original,
         "retained": plan.retained,
         "method": plan.method,

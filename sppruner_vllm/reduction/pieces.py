@@ -69,12 +69,13 @@ def piece_budgets(sizes: Sequence[int], budget: int) -> list[int]:
     """Tokens that each piece keeps, `budget` together: by size, one at least where there are enough for all.
 
     Args:
-        sizes: tokens of each piece. budget: at most their sum.
+        sizes: tokens of each piece; a mosaic may be all padding, and have none. budget: at most their sum.
     """
-    if budget <= len(sizes):
-        return [int(place < budget) for place in range(len(sizes))]
+    shown = [place for place, size in enumerate(sizes) if size]
+    if budget <= len(shown):
+        return [int(place in shown[:budget]) for place in range(len(sizes))]
     total = sum(sizes)
-    parts = [max(1, size * budget // total) for size in sizes]
+    parts = [max(min(1, size), size * budget // total) for size in sizes]
     # Pieces that were lifted to one token may have taken too many: the largest give them back.
     while sum(parts) > budget:
         parts[max(range(len(parts)), key=lambda place: parts[place])] -= 1

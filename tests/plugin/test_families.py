@@ -7,10 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import CLIPVisionConfig, LlavaConfig, PixtralVisionConfig, Qwen2VLConfig, SiglipVisionConfig
+from transformers import (
+    CLIPVisionConfig,
+    LlavaConfig,
+    LlavaNextConfig,
+    PixtralVisionConfig,
+    Qwen2VLConfig,
+    SiglipVisionConfig,
+)
 from vllm.transformers_utils.config import uses_mrope
 
 from sppruner_vllm.families.llava import Llava, LlavaForConditionalGeneration
+from sppruner_vllm.families.llava_next import LlavaNext
 from sppruner_vllm.families.qwen2_vl import Qwen2VL
 from sppruner_vllm.planning.query import TurnMarkers, turn_queries
 from sppruner_vllm.wire import Order, StageOrder, encode
@@ -111,3 +119,48 @@ def test_a_qwen_sizes_its_pictures_by_cells() -> None:
     item = {"image_grid_thw": SimpleNamespace(data=torch.tensor([1, 8, 12]))}
     assert family.tokens_of(item, "image") == 24
     assert family.tokens_of({}, "image") is None
+
+
+class Pieces:
+    """A tokenizer that cuts text at blanks and marks, as far as a turn finder looks at it."""
+
+    all_special_ids = (0,)
+
+    def __init__(self, *pieces: str) -> None:
+        self._pieces = pieces
+
+    def get_vocab(self) -> dict[str, int]:
+        return {}
+
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str | None]:
+        return [self._pieces[token] for token in ids]
+
+
+LLAMA_3 = (
+    "<|eot_id|>",
+    "<|start_header_id|>",
+    "user",
+    "assistant",
+    "<|end_header_id|>",
+    "\u010a\u010a",
+    "<image>",
+    "what",
+)
+MISTRAL = ("</s>", "\u2581[", "INST", "]", "[", "/", "<0x0A>", "<image>", "\u2581what", "\u2581red")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "prompt", "query"),
+    [
+        (LLAMA_3, [1, 2, 4, 5, 6, 7, 0, 1, 3, 4, 5], (5, 7)),
+        (MISTRAL, [1, 2, 3, 7, 6, 8, 4, 5, 2, 3, 9, 0, 1, 2, 3, 8, 4, 5, 2, 3], (6, 8)),
+    ],
+    ids=["Llama 3", "Mistral"],
+)
+def test_a_llava_next_has_the_turns_of_its_language_models(
+    pieces: tuple[str, ...], prompt: list[int], query: tuple[int, ...]
+) -> None:
+    image = pieces.index("<image>")
+    vision = CLIPVisionConfig(image_size=56, patch_size=14)
+    family = LlavaNext(LlavaNextConfig(vision_config=vision, image_token_index=image))
+    assert turn_queries(prompt, [prompt.index(image)], family.turns(Pieces(*pieces)), 9) == [query]

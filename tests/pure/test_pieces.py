@@ -49,6 +49,8 @@ def test_more_ends_stay_where_nothing_else_is_left_to_keep() -> None:
         ([5, 5, 5], 2, [1, 1, 0]),
         ([1, 1, 1, 97], 4, [1, 1, 1, 1]),
         ([256] * 3, 100, [34, 33, 33]),
+        ([0, 9, 0, 5], 1, [0, 1, 0, 0]),
+        ([9, 0, 5], 7, [5, 0, 2]),
     ],
 )
 def test_a_budget_is_shared_by_size(sizes: list[int], budget: int, parts: list[int]) -> None:
@@ -56,7 +58,7 @@ def test_a_budget_is_shared_by_size(sizes: list[int], budget: int, parts: list[i
 
 
 def test_every_budget_is_kept_to() -> None:
-    for sizes in ([9, 20], [1, 40, 3], [256] * 5, [144, 2]):
+    for sizes in ([9, 20], [1, 40, 3], [256] * 5, [144, 2], [9, 0]):
         for budget in range(1, sum(sizes) + 1):
             parts = piece_budgets(sizes, budget)
             assert sum(parts) == budget
@@ -74,6 +76,17 @@ def test_a_joined_selection_keeps_exactly_its_budget_with_the_ends_that_stay(bud
     assert not whole.is_focus[torch.isin(whole.kept, torch.tensor(ENDS))].any()
     assert whole.saliency.shape == whole.scores.shape == (ROWS,)
     assert whole.scores.nonzero().flatten().tolist() == kept
+
+
+@pytest.mark.parametrize("budget", range(1, 16))
+def test_of_a_mosaic_that_is_all_padding_only_ends_of_lines_are_left(budget: int) -> None:
+    """What a picture of 10 by 1,000 pixels comes to."""
+    thin = Piece(9, (6, 0), line_ends=True)
+    whole = ImageTokens(torch.randn(15, 8, generator=torch.manual_seed(0)), (1, 15), None, budget)
+    split = parted(whole, [BASE, thin])
+    assert len(split.images) == (len(split.ends) < budget)
+    kept = joined(split, reduce(split.images) if split.images else []).kept.tolist()
+    assert len(set(kept)) == budget
 
 
 def test_what_was_overheard_goes_with_its_rows() -> None:
