@@ -186,7 +186,7 @@ def test_the_hooks_we_override_exist_upstream() -> None:
     from sppruner_vllm.worker.reducing import ReducingMixin
 
     mixins = (ReducingMixin, OriginalPositionsMixin, QwenModelMixin)
-    own = {"family_of", "get_model_state_cls", "forget_rows", "tell"}
+    own = {"family_of", "get_model_state_cls", "forget_rows", "rehearse", "tell"}
     members = {name: value for mixin in mixins for name, value in vars(mixin).items()}
     model_hooks = {name for name, value in members.items() if callable(value) and name[0] != "_"} - own
     assert model_hooks <= set(dir(Model))
