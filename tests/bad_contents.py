@@ -153,6 +153,9 @@ def _in_other_turns() -> dict[tuple[str, str], tuple[dict[str, Any], str]]:
         {"input": [hello, {"type": "function_call", "call_id": "c", "arguments": "{}"}]},
         "input[1].name",
     )
+    seen = {"type": "input_image", "image_url": PICTURE, "detail": "x"}
+    gave = {"type": "function_call_output", "call_id": "c", "output": [seen]}
+    cases[RESPONSES, "a detail that there is not, of a tool"] = ({"input": [hello, gave]}, "input[1].output[0].detail")
     cases[MESSAGES, "no messages"] = {"messages": []}, "messages"
     cases[MESSAGES, "no text of the system"] = {"system": [{"type": "text"}]}, "system[0].text"
     cases[MESSAGES, "a picture of the system"] = (
@@ -221,6 +224,27 @@ TAKEN: dict[str, tuple[str, dict[str, Any]]] = {
     "a picture without a detail": (
         RESPONSES,
         {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": PICTURE}]}]},
+    ),
+    "a picture whose detail is null": (
+        RESPONSES,
+        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": PICTURE, "detail": None}]}]},
+    ),
+    "pictures that a tool gave, without a detail": (
+        RESPONSES,
+        {
+            "input": [
+                _HELLO,
+                {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+                {
+                    "type": "function_call_output",
+                    "call_id": "c",
+                    "output": [
+                        {"type": "input_image", "image_url": PICTURE},
+                        {"type": "input_image", "image_url": PICTURE, "detail": None, "keep_ratio": 0.5},
+                    ],
+                },
+            ]
+        },
     ),
     "a call and its result": (
         MESSAGES,
