@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from clients.asked import no_place_left, picture
+from snippets import run_snippet
 from tried import KEY, MODEL, Endpoint
 
 from serving import TOOLS, Server, serving
@@ -112,6 +113,11 @@ def node_folder(tmp_path: Path) -> Path:
 def test_a_javascript_client(asked: Endpoint, node_folder: Path, name: str) -> None:
     told = ran(["node", "--test", "--preserve-symlinks", name], node_folder, node_environment(asked))
     assert "# pass 0" not in told, told
+
+
+@pytest.mark.parametrize("name", ["openai_node.mjs", "ai_sdk.mjs"])
+def test_a_javascript_snippet_of_the_page_of_clients(asked: Endpoint, node_folder: Path, name: str) -> None:
+    run_snippet(name, ["node", "--preserve-symlinks"], asked, node_folder)
 
 
 @pytest.mark.parametrize("client", ["openai", "ai"])
