@@ -86,6 +86,16 @@ class RatioBounds(NamedTuple):
 
 ANY_RATIO: Final = RatioBounds(0.0, 1.0)
 
+DEFAULT_RATIO: Final = "default_ratio"
+"""Processor kwarg by which the server hands over a default that is not the operator's own; no field of a request."""
+
+
+class DefaultRatio(NamedTuple):
+    """The keep ratio of a request that names none; JSON cannot make one."""
+
+    ratio: float
+
+
 TELLING: Final = "sppruner_telling"
 """Processor kwarg by which the server has a worker remember what it selects for a request; no field of one."""
 
@@ -103,7 +113,7 @@ class Telling(NamedTuple):
         return f"{self.request}/{image}"
 
 
-HANDED_OVER: Final = frozenset({RATIO_BOUNDS, TELLING})
+HANDED_OVER: Final = frozenset({RATIO_BOUNDS, DEFAULT_RATIO, TELLING})
 """Every processor kwarg that comes from the server and from no client."""
 
 

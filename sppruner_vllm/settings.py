@@ -133,6 +133,16 @@ class Settings(BaseSettings):
     auto_whole_tokens: int = Field(
         64, ge=0, description="Visual tokens up to which a picture stays whole under `auto`."
     )
+    load_floor_ratio: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Keep ratio to which the default slides while requests wait; none: the default stays.",
+    )
+    load_begins: int = Field(
+        8, ge=0, description="Requests without a first token yet, up to which the default does not slide."
+    )
+    load_ends: int = Field(64, ge=1, description="The same, from which on `load_floor_ratio` is the default.")
     max_pixels: int = Field(
         0, ge=0, description="Most pixels that a picture is encoded with; a larger one is made smaller. 0: any number."
     )
@@ -240,6 +250,10 @@ class Settings(BaseSettings):
             raise ValueError("settings must satisfy shared_keep_ratio <= max_keep_ratio")
         if self.auto_least_ratio > self.auto_reading_ratio:
             raise ValueError("settings must satisfy auto_least_ratio <= auto_reading_ratio")
+        if self.load_floor_ratio is not None and not self.min_keep_ratio <= self.load_floor_ratio <= self.keep_ratio:
+            raise ValueError("settings must satisfy min_keep_ratio <= load_floor_ratio <= keep_ratio")
+        if self.load_begins >= self.load_ends:
+            raise ValueError("settings must satisfy load_begins < load_ends")
         if self.shadow_share > 0 and self.max_keep_ratio < 1:
             raise ValueError("shadow_share asks at keep ratio 1, which max_keep_ratio forbids")
         if self.question_depth and self.state_table is not None:
@@ -250,6 +264,11 @@ class Settings(BaseSettings):
     def explains(self) -> bool:
         """Whether it is told which visual tokens were kept."""
         return self.explain or self.playground
+
+    def with_default(self, ratio: float) -> Settings:
+        """The settings with another default ratio, held to their bounds."""
+        held = min(self.max_keep_ratio, max(self.min_keep_ratio, ratio))
+        return self.model_copy(update={"keep_ratio": held})
 
     def narrowed(self, low: float, high: float) -> Settings:
         """The settings for one who may have ratios between `low` and `high` alone: its default is held to them.

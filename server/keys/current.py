@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-from sppruner_vllm.request import ANY_RATIO, RATIO_BOUNDS
+from sppruner_vllm.request import ANY_RATIO, DEFAULT_RATIO, RATIO_BOUNDS, DefaultRatio
 from sppruner_vllm.settings import Settings, settings
 
+from ..request.load import default_in_force
 from .key import Key
 
 _current: ContextVar[Key | None] = ContextVar("sppruner_key", default=None)
@@ -26,12 +27,18 @@ def current_key() -> Key | None:
 
 
 def limits_in_force() -> Settings:
-    """The operator's settings as they are for the request this task serves."""
-    key = current_key()
-    return settings() if key is None else key.within(settings())
+    """The operator's settings as they are for the request this task serves, under the load there is."""
+    default, key = default_in_force(), current_key()
+    limits = settings() if default is None else settings().with_default(default)
+    return limits if key is None else key.within(limits)
 
 
 def bounds_in_force() -> dict[str, object]:
-    """The bounds of the request's key as a processor kwarg, which outlives copies of the kwargs; empty without any."""
-    key = current_key()
-    return {} if key is None or key.bounds == ANY_RATIO else {RATIO_BOUNDS: key.bounds}
+    """What the request's key and the load make of the settings, as processor kwargs, which outlive copies of the
+    kwargs; empty where neither changes anything.
+    """
+    default, key = default_in_force(), current_key()
+    held: dict[str, object] = {} if default is None else {DEFAULT_RATIO: DefaultRatio(default)}
+    if key is not None and key.bounds != ANY_RATIO:
+        held[RATIO_BOUNDS] = key.bounds
+    return held
