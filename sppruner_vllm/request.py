@@ -156,6 +156,13 @@ class ReductionRequest:
         return all((self.keep_ratio if ratio is None else ratio) == 1 for ratio in self.keep_ratios or (None,))
 
     @property
+    def takes_default(self) -> bool:
+        """Whether an image is given the operator's default ratio."""
+        if self.keep_ratios is not None:
+            return None in self.keep_ratios
+        return not self.insists
+
+    @property
     def asked_ratio(self) -> float | None:
         """The fraction that is kept of one image; None for an absolute budget, and while it is not known."""
         absolute = self.keep_tokens is not None or self.keep_tokens_total is not None

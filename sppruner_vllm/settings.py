@@ -140,7 +140,7 @@ class Settings(BaseSettings):
         description="Keep ratio to which the default slides while requests wait; none: the default stays.",
     )
     load_begins: int = Field(
-        8, ge=0, description="Requests without a first token yet, up to which the default does not slide."
+        8, ge=0, description="Requests that wait for their first token, up to which the default does not slide."
     )
     load_ends: int = Field(64, ge=1, description="The same, from which on `load_floor_ratio` is the default.")
     max_pixels: int = Field(

@@ -52,8 +52,7 @@ def refuse_unserved(document: Any, path: str, *, has_tools: bool) -> None:
             _refuse_tools(document, (_FUNCTION, _NAMESPACE), _FUNCTION)
     elif "messages" in document:
         _refuse(document, _OF_CHATS)
-        modalities = document.get("modalities")
-        if isinstance(modalities, list) and any(one != _TEXT for one in modalities):
+        if document.get("modalities") not in (None, [], [_TEXT]):
             _fail(("modalities",), "answers are text")
 
 

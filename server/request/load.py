@@ -1,10 +1,14 @@
 """The default ratio of this process as its load has it: what waits, and how far the default has slid.
 
-A request waits from the moment it goes to the engine until its first token is there. Of the event loop; the rule is
-sppruner_vllm/planning/sliding.py's.
+A request waits while its prompt is rendered, and from the moment it goes to the engine until its first token is there.
+Were only the engine's count looked at, a burst would be given the whole default: its pictures are decoded first. Of the
+event loop; the rule is sppruner_vllm/planning/sliding.py's.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sppruner_vllm.metrics.events import show_load
 from sppruner_vllm.planning.sliding import WHOLE, Slide
@@ -21,11 +25,11 @@ class Load:
         self._note(0)
 
     def enter(self) -> None:
-        """A request has gone to the engine."""
+        """A request is rendered, or has gone to the engine."""
         self._note(1)
 
     def leave(self) -> None:
-        """Its first token is there, or none will come."""
+        """It is rendered; or its first token is there, or none will come."""
         self._note(-1)
 
     @property
@@ -51,6 +55,23 @@ def follow_load(chosen: Settings, processes: int) -> Load | None:
     global _load
     _load = None if (slide := slide_of(chosen, processes)) is None else Load(slide)
     return _load
+
+
+@contextmanager
+def waiting_while(counts: bool) -> Iterator[None]:
+    """Let a request wait as long as the block lasts.
+
+    Args:
+        counts: whether it does; one that never goes to the engine does not.
+    """
+    if (load := _load) is None or not counts:
+        yield
+        return
+    load.enter()
+    try:
+        yield
+    finally:
+        load.leave()
 
 
 def slide_of(chosen: Settings, processes: int) -> Slide | None:

@@ -327,8 +327,8 @@ DEFAULT_KEEP_RATIO: Final = GaugeFamily(
 )
 REQUESTS_WAITING: Final = GaugeFamily(
     "sppruner_requests_waiting",
-    "Requests whose first token is not there yet.",
-    note="`--load-floor-ratio`; else 0.",
+    "Requests that are being rendered, or whose first token is not there yet.",
+    note="With `--load-floor-ratio`; else 0.",
     across="livesum",
 )
 

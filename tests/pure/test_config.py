@@ -37,6 +37,24 @@ def test_a_request_without_fields_gets_the_operators_defaults() -> None:
     assert request.method == DEFAULTS.method
 
 
+@pytest.mark.parametrize(
+    ("fields", "takes"),
+    [
+        ({}, True),
+        ({"keep_ratio": None}, True),
+        ({"keep_ratio": [0.5, None]}, True),
+        ({"keep_ratio": [0.5, "auto"]}, False),
+        ({"keep_ratio": 1}, False),
+        ({"keep_ratio": "auto"}, False),
+        ({"keep_tokens": 5}, False),
+        ({"keep_tokens_total": 5}, False),
+        ({"max_pixels": 10**6}, True),
+    ],
+)
+def test_a_request_takes_the_default_where_it_names_no_budget(fields: dict[str, object], takes: bool) -> None:
+    assert validate_request(fields, DEFAULTS, METHODS).takes_default is takes
+
+
 def test_the_operators_bounds_hold_for_requests() -> None:
     limits = Settings(keep_ratio=0.5, min_keep_ratio=0.2, max_keep_ratio=0.6)
     for value in (0.1, 0.7):

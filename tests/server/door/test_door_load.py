@@ -34,7 +34,9 @@ def test_the_default_slides_while_requests_wait_and_what_a_client_asks_for_stays
         usages = [one.result().json()["usage"]["prompt_tokens_details"]["visual_tokens"] for one in seen]
     assert [usage["retained"] for usage in usages] == [math.ceil(144 * ratio) for ratio in (FLOOR, 0.9, FLOOR, FLOOR)]
     assert [usage["keep_ratio"] for usage in usages] == [FLOOR, 0.9, FLOOR, FLOOR]
+    assert [usage.get("under_load", False) for usage in usages] == [True, False, True, True]
     assert eventually(lambda: waiting() == 0)
     assert metric(alice, "sppruner_default_keep_ratio") == 1
     after = ask(ALICE, PICTURE).json()["usage"]["prompt_tokens_details"]["visual_tokens"]
     assert after["retained"] == 144
+    assert "under_load" not in after
