@@ -81,6 +81,7 @@ FLAGS: Final = {
     "shadow_max_in_flight": "--shadow-max-in-flight",
     "explain": "--explain",
     "playground": "--playground",
+    "grafana_url": "--grafana-url",
     "json_logs": "--json-logs",
 }
 """Settings field to flag."""

@@ -221,12 +221,22 @@ class Settings(BaseSettings):
     playground: bool = Field(
         False, description="Serve /playground, a page to try the server with; brings with it what `explain` does."
     )
+    grafana_url: str = Field(
+        "", description="Address of a Grafana with the dashboards, to which /playground links; empty: no link."
+    )
     json_logs: bool = Field(False, description="Log in JSON, one line per request among others, never with its body.")
 
-    @field_validator("api_keys_file", mode="before")
+    @field_validator("api_keys_file", "load_floor_ratio", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
-        return value or None
+        return None if value == "" else value
+
+    @field_validator("grafana_url")
+    @classmethod
+    def _is_web_address(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value
 
     @field_validator("fetch_networks")
     @classmethod
