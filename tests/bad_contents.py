@@ -229,6 +229,24 @@ TAKEN: dict[str, tuple[str, dict[str, Any]]] = {
         RESPONSES,
         {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": PICTURE, "detail": None}]}]},
     ),
+    "a picture whose detail is null, of a chat": (
+        CHAT,
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {**URL, "detail": None}}]}]},
+    ),
+    "a picture of a response, in a chat": (
+        CHAT,
+        {"messages": [{"role": "user", "content": [{"type": "input_image", "image_url": PICTURE}]}]},
+    ),
+    "a call of a tool that takes any text": (
+        RESPONSES,
+        {
+            "input": [
+                _HELLO,
+                {"type": "custom_tool_call", "call_id": "c", "name": "f", "input": "a"},
+                {"type": "custom_tool_call_output", "call_id": "c", "output": "b"},
+            ]
+        },
+    ),
     "pictures that a tool gave, without a detail": (
         RESPONSES,
         {

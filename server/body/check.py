@@ -17,6 +17,7 @@ from ..errors.refusal import Refusal, answer, dumped
 from ..request.document import DOCUMENT
 from ..request.record import note_pictures
 from .content.document import check_content
+from .details import fill_details
 from .json_body import BadBody, read
 from .pictures import conversations, gather, refuse_other_counts
 from .placement import misplaced, misplaced_include
@@ -54,9 +55,11 @@ class BodyCheck:
                 if lost is not None:
                     raise BadBody(lost)
                 refuse_unserved(document, scope["path"], has_tools=_has_tools(scope))
+                changed = fill_details(part for conversation in found or () for part in conversation)
                 check_content(document, scope["path"])
                 if found is not None:
-                    if gather(document, found):
+                    changed = gather(document, found) or changed
+                    if changed:
                         body = dumped(document)
                     refuse_other_counts(document, found)
                     note_pictures(len(conversation) for conversation in found)

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bad_bodies import BATCH, CHAT, COUNT, INVOCATIONS, MESSAGES, RESPONSES, good
+from bad_bodies import BATCH, CHAT, COMPLETIONS, COUNT, INVOCATIONS, MESSAGES, RESPONSES, good
 
 FUNCTION = {"type": "function", "name": "f", "parameters": {}}
 MCP = {"type": "mcp", "server_label": "a", "server_url": "https://a.example"}
@@ -20,7 +20,10 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (RESPONSES, {"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]}, "tools[0].type"),
     (RESPONSES, {"tools": [{"type": "file_search", "vector_store_ids": ["a"]}]}, "tools[0].type"),
     (RESPONSES, {"tools": [{"type": "image_generation"}]}, "tools[0].type"),
-    (RESPONSES, {"tools": [{"type": "custom", "name": "a"}]}, "tools[0].type"),
+    (RESPONSES, {"tool_choice": {"type": "web_search_preview"}}, "tool_choice.type"),
+    (RESPONSES, {"tools": [FUNCTION], "tool_choice": {"type": "mcp", "server_label": "a"}}, "tool_choice.type"),
+    (RESPONSES, {"moderation": {"model": "a"}}, "moderation"),
+    (RESPONSES, {"image": {"context_compression": "enabled"}}, "image"),
     (
         RESPONSES,
         {"tools": [{"type": "namespace", "name": "n", "description": "d", "tools": [{"type": "custom", "name": "a"}]}]},
@@ -32,6 +35,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (MESSAGES, {"mcp_servers": [{"type": "url", "url": "https://a.example", "name": "a"}]}, "mcp_servers"),
     (COUNT, {"mcp_servers": [{"type": "url", "url": "https://a.example", "name": "a"}]}, "mcp_servers"),
     (MESSAGES, {"container": "container_1"}, "container"),
+    (MESSAGES, {"thread": {"type": "continue", "previous_message_id": "msg_1"}}, "thread"),
+    (MESSAGES, {"compaction": {"type": "auto"}}, "compaction"),
     (MESSAGES, {"output_format": SCHEMA}, "output_format"),
     (MESSAGES, {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}, "context_management"),
     (MESSAGES, {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
@@ -40,6 +45,10 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (CHAT, {"function_call": {"name": "f"}}, "function_call"),
     (CHAT, {"audio": {"voice": "alloy", "format": "wav"}}, "audio"),
     (CHAT, {"modalities": ["text", "audio"]}, "modalities"),
+    (CHAT, {"modalities": "audio"}, "modalities"),
+    (CHAT, {"moderation": {"model": "a"}}, "moderation"),
+    (COMPLETIONS, {"best_of": 3}, "best_of"),
+    (COMPLETIONS, {"best_of": 3, "n": 2}, "best_of"),
     (BATCH, {"web_search_options": {}}, "web_search_options"),
     (INVOCATIONS, {"web_search_options": {}}, "web_search_options"),
 ]
@@ -63,6 +72,9 @@ def test_what_is_not_done_is_refused_and_not_dropped(
         (MESSAGES, {"tools": [{"type": "custom", "name": "f", "input_schema": {"type": "object"}}]}),
         (CHAT, {"modalities": ["text"], "audio": None, "functions": [], "function_call": "none"}),
         (CHAT, {"metadata": {"conversation": "a"}}),
+        (RESPONSES, {"tools": [{"type": "custom", "name": "a"}], "tool_choice": "auto", "image": {}}),
+        (COMPLETIONS, {"best_of": 2, "n": 2}),
+        (COMPLETIONS, {"best_of": 1}),
     ],
     ids=str,
 )

@@ -2,14 +2,11 @@
 
 Where an item fits none of the dozens that there are, pydantic tells of the one that it tried last; and the content of
 an answer that is sent back is read late, so that an object passes for a list of parts there.
-
-OpenAI lets a picture go without its `detail`, or with null for it; vLLM (0.32 and 0.33, responses/protocol.py) writes
-the default into messages alone, and only where the member is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from ...errors.places import Place
@@ -18,11 +15,10 @@ from .reading import allow, expect, fail, objects, require
 _STRINGS: Final = {"input_text": "text", "output_text": "text", "refusal": "refusal"}
 """The member that each type of part needs, where it is a string."""
 _DETAILS: Final = ("auto", "low", "high", "original")
-_DEFAULT_DETAIL: Final = "auto"
 
 
 def check_input(document: Mapping[str, Any]) -> None:
-    """Look at what a response is to be made from; a picture without a `detail` is given the default one.
+    """Look at what a response is to be made from.
 
     Raises:
         BadBody: with the first thing in it that cannot be used.
@@ -48,7 +44,10 @@ def _check_item(item: Mapping[str, Any], place: Place) -> None:
         case "function_call":
             for name in ("call_id", "name", "arguments"):
                 require(item, name, place, str)
-        case "function_call_output":
+        case "custom_tool_call":
+            for name in ("call_id", "name", "input"):
+                require(item, name, place, str)
+        case "function_call_output" | "custom_tool_call_output":
             require(item, "call_id", place, str)
             _check_parts(require(item, "output", place, str, list), (*place, "output"))
         case "reasoning":
@@ -65,15 +64,9 @@ def _check_parts(parts: Any, place: Place) -> None:
         if kind == "input_image":
             if not isinstance(part.get("image_url"), str):
                 fail((*at, "image_url"), "must be a string: the URL of a picture", "invalid_image")
-            _check_detail(part, at)
+            if part.get("detail") is not None and part["detail"] not in _DETAILS:
+                fail((*at, "detail"), f"must be one of {', '.join(_DETAILS)}")
         elif kind in _STRINGS:
             require(part, _STRINGS[kind], at, str)
         else:
             fail((*at, "type"), f"must be one of {', '.join(sorted([*_STRINGS, 'input_image']))}")
-
-
-def _check_detail(part: MutableMapping[str, Any], at: Place) -> None:
-    if part.get("detail") is None:
-        part["detail"] = _DEFAULT_DETAIL
-    elif part["detail"] not in _DETAILS:
-        fail((*at, "detail"), f"must be one of {', '.join(_DETAILS)}")

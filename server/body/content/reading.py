@@ -77,7 +77,7 @@ def filled(value: Any, place: Place) -> str:
     return text
 
 
-def objects(value: Any, place: Place) -> Iterator[tuple[dict[str, Any], Place]]:
+def objects(value: Any, place: Place) -> Iterator[tuple[Mapping[str, Any], Place]]:
     """The entries of a list of objects, each with its place.
 
     Raises:
