@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(
         2**25, ge=1, description="Most pixels of a picture, as its header says; beyond, it is not decoded."
     )
+    max_request_pixels: int = Field(
+        2**27, ge=1, description="Most pixels of all pictures of a prompt together, as their headers say."
+    )
     max_image_side: int = Field(2**14, ge=1, description="Most pixels along a side of a picture.")
     max_image_aspect: int = Field(
         200, ge=1, description="Most times that a side of a picture may be as long as the other."

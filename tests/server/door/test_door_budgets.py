@@ -9,7 +9,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from door.served import ALICE, BOUNDED, CHAT, PICTURE
+from door.served import ALICE, BOUNDED, CHAT, MOST_PIXELS, PICTURE
 from serving import chat_body, data_url, png
 
 
@@ -59,6 +59,20 @@ def test_an_entry_beyond_the_keys_bounds_is_refused(guest: httpx.Client, asked: 
     assert error["code"] == "invalid_keep_ratio"
     assert "between 0.25 and 0.5" in error["message"]
     assert guest.post(CHAT, json=body, headers=ALICE).status_code == 200
+
+
+@pytest.mark.parametrize("fields", [{}, {"max_pixels": 3136}, {"keep_ratio": 0.25}, {"keep_ratio": "auto"}])
+def test_however_small_pictures_are_made_all_of_them_have_a_limit(alice: httpx.Client, fields: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    Image.new("1", (1000, 1000)).save(buffer, "PNG")
+    assert len(buffer.getvalue()) < 1000
+    wide = data_url(buffer.getvalue())
+    assert len(images_of(alice.post(CHAT, json=chat_body(*[wide] * 3, **{"max_pixels": 3136, **fields})))) == 3
+    answer = alice.post(CHAT, json=chat_body(*[wide] * 4, **fields))
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["code"] == "image_too_large"
+    assert f"more than {MOST_PIXELS} pixels" in error["message"]
 
 
 @pytest.mark.parametrize(
