@@ -155,6 +155,8 @@ def _in_other_turns() -> dict[tuple[str, str], tuple[dict[str, Any], str]]:
     )
     seen = {"type": "input_image", "image_url": PICTURE, "detail": "x"}
     gave = {"type": "function_call_output", "call_id": "c", "output": [seen]}
+    answer = {"role": "assistant", "content": [{"type": "output_text", "text": "a"}, {**seen, "detail": "auto"}]}
+    cases[RESPONSES, "a picture in an answer"] = {"input": [hello, answer, hello]}, "input[1].content[1].type"
     cases[RESPONSES, "a detail that there is not, of a tool"] = ({"input": [hello, gave]}, "input[1].output[0].detail")
     cases[MESSAGES, "no messages"] = {"messages": []}, "messages"
     cases[MESSAGES, "no text of the system"] = {"system": [{"type": "text"}]}, "system[0].text"

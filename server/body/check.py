@@ -18,6 +18,7 @@ from ..request.document import DOCUMENT
 from ..request.record import note_pictures
 from .content.document import check_content
 from .details import fill_details
+from .joined import join_answers
 from .json_body import BadBody, read
 from .pictures import conversations, gather, refuse_other_counts
 from .placement import misplaced, misplaced_include
@@ -59,6 +60,7 @@ class BodyCheck:
                 check_content(document, scope["path"])
                 if found is not None:
                     changed = gather(document, found) or changed
+                    changed = join_answers(document, scope["path"]) or changed
                     if changed:
                         body = dumped(document)
                     refuse_other_counts(document, found)

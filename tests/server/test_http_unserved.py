@@ -81,3 +81,16 @@ def test_what_is_not_done_is_refused_and_not_dropped(
 def test_a_field_that_asks_for_nothing_is_taken(client: httpx.Client, path: str, fields: dict[str, Any]) -> None:
     answer = client.post(path, json=good(path, **fields))
     assert answer.status_code == 200, answer.text
+
+
+def test_of_an_answer_that_is_sent_back_nothing_is_left_out(client: httpx.Client) -> None:
+    def tokens(*parts: dict[str, Any]) -> int:
+        turns = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": list(parts)}]
+        answer = client.post(RESPONSES, json=good(RESPONSES, input=[*turns, turns[0]]))
+        assert answer.status_code == 200, answer.text
+        return answer.json()["usage"]["input_tokens"]
+
+    one, two = {"type": "output_text", "text": "one fine"}, {"type": "output_text", "text": " day in May"}
+    whole = tokens({"type": "output_text", "text": "one fine day in May"})
+    assert tokens(one, two) == whole > tokens(one)
+    assert tokens({"type": "refusal", "refusal": "one fine day in May"}) == whole
