@@ -7,7 +7,7 @@ import math
 import random
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,21 +28,33 @@ def snippets() -> dict[str, str]:
     return dict(BLOCK.findall(PAGE.read_text()))
 
 
-def run_snippet(name: str, command: Sequence[str], endpoint: Endpoint, folder: Path) -> None:
+def written(name: str, words: Mapping[str, str], folder: Path) -> Path:
+    """A block as a file of the folder.
+
+    Args:
+        name: of the file. words: of the page, each with what stands for it here.
+    """
+    code = snippets()[name]
+    for word, value in words.items():
+        assert word in code
+        code = code.replace(word, value)
+    file = folder / name
+    file.write_text(code)
+    return file
+
+
+def words_of(endpoint: Endpoint) -> dict[str, str]:
+    """What the page calls the server, its model and the key."""
+    return {"http://localhost:8000": endpoint.url, "my-model": endpoint.model, "my-key": endpoint.key or "none"}
+
+
+def run_snippet(name: str, command: Sequence[str], words: Mapping[str, str], folder: Path) -> None:
     """Run a block in a folder, and look at what it says of its two requests.
 
     Args:
-        name: of the file. command: that takes it as its last argument. folder: to run it in.
+        name: of the file. command: that takes it as its last argument. words: as above. folder: to run it in.
     """
-    code = snippets()[name]
-    for word, value in (
-        ("http://localhost:8000", endpoint.url),
-        ("my-model", endpoint.model),
-        ("my-key", endpoint.key or "none"),
-    ):
-        assert word in code
-        code = code.replace(word, value)
-    (folder / name).write_text(code)
+    written(name, words, folder)
     (folder / "picture.png").write_bytes(_picture())
     run = subprocess.run(
         [*command, name], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from snippets import run_snippet, snippets
+from snippets import run_snippet, snippets, words_of
 from tried import Endpoint
 
 PYTHON = {
@@ -17,21 +17,21 @@ PYTHON = {
     "langchain_python.py": "langchain_openai",
     "litellm_python.py": "litellm",
 }
-JAVASCRIPT = {"openai_node.mjs", "ai_sdk.mjs"}
-"""They run where node's packages are, under test_everyone.py."""
+ELSEWHERE = {"openai_node.mjs", "ai_sdk.mjs", "litellm_proxy.yaml", "litellm_proxy.py"}
+"""They run where node's packages are, and the proxy's, under test_everyone.py."""
 
 PRESENT = [name for name, module in PYTHON.items() if importlib.util.find_spec(module) is not None]
 
 
 def test_every_block_of_the_page_is_run_by_somebody() -> None:
-    assert set(snippets()) == {*PYTHON, *JAVASCRIPT, "curl.sh"}
+    assert set(snippets()) == {*PYTHON, *ELSEWHERE, "curl.sh"}
 
 
 @pytest.mark.parametrize("name", PRESENT)
 def test_a_snippet_of_python(endpoint: Endpoint, tmp_path: Path, name: str) -> None:
-    run_snippet(name, [sys.executable], endpoint, tmp_path)
+    run_snippet(name, [sys.executable], words_of(endpoint), tmp_path)
 
 
 def test_the_snippet_of_curl(endpoint: Endpoint, tmp_path: Path) -> None:
     assert shutil.which("curl"), "curl is not installed"
-    run_snippet("curl.sh", ["sh"], endpoint, tmp_path)
+    run_snippet("curl.sh", ["sh"], words_of(endpoint), tmp_path)
