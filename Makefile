@@ -29,7 +29,7 @@ export HF_HUB_OFFLINE ?= $(if $(MODEL),,1)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup prove test-prove test-shadow serve demo quick test parity test-v2 test-vllm test-stops test-browser conformance fuzz lint style types imports format eval exam misfit ablation train-demo train-wild bench bench-smoke bench-overhead bench-selection bench-gpu loadtest loadtest-stock loadtest-agree soak capacity image image-test release clean
+.PHONY: help setup prove test-prove test-shadow serve demo quick test parity test-v2 test-vllm test-stops test-browser conformance fuzz lint style types imports format eval exam misfit ablation train-demo train-wild bench bench-smoke bench-overhead bench-selection bench-gpu loadtest loadtest-stock loadtest-slide loadtest-agree soak capacity image image-test release clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -142,6 +142,10 @@ bench-gpu: setup ## Time prefill in Qwen2.5-VL's shapes on this machine's GPU, w
 
 loadtest: setup ## Sweep keep ratios by concurrency on a server it starts, or URL; MODEL; OUT: folder; ARGS
 	@$(VENV)/python -m loadtest.sweep $(if $(URL),--url $(URL)) $(if $(MODEL),--model $(MODEL)) \
+		$(if $(OUT),--out $(OUT)) $(ARGS)
+
+loadtest-slide: setup ## Put a spike of users on a default ratio that follows the load and on a fixed one; URL and ARGS; OUT
+	@$(VENV)/python -m loadtest.slide $(if $(URL),--url $(URL)) $(if $(MODEL),--model $(MODEL)) \
 		$(if $(OUT),--out $(OUT)) $(ARGS)
 
 soak: setup ## Load a server for HOURS (1) and REQUESTS with pictures (5000), and see whether its memory grows; URL and ARGS

@@ -1,7 +1,8 @@
 """Makes `.cache/conformance`: other people's clients and tools, pinned, to try on our server.
 
-Three environments, none of which .venv sees: `clients` (Python), `guidellm` (Python over .venv, since it wants torch),
-and `node` (only where node and npm are installed). Run with .venv's Python. A second run finds stamps and does nothing.
+Four environments, none of which .venv sees: `clients` (Python), `proxy` (LiteLLM's, over `clients`), `guidellm` (over
+.venv, since it wants torch), and `node` (only where node and npm are installed). Run with .venv's Python. A second run
+finds stamps and does nothing.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from setup_env import ROOT, fingerprint, is_current, one_at_a_time, pip, say
 
 FOLDER: Final = ROOT / ".cache" / "conformance"
 CLIENTS: Final = FOLDER / "clients"
+PROXY: Final = FOLDER / "proxy"
 GUIDELLM: Final = FOLDER / "guidellm"
 NODE: Final = FOLDER / "node"
 
 CLIENTS_LOCK: Final = ROOT / "deploy" / "requirements-conformance.lock"
+PROXY_LOCK: Final = ROOT / "deploy" / "requirements-proxy.lock"
 GUIDELLM_LOCK: Final = ROOT / "deploy" / "requirements-guidellm.lock"
 NODE_SOURCES: Final = ROOT / "tests" / "conformance" / "node"
 NODE_PACKAGES: Final = (NODE_SOURCES / "package.json", NODE_SOURCES / "package-lock.json")
@@ -44,12 +47,22 @@ def make_clients() -> None:
     install(CLIENTS, CLIENTS_LOCK)
 
 
-def make_guidellm(base: Path) -> None:
-    """An environment whose packages come before those of `base`, .venv's."""
-    venv.create(GUIDELLM, clear=True, with_pip=False)
-    (site,) = GUIDELLM.glob("lib/python*/site-packages")
-    (site / "base.pth").write_text(f"import site; site.addsitedir({str(base)!r})\n")
-    install(GUIDELLM, GUIDELLM_LOCK)
+def packages_of(environment: Path) -> Path:
+    """Where an environment's packages are."""
+    (site,) = environment.glob("lib/python*/site-packages")
+    return site
+
+
+def make_over(base: Path, environment: Path, lock: Path) -> None:
+    """An environment whose packages come before those of `base`, another one's."""
+    venv.create(environment, clear=True, with_pip=False)
+    (packages_of(environment) / "base.pth").write_text(f"import site; site.addsitedir({str(base)!r})\n")
+    install(environment, lock)
+
+
+def make_proxy() -> None:
+    """LiteLLM itself is among the clients; its proxy wants more than it."""
+    make_over(packages_of(CLIENTS), PROXY, PROXY_LOCK)
 
 
 def missing_node() -> str | None:
@@ -81,7 +94,12 @@ def main() -> None:
     with one_at_a_time():
         for folder, expected, make in (
             (CLIENTS, fingerprint((CLIENTS_LOCK, script), sys.version), make_clients),
-            (GUIDELLM, fingerprint((GUIDELLM_LOCK, script), sys.version, str(base)), lambda: make_guidellm(base)),
+            (PROXY, fingerprint((CLIENTS_LOCK, PROXY_LOCK, script), sys.version), make_proxy),
+            (
+                GUIDELLM,
+                fingerprint((GUIDELLM_LOCK, script), sys.version, str(base)),
+                lambda: make_over(base, GUIDELLM, GUIDELLM_LOCK),
+            ),
             (NODE, fingerprint((*NODE_PACKAGES, script)), make_node),
         ):
             if is_current(folder / STAMP, expected):

@@ -1,4 +1,5 @@
-"""What vLLM says of itself while a run lasts: KV cache in use, requests waiting and running, tokens computed.
+"""What the server says of itself while a run lasts: KV cache in use, requests waiting and running, tokens computed; and
+the keep ratio that requests get which name none, where it says that.
 
 Looks for the lines by name instead of parsing the page: a parser would hold up the load generator for milliseconds.
 """
@@ -15,6 +16,8 @@ RUNNING: Final = "vllm:num_requests_running"
 PROMPT: Final = "vllm:prompt_tokens_total"
 CACHED: Final = "vllm:prefix_cache_hits_total"
 GENERATED: Final = "vllm:generation_tokens_total"
+DEFAULT_RATIO: Final = "sppruner_default_keep_ratio"
+UNANSWERED: Final = "sppruner_requests_waiting"
 _CAPACITY: Final = re.compile(
     r'^vllm:cache_config_info\{.*?[{,]block_size="(\d+)".*?,num_gpu_blocks="(\d+)"', re.MULTILINE
 )
@@ -24,6 +27,9 @@ _CAPACITY: Final = re.compile(
 class Reading:
     """At one moment on a monotonic clock. The usage is in [0, 1], the mean over engines; the counts are sums.
 
+    default_ratio: keep ratio of requests that name none. unanswered: requests whose first token is not there yet, as
+        far as that ratio follows them.
+
     None stands for a gauge the server does not have.
     """
 
@@ -31,12 +37,22 @@ class Reading:
     kv_cache_usage: float | None
     waiting: float | None
     running: float | None
+    default_ratio: float | None = None
+    unanswered: float | None = None
 
 
 def read_gauges(page: str, at_s: float) -> Reading:
     """Read the text of /metrics."""
     usage, waiting, running = (_values(page, name) for name in (KV_CACHE, WAITING, RUNNING))
-    return Reading(at_s, sum(usage) / len(usage) if usage else None, _sum(waiting), _sum(running))
+    default, unanswered = (_values(page, name) for name in (DEFAULT_RATIO, UNANSWERED))
+    return Reading(
+        at_s,
+        sum(usage) / len(usage) if usage else None,
+        _sum(waiting),
+        _sum(running),
+        min(default, default=None),
+        _sum(unanswered),
+    )
 
 
 def kv_turns(page: str) -> float | None:

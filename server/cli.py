@@ -33,6 +33,7 @@ FLAGS: Final = {
     "max_unreduced_tokens": "--max-unreduced-tokens",
     "max_unreduced_image_tokens": "--max-unreduced-image-tokens",
     "max_image_pixels": "--max-image-pixels",
+    "max_request_pixels": "--max-request-pixels",
     "max_image_side": "--max-image-side",
     "max_image_aspect": "--max-image-aspect",
     "max_image_frames": "--max-image-frames",
@@ -40,6 +41,9 @@ FLAGS: Final = {
     "auto_least_ratio": "--auto-least-ratio",
     "auto_reading_ratio": "--auto-reading-ratio",
     "auto_whole_tokens": "--auto-whole-tokens",
+    "load_floor_ratio": "--load-floor-ratio",
+    "load_begins": "--load-begins",
+    "load_ends": "--load-ends",
     "max_pixels": "--max-pixels",
     "detail_low_pixels": "--detail-low-pixels",
     "detail_high_pixels": "--detail-high-pixels",
@@ -78,6 +82,7 @@ FLAGS: Final = {
     "shadow_max_in_flight": "--shadow-max-in-flight",
     "explain": "--explain",
     "playground": "--playground",
+    "grafana_url": "--grafana-url",
     "json_logs": "--json-logs",
 }
 """Settings field to flag."""

@@ -1,5 +1,5 @@
 """Bounds what a connection may take before and after a request reaches the app: heads that trickle in, heads without
-end, answers that nobody reads.
+end, what stands around a body's chunks, wishes for another protocol, answers that nobody reads.
 
 No middleware can see these: uvicorn calls the app once the head is whole, and has no time limit of its own but that of
 an idle connection. So its protocol class is derived from, whichever of its two is in use.
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import uuid
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -18,18 +17,22 @@ from sppruner_vllm.metrics.events import count_rejection
 from sppruner_vllm.settings import settings
 
 from .errors.refusal import Refusal, body_of
+from .upgrades import HeadLines, fault_of_handshake
 
 MOST_HEAD: Final = 64 * 1024
 """Bytes of a head that is not whole yet."""
+
+MOST_FRAMING: Final = 8
+"""Bytes around each byte of a body, beside MOST_HEAD: a chunk of one byte takes five."""
 
 GRACE_SECONDS: Final = 0.5
 
 TOO_SLOW: Final = Refusal(408, "request_timeout", "the head of the request came too slowly")
 TOO_LONG: Final = Refusal(431, "head_too_large", f"the head of a request may have {MOST_HEAD // 1024} KiB at most")
+TOO_FRAMED: Final = Refusal(431, "head_too_large", "extensions and trailers of the body's chunks are too long")
 MALFORMED: Final = Refusal(400, "invalid_http", "this is not a valid HTTP request")
 
 _PHRASES: Final = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
-_UPGRADE: Final = re.compile(rb"\r\nupgrade:(?![ \t]*websocket)[^\r\n]*(?=\r\n)", re.IGNORECASE)
 _NO_SCOPE: Final[dict[str, Any]] = {"type": "http", "path": "/"}
 
 if TYPE_CHECKING:
@@ -47,6 +50,10 @@ class Bounded(_Protocol):
         self._write_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._head_is_whole = False
+        self._lines = HeadLines()
+        self._messages = 0
+        self._body_bytes = 0
+        self._framing = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -56,16 +63,21 @@ class Bounded(_Protocol):
         awaited = self.cycle is None or self.cycle.response_complete
         if awaited:
             self._await_head()
-            data = data if self._head_bytes else without_upgrade(data)
             self._head_bytes += len(data)
+            if not self._head_is_whole:  # else it is the rest of a body that was answered before its end
+                data = self._lines.without_upgrade(data)
         if not self.flow.write_paused:
             self._taken()  # whoever asks on has what was left to take
-        before = self.cycle
+        before, message, body = self.cycle, self._messages, self._body_bytes
         super().data_received(data)
         if self.cycle is not before or self.transport.is_closing():
             self._head_came()
         elif awaited and self._head_bytes > MOST_HEAD:
             self._refuse(TOO_LONG)
+        elif self._head_is_whole and self._messages == message:
+            self._framing += len(data) - (self._body_bytes - body)
+            if self._framing > MOST_HEAD + MOST_FRAMING * self._body_bytes:
+                self._refuse(TOO_FRAMED)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
@@ -74,7 +86,19 @@ class Bounded(_Protocol):
 
     def handle_websocket_upgrade(self, *args: Any) -> None:
         self._head_came()
-        super().handle_websocket_upgrade(*args)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False  # what was asked before has the connection to its end
+            return
+        target = args[0].target if args else self.url  # type: ignore[attr-defined]  # of h11, and of httptools
+        if (fault := fault_of_handshake(self.scope, target)) is not None:
+            self._refuse(fault)
+        else:
+            super().handle_websocket_upgrade(*args)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        # httptools reads nothing more of a connection on which a protocol is asked for that is not spoken.
+        if hasattr(self, "parser"):
+            self.cycle.keep_alive = False
 
     def on_response_complete(self) -> None:
         # What is left for the client to take must go in time, whether the connection closes then or stays.
@@ -97,6 +121,8 @@ class Bounded(_Protocol):
 
     def on_message_begin(self) -> None:
         self._head_is_whole = False
+        self._messages += 1
+        self._body_bytes = self._framing = 0
         super().on_message_begin()  # type: ignore[misc]  # of uvicorn's httptools class; h11 keeps trailers apart
 
     def on_headers_complete(self) -> None:
@@ -107,6 +133,14 @@ class Bounded(_Protocol):
         if not self._head_is_whole:
             super().on_header(name, value)  # type: ignore[misc]
 
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)  # type: ignore[misc]
+
+    def on_message_complete(self) -> None:
+        self._head_is_whole = False
+        super().on_message_complete()  # type: ignore[misc]
+
     # Heads
 
     def _await_head(self) -> None:
@@ -115,6 +149,7 @@ class Bounded(_Protocol):
 
     def _head_came(self) -> None:
         self._head_bytes = 0
+        self._lines = HeadLines()
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
@@ -166,15 +201,6 @@ class Bounded(_Protocol):
         self._write_timer = None
         if self.transport.get_write_buffer_size():
             self.transport.abort()
-
-
-def without_upgrade(data: bytes) -> bytes:
-    """The beginning of a request without its wish for another protocol than WebSockets, as Java's client has one.
-
-    A server may take no notice of it; uvicorn's parser stops there, and the body is lost.
-    """
-    end = data.find(b"\r\n\r\n") + 2
-    return _UPGRADE.sub(b"", data[:end]) + data[end:] if end > 1 else data
 
 
 @cache

@@ -23,9 +23,11 @@ from .engine.renderer import gated_chat, gated_completion
 from .engine.resend import resending
 from .engine.sender_cache import SenderWatch
 from .engine.telling import asking_workers
+from .engine.waiting import waiting
 from .engine.watch import watched
 from .errors.guard import Guard
 from .request.attempt import noting
+from .request.load import Load
 from .routes.open_routes import divide, opened
 from .routes.outcomes import RecordedRoute
 from .shadow.candidate import remembering
@@ -198,6 +200,14 @@ def install_watch(engine_client: Any) -> None:
     Until: a statistics plugin that is given the prompt beside the output (`vllm.stat_logger_plugins` is not).
     """
     engine_client.generate = watched(engine_client.generate)
+
+
+def install_load(engine_client: Any, load: Load) -> None:
+    """Let the load know what waits for its first token (engine/waiting.py).
+
+    Until: a statistics plugin that every API process has, and that is told of each request.
+    """
+    engine_client.generate = waiting(engine_client.generate, load)
 
 
 def install_telling(engine_client: Any) -> None:

@@ -32,6 +32,7 @@ from .hooks import (
     install_ending,
     install_gate,
     install_guard,
+    install_load,
     install_messages,
     install_resend,
     install_shadow,
@@ -46,6 +47,7 @@ from .middleware.capacity import most_requests
 from .middleware.order import middlewares
 from .openapi.document import describing
 from .openapi.facts import facts_of
+from .request.load import follow_load
 from .routes.health import router as health_router
 from .routes.models import router as models
 from .routes.multimodal import router
@@ -100,6 +102,9 @@ class EndpointPlugin:
         install_messages(state.anthropic_serving_messages)
         install_resend(engine_client)
         install_watch(engine_client)
+        processes = engine_client.vllm_config.parallel_config._api_process_count
+        if (load := follow_load(settings(), processes)) is not None:
+            install_load(engine_client, load)
         if settings().explains:
             install_telling(engine_client)
             self._app.state.sppruner_kv_bytes = kv_bytes_per_token(engine_client.vllm_config)

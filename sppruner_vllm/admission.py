@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .recipes import request_methods
-from .request import RATIO_BOUNDS, RatioBounds, ReductionRequest, validate_request
+from .request import DEFAULT_RATIO, RATIO_BOUNDS, DefaultRatio, RatioBounds, ReductionRequest, validate_request
 from .settings import Settings, settings
 
 
@@ -42,6 +42,8 @@ def admit(kwargs: Mapping[str, object], limits: Settings | None = None) -> Admit
     if isinstance(kwargs, Admitted):
         return kwargs
     limits = limits or settings()
+    if isinstance(default := kwargs.get(DEFAULT_RATIO), DefaultRatio):
+        limits = limits.with_default(default.ratio)
     if isinstance(bounds := kwargs.get(RATIO_BOUNDS), RatioBounds):
         limits = limits.narrowed(*bounds)
     return Admitted(kwargs, validate_request(kwargs, limits, request_methods()))

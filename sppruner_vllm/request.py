@@ -86,6 +86,16 @@ class RatioBounds(NamedTuple):
 
 ANY_RATIO: Final = RatioBounds(0.0, 1.0)
 
+DEFAULT_RATIO: Final = "default_ratio"
+"""Processor kwarg by which the server hands over a default that is not the operator's own; no field of a request."""
+
+
+class DefaultRatio(NamedTuple):
+    """The keep ratio of a request that names none; JSON cannot make one."""
+
+    ratio: float
+
+
 TELLING: Final = "sppruner_telling"
 """Processor kwarg by which the server has a worker remember what it selects for a request; no field of one."""
 
@@ -103,7 +113,7 @@ class Telling(NamedTuple):
         return f"{self.request}/{image}"
 
 
-HANDED_OVER: Final = frozenset({RATIO_BOUNDS, TELLING})
+HANDED_OVER: Final = frozenset({RATIO_BOUNDS, DEFAULT_RATIO, TELLING})
 """Every processor kwarg that comes from the server and from no client."""
 
 
@@ -144,6 +154,13 @@ class ReductionRequest:
         if self.auto or self.keep_tokens is not None or self.keep_tokens_total is not None:
             return False
         return all((self.keep_ratio if ratio is None else ratio) == 1 for ratio in self.keep_ratios or (None,))
+
+    @property
+    def takes_default(self) -> bool:
+        """Whether an image is given the operator's default ratio."""
+        if self.keep_ratios is not None:
+            return None in self.keep_ratios
+        return not self.insists
 
     @property
     def asked_ratio(self) -> float | None:

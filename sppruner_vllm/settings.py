@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(
         2**25, ge=1, description="Most pixels of a picture, as its header says; beyond, it is not decoded."
     )
+    max_request_pixels: int = Field(
+        2**27, ge=1, description="Most pixels of all pictures of a prompt together, as their headers say."
+    )
     max_image_side: int = Field(2**14, ge=1, description="Most pixels along a side of a picture.")
     max_image_aspect: int = Field(
         200, ge=1, description="Most times that a side of a picture may be as long as the other."
@@ -133,6 +136,16 @@ class Settings(BaseSettings):
     auto_whole_tokens: int = Field(
         64, ge=0, description="Visual tokens up to which a picture stays whole under `auto`."
     )
+    load_floor_ratio: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Keep ratio to which the default slides while requests wait; none: the default stays.",
+    )
+    load_begins: int = Field(
+        8, ge=0, description="Requests that wait for their first token, up to which the default does not slide."
+    )
+    load_ends: int = Field(64, ge=1, description="The same, from which on `load_floor_ratio` is the default.")
     max_pixels: int = Field(
         0, ge=0, description="Most pixels that a picture is encoded with; a larger one is made smaller. 0: any number."
     )
@@ -211,12 +224,22 @@ class Settings(BaseSettings):
     playground: bool = Field(
         False, description="Serve /playground, a page to try the server with; brings with it what `explain` does."
     )
+    grafana_url: str = Field(
+        "", description="Address of a Grafana with the dashboards, to which /playground links; empty: no link."
+    )
     json_logs: bool = Field(False, description="Log in JSON, one line per request among others, never with its body.")
 
-    @field_validator("api_keys_file", mode="before")
+    @field_validator("api_keys_file", "load_floor_ratio", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
-        return value or None
+        return None if value == "" else value
+
+    @field_validator("grafana_url")
+    @classmethod
+    def _is_web_address(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value
 
     @field_validator("fetch_networks")
     @classmethod
@@ -240,6 +263,10 @@ class Settings(BaseSettings):
             raise ValueError("settings must satisfy shared_keep_ratio <= max_keep_ratio")
         if self.auto_least_ratio > self.auto_reading_ratio:
             raise ValueError("settings must satisfy auto_least_ratio <= auto_reading_ratio")
+        if self.load_floor_ratio is not None and not self.min_keep_ratio <= self.load_floor_ratio <= self.keep_ratio:
+            raise ValueError("settings must satisfy min_keep_ratio <= load_floor_ratio <= keep_ratio")
+        if self.load_begins >= self.load_ends:
+            raise ValueError("settings must satisfy load_begins < load_ends")
         if self.shadow_share > 0 and self.max_keep_ratio < 1:
             raise ValueError("shadow_share asks at keep ratio 1, which max_keep_ratio forbids")
         if self.question_depth and self.state_table is not None:
@@ -250,6 +277,11 @@ class Settings(BaseSettings):
     def explains(self) -> bool:
         """Whether it is told which visual tokens were kept."""
         return self.explain or self.playground
+
+    def with_default(self, ratio: float) -> Settings:
+        """The settings with another default ratio, held to their bounds."""
+        held = min(self.max_keep_ratio, max(self.min_keep_ratio, ratio))
+        return self.model_copy(update={"keep_ratio": held})
 
     def narrowed(self, low: float, high: float) -> Settings:
         """The settings for one who may have ratios between `low` and `high` alone: its default is held to them.

@@ -153,6 +153,11 @@ def _in_other_turns() -> dict[tuple[str, str], tuple[dict[str, Any], str]]:
         {"input": [hello, {"type": "function_call", "call_id": "c", "arguments": "{}"}]},
         "input[1].name",
     )
+    seen = {"type": "input_image", "image_url": PICTURE, "detail": "x"}
+    gave = {"type": "function_call_output", "call_id": "c", "output": [seen]}
+    answer = {"role": "assistant", "content": [{"type": "output_text", "text": "a"}, {**seen, "detail": "auto"}]}
+    cases[RESPONSES, "a picture in an answer"] = {"input": [hello, answer, hello]}, "input[1].content[1].type"
+    cases[RESPONSES, "a detail that there is not, of a tool"] = ({"input": [hello, gave]}, "input[1].output[0].detail")
     cases[MESSAGES, "no messages"] = {"messages": []}, "messages"
     cases[MESSAGES, "no text of the system"] = {"system": [{"type": "text"}]}, "system[0].text"
     cases[MESSAGES, "a picture of the system"] = (
@@ -221,6 +226,45 @@ TAKEN: dict[str, tuple[str, dict[str, Any]]] = {
     "a picture without a detail": (
         RESPONSES,
         {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": PICTURE}]}]},
+    ),
+    "a picture whose detail is null": (
+        RESPONSES,
+        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": PICTURE, "detail": None}]}]},
+    ),
+    "a picture whose detail is null, of a chat": (
+        CHAT,
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {**URL, "detail": None}}]}]},
+    ),
+    "a picture of a response, in a chat": (
+        CHAT,
+        {"messages": [{"role": "user", "content": [{"type": "input_image", "image_url": PICTURE}]}]},
+    ),
+    "a call of a tool that takes any text": (
+        RESPONSES,
+        {
+            "input": [
+                _HELLO,
+                {"type": "custom_tool_call", "call_id": "c", "name": "f", "input": "a"},
+                {"type": "custom_tool_call_output", "call_id": "c", "output": "b"},
+            ]
+        },
+    ),
+    "pictures that a tool gave, without a detail": (
+        RESPONSES,
+        {
+            "input": [
+                _HELLO,
+                {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+                {
+                    "type": "function_call_output",
+                    "call_id": "c",
+                    "output": [
+                        {"type": "input_image", "image_url": PICTURE},
+                        {"type": "input_image", "image_url": PICTURE, "detail": None, "keep_ratio": 0.5},
+                    ],
+                },
+            ]
+        },
     ),
     "a call and its result": (
         MESSAGES,

@@ -46,11 +46,12 @@ def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     Before reduction a prompt may be longer than its context of 4,096 tokens. Pictures are fetched as `counting` has it.
     """
     from counting import fetching_flags
-    from serving import TOOLS, serving
+    from serving import GRAFANA, TOOLS, serving
 
     folder = tmp_path_factory.mktemp("server")
     flags = ["--max-unreduced-tokens", "6000", "--playground", *TOOLS, *fetching_flags(folder / "hosts")]
-    with serving(tiny_model, folder / "server.log", *flags, env={"VLLM_IMAGE_FETCH_TIMEOUT": "6"}) as running:
+    env = {"VLLM_IMAGE_FETCH_TIMEOUT": "6", "SPPRUNER_GRAFANA_URL": GRAFANA}
+    with serving(tiny_model, folder / "server.log", *flags, env=env) as running:
         yield running
         if (code := running.process.poll()) is not None:
             pytest.fail(f"the server died during the tests with status {code}:\n{running.log_tail()}")

@@ -43,6 +43,8 @@ CPU_ENVIRONMENT = {
     **KEPT_CONNECTIONS,
 }
 MODEL_NAME = "tiny"
+GRAFANA = 'https://grafana.example/a"b/'
+"""Address that the shared server's playground links to."""
 START_SECONDS = 600
 STOP_SECONDS = 120
 WAIT_SECONDS = 240

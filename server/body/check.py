@@ -17,9 +17,12 @@ from ..errors.refusal import Refusal, answer, dumped
 from ..request.document import DOCUMENT
 from ..request.record import note_pictures
 from .content.document import check_content
+from .details import fill_details
+from .joined import join_answers
 from .json_body import BadBody, read
 from .pictures import conversations, gather, refuse_other_counts
 from .placement import misplaced, misplaced_include
+from .unserved import refuse_unserved
 
 _REDUCTION: Final = frozenset(REQUEST_FIELDS)
 
@@ -52,9 +55,13 @@ class BodyCheck:
                 lost = misplaced(document, scope["query_string"], places) or misplaced_include(document, scope["path"])
                 if lost is not None:
                     raise BadBody(lost)
+                refuse_unserved(document, scope["path"], has_tools=_has_tools(scope))
+                changed = fill_details(part for conversation in found or () for part in conversation)
                 check_content(document, scope["path"])
                 if found is not None:
-                    if gather(document, found):
+                    changed = gather(document, found) or changed
+                    changed = join_answers(document, scope["path"]) or changed
+                    if changed:
                         body = dumped(document)
                     refuse_other_counts(document, found)
                     note_pictures(len(conversation) for conversation in found)
@@ -77,6 +84,11 @@ def is_json(content_type: str) -> bool:
     """Whether a body of this type is read as JSON."""
     kind = content_type.partition(";")[0].strip().lower()
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def _has_tools(scope: Scope) -> bool:
+    """Whether vLLM was given a server of tools, which some of its models can use."""
+    return getattr(getattr(scope.get("app"), "state", None), "tool_server", None) is not None
 
 
 async def _whole(receive: Receive) -> bytes:

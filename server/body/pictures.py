@@ -17,12 +17,10 @@ from ..errors.invalid_body import written
 from ..errors.places import Place
 from ..errors.refusal import RESPONSES_API, Refusal, is_anthropic
 from .content.document import BATCH
+from .details import DETAIL
 from .json_body import BadBody
 
 PROCESSOR_KWARGS: Final = "mm_processor_kwargs"
-DETAIL: Final = "detail"
-"""OpenAI's word for how closely a picture is looked at; beside the picture in Anthropic's API too."""
-
 _EARLIER: Final = ("previous_response_id", "previous_input_messages")
 """Fields of a response that bring pictures which do not stand in the body."""
 

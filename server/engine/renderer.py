@@ -21,7 +21,8 @@ from sppruner_vllm.request import KEEP_RATIO, MAX_PIXELS, TELLING
 
 from ..body.fields import foreign_kwargs, reduction_fields
 from ..errors.rendering import blaming_pictures
-from ..keys.current import bounds_in_force, limits_in_force
+from ..keys.current import bounds_in_force, default_has_slid, limits_in_force
+from ..request.load import waiting_while
 from ..request.record import RequestRecord, current_record
 from ..shadow.shadow import Shadow
 from ..tracing import RENDER, note_visual_tokens, stage
@@ -46,6 +47,7 @@ def gated_chat(
     async def gated(request: Any, *args: Any, **kwargs: Any) -> Any:
         fields, foreign = _admit(request, trusted)
         record = current_record() or RequestRecord()
+        record.under_load = record.under_load or (reduces and fields.request.takes_default and default_has_slid())
         if (conversation_of := record.begin()) is not None:
             fields = _of_conversation(fields, *conversation_of)
         telling = {} if record.telling is None else {TELLING: record.telling}
@@ -54,7 +56,7 @@ def gated_chat(
         request.mm_processor_kwargs = (ours if reduces else foreign) or None
         if record.dry:
             kwargs["skip_mm_cache"] = True
-        with stage(RENDER) as span:
+        with stage(RENDER) as span, waiting_while(not record.dry):
             try:
                 with blaming_pictures(getattr(request, "truncate_prompt_tokens", None)):
                     conversation, engine_inputs = await preprocess(request, *args, **kwargs)

@@ -35,7 +35,7 @@ CODES: Final[dict[str, Code]] = {
         "two of `keep_ratio`, `keep_tokens` and `keep_tokens_total`, a picture's own `keep_ratio` beside a list of "
         "them or beside `previous_response_id`, `max_pixels` of what cannot be made "
         "smaller, `focus_scope` of `image` beside `focus_query`, or a "
-        "`reduction_method` that is not open",
+        "`reduction_method` that is not open; or something that this server does not do, see below",
     ),
     "unknown_parameter": Code(
         400,
@@ -84,7 +84,9 @@ CODES: Final[dict[str, Code]] = {
     "method_not_allowed": Code(405, "the route is there for other methods; `Allow` names them"),
     "request_timeout": Code(408, "head or body of the request came too slowly"),
     "request_too_large": Code(413, "the body has more bytes than the server takes"),
-    "head_too_large": Code(431, "the head of the request, its path and headers, is too long"),
+    "head_too_large": Code(
+        431, "the head of the request, its path and headers, is too long, or what stands around its body's chunks"
+    ),
     "invalid_http": Code(400, "this is not HTTP, or not as it should be"),
     "unsupported_media_type": Code(415, "`Content-Type` is not JSON, or the body is compressed"),
     "rate_limit_exceeded": Code(429, "too many requests of this key; `Retry-After` says when to come again"),

@@ -22,6 +22,7 @@ from .faults import refusal_of
 from .foreign import is_error_event, refusal_of_answer, refusal_of_event
 from .handlers import judged
 from .refusal import Refusal, answer, event_of
+from .sockets import guard_opening
 
 OWN_SHAPE: Final = ("/cohere/",)
 """An API of vLLM's, off unless asked for, that has errors of its own."""
@@ -42,6 +43,9 @@ class Guard:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await guard_opening(self._app, scope, receive, send)
+            return
         if scope["type"] != "http" or scope["path"].startswith(OWN_SHAPE):
             await self._app(scope, receive, send)
             return

@@ -72,6 +72,7 @@ def answer_schemas() -> dict[str, Schema]:
             "skipped_reason": or_null(type="string"),
             "focus_scope": or_null(type="string"),
             "shrunk_images": NATURAL,
+            "under_load": {"type": "boolean"},
             "images": items(image),
             "selection": or_null(**items(ref("PictureSelection"), 0)),
         },

@@ -11,19 +11,25 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from sppruner_vllm.metrics.families import Outcome
 from sppruner_vllm.planning.accounting import VisualTokens
 from sppruner_vllm.planning.telling import AskedAbout
 from sppruner_vllm.request import Telling
+from sppruner_vllm.settings import Settings
 from sppruner_vllm.told import Told
+
+UNDER_LOAD: Final = "under_load"
+"""Stands in a usage only where the load has changed what its request was given."""
 
 
 @dataclass(slots=True)
 class RequestRecord:
     """Filled in while the request is served.
 
+    limits: the settings as they are for this request; None until somebody asks (keys/current.py).
+    under_load: a picture of it is given the default ratio, and that has slid.
     fields: reduction fields as the route admitted them, for the renderer: some of vLLM's handlers lose them on the way.
     pictures: how many each conversation of the body has. begun: conversations whose rendering has begun.
     dry: the prompt is rendered to be counted, and never reaches the engine.
@@ -38,6 +44,8 @@ class RequestRecord:
     selection: what is said of each of them beside the account; None until it is known.
     """
 
+    limits: Settings | None = None
+    under_load: bool = False
     fields: Mapping[str, object] | None = None
     pictures: tuple[int, ...] = ()
     begun: int = 0
@@ -76,6 +84,8 @@ class RequestRecord:
     def as_usage(self) -> dict[str, Any]:
         """The object `visual_tokens` of the answer's usage, where the request has an account."""
         usage = {} if self.visual_tokens is None else self.visual_tokens.as_usage()
+        if self.under_load:
+            usage[UNDER_LOAD] = True
         return usage if self.telling is None else {**usage, "selection": self.selection}
 
     def begin(self) -> tuple[int, int] | None:

@@ -37,23 +37,30 @@ class RecordedRoute(ReadRoute):
         if scope["method"] not in self.methods:
             await super().handle(scope, receive, send)  # which refuses it
             return
-        status, complete = 0, False
+        status, ends, complete, left = 0, False, False, False
+
+        async def listen() -> Message:
+            nonlocal left
+            message = await receive()
+            # Behind an answer the same message says that nothing more is to be read.
+            left = left or (message["type"] == "http.disconnect" and not ends)
+            return message
 
         async def observe(message: Message) -> None:
-            nonlocal status, complete
+            nonlocal status, ends, complete
             if message["type"] == "http.response.start":
                 status = message["status"]
             elif message["type"] == "http.response.body":
                 record.outcome = outcome_of_event(message.get("body", b"")) or record.outcome
             if status >= 400 or record.outcome in _REFUSED:
                 record.withdraw()  # first: the client may send the image again as soon as it has the answer
+            ends = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
-            if message["type"] == "http.response.body":
-                complete = not message.get("more_body", False)
+            complete = ends
 
         with recording() as record, in_flight(), request_span(scope, self.path) as span:
             try:
-                await super().handle(scope, receive, observe)
+                await super().handle(scope, listen, observe)
             except (ClientDisconnect, OSError):
                 record.outcome = "client_disconnect"
                 raise
@@ -63,6 +70,8 @@ class RecordedRoute(ReadRoute):
                 raise
             finally:
                 outcome = record.outcome or outcome_of(status, complete)
+                if left and outcome == "server_error":
+                    outcome = "client_disconnect"  # nobody got that answer, and what is left by its client may break
                 _count(record, outcome)
                 note_outcome(span, outcome)
                 if outcome == "success":

@@ -7,6 +7,7 @@ The page holds nothing that is secret and asks the API like any client. Where ke
 from __future__ import annotations
 
 from functools import cache
+from html import escape
 from importlib.resources import files
 from typing import Final
 
@@ -14,11 +15,17 @@ from fastapi import APIRouter, HTTPException
 from fastapi.responses import Response
 
 from sppruner_vllm.demo_model.picture import PICTURE
+from sppruner_vllm.settings import settings
 
 from ..playground import PATH
 
 PAGE: Final = "index.html"
 SCENE: Final = "scene.png"
+LINKS: Final = b"<!-- links -->"
+"""Place in the page for what the operator's settings add."""
+
+DASHBOARD: Final = "/d/sppruner-visual-tokens"
+"""Of the dashboard "Visual tokens", in any Grafana (deploy/grafana/sppruner_dashboards)."""
 
 TYPES: Final = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".png": "image/png"}
 
@@ -50,7 +57,7 @@ router: Final = APIRouter()
 @router.get(PATH, response_class=Response)
 async def page() -> Response:
     """The page itself."""
-    return _served(PAGE)
+    return _answer(PAGE, parts()[PAGE].replace(LINKS, _links(settings().grafana_url).encode()))
 
 
 @router.get(f"{PATH}/{{name}}", response_class=Response)
@@ -62,7 +69,7 @@ async def part(name: str) -> Response:
     """
     if name not in parts() or name == PAGE:
         raise HTTPException(404)
-    return _served(name)
+    return _answer(name, parts()[name])
 
 
 @cache
@@ -73,6 +80,14 @@ def parts() -> dict[str, bytes]:
     return {**found, SCENE: PICTURE.read_bytes()}
 
 
-def _served(name: str) -> Response:
+def _answer(name: str, content: bytes) -> Response:
     kind = TYPES[f".{name.rpartition('.')[2]}"]
-    return Response(parts()[name], media_type=kind, headers=HEADERS)
+    return Response(content, media_type=kind, headers=HEADERS)
+
+
+def _links(grafana: str) -> str:
+    """HTML of the page's links elsewhere; none without the address of a Grafana."""
+    if not grafana:
+        return ""
+    address = escape(grafana.rstrip("/") + DASHBOARD)
+    return f'<a id="grafana" href="{address}" target="_blank" rel="noopener noreferrer">Dashboards</a>'

@@ -26,7 +26,7 @@ from .embedding_bytes import embedding
 from .fetching_connector import URL_CODES, FetchingConnector
 from .picture_io import PictureIO
 from .refusing import refusing
-from .room import Room, current_room
+from .room import current_budget, current_room
 
 INVALID_MEDIA = "invalid_media"
 
@@ -36,9 +36,14 @@ _OF_NO_KIND = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 class Connector(FetchingConnector):
     """vLLM's MediaConnector for requests from anybody."""
 
-    def _image_io(self, image_mode: str | None = "RGB", room: Room | None = None) -> PictureIO:
+    def _image_io(self, image_mode: str | None = "RGB", *, counted: bool = False) -> PictureIO:
+        """vLLM's reader of one picture.
+
+        Args: counted: whether the prompt's room is for it. The frames of a video have another.
+        """
         given = {"image_mode": image_mode} | self.media_io_kwargs.get("image", {})
-        given["room"] = room
+        if counted:
+            given |= {"room": current_room(), "budget": current_budget()}
         # vLLM 0.32 has no budget of a request.
         if (budget := getattr(self, "decoded_budget", None)) is not None:
             given["decoded_budget"] = budget
@@ -47,13 +52,13 @@ class Connector(FetchingConnector):
     def fetch_image(self, image_url: str, *, image_mode: str | None = "RGB") -> Any:
         """A picture by its URL."""
         with _blaming("image_url", image_url):
-            media_io = self._image_io(image_mode, current_room())
+            media_io = self._image_io(image_mode, counted=True)
             return self.load_from_url(image_url.lstrip(), media_io, fetch_timeout=envs.VLLM_IMAGE_FETCH_TIMEOUT)
 
     async def fetch_image_async(self, image_url: str, *, image_mode: str | None = "RGB") -> Any:
         """A picture by its URL."""
         with _blaming("image_url", image_url):
-            media_io, seconds = self._image_io(image_mode, current_room()), envs.VLLM_IMAGE_FETCH_TIMEOUT
+            media_io, seconds = self._image_io(image_mode, counted=True), envs.VLLM_IMAGE_FETCH_TIMEOUT
             return await self.load_from_url_async(image_url.lstrip(), media_io, fetch_timeout=seconds)
 
     def _video_io(self, image_mode: str | None, video_processor: str | None) -> VideoMediaIO:

@@ -11,7 +11,8 @@ from vllm.multimodal.media import ImageMediaIO, MediaWithBytes
 
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.pictures import data_url
-from sppruner_vllm.pictures.head import Limits, too_large, unusable
+from sppruner_vllm.pictures.budget import PixelBudget
+from sppruner_vllm.pictures.head import Head, Limits, too_large, unusable
 from sppruner_vllm.pictures.load import Decoding, Judged, decode, judge
 from sppruner_vllm.pictures.orientation import SIDEWAYS
 from sppruner_vllm.settings import settings
@@ -30,9 +31,17 @@ class PictureIO(ImageMediaIO):
         RefusedRequest: `media_io_kwargs` of a request have a value that there is not.
     """
 
-    def __init__(self, image_mode: str | None = "RGB", *, room: Room | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        image_mode: str | None = "RGB",
+        *,
+        room: Room | None = None,
+        budget: PixelBudget | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Args:
         room: what the prompt has room for; None to leave that to its processor.
+        budget: what may be decoded for the prompt; None for anything.
         """
         with refusing():
             try:
@@ -46,6 +55,7 @@ class PictureIO(ImageMediaIO):
                     "media_io_kwargs", "media_io_kwargs of images: no such image_mode", code="invalid_value"
                 )
         self._room = room
+        self._budget = budget
 
     def load_bytes(self, data: bytes) -> MediaWithBytes[Image.Image]:
         """The picture that the bytes are.
@@ -70,18 +80,20 @@ class PictureIO(ImageMediaIO):
             if self._room is not None:
                 width, height = judged.size
                 self._room.take(*((height, width) if judged.head.orientation in SIDEWAYS else (width, height)))
-            self._charge(judged.head.width * judged.head.height)
+            self._charge(judged.head)
             return judged, *decode(judged, how)
         except (InvalidField, MemoryError):
             raise
         except Exception as error:  # whatever it is, it is about the client's bytes
             raise unusable("the image cannot be decoded") from error
 
-    def _charge(self, pixels: int) -> None:
-        """Since vLLM 0.33 a request has a budget for all its media."""
+    def _charge(self, head: Head) -> None:
+        """Since vLLM 0.33 a request has a budget for all its media too."""
+        if self._budget is not None:
+            self._budget.charge(head.format, head.width, head.height)
         if (budget := getattr(self, "decoded_budget", None)) is not None:
             try:
-                budget.charge(_BYTES_A_PIXEL * pixels)
+                budget.charge(_BYTES_A_PIXEL * head.width * head.height)
             except ValueError as error:
                 raise too_large("the images of the request have more pixels than this server decodes") from error
 

@@ -24,6 +24,7 @@ from sppruner_vllm.admission import admit
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.family import Family
 from sppruner_vllm.parts import published
+from sppruner_vllm.pictures.budget import PixelBudget
 from sppruner_vllm.pictures.texture import texture
 from sppruner_vllm.planning.bounds import Bounds, refuse_beyond_context
 from sppruner_vllm.planning.in_parts import PICTURE_FIELDS, PicturePart, picture_parts
@@ -95,7 +96,8 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         return published(self.info.ctx.model_config.model) if settings().throughput_guard else None
 
     def rendering(self, given: Mapping[str, Any], messages: object = ()) -> AbstractContextManager[None]:
-        """Holds pictures that are read while a prompt is rendered against the room in it (compat.py).
+        """Holds pictures that are read while a prompt is rendered against the room in it, and against what may be
+        decoded for it (compat.py).
 
         Args:
             given: processor kwargs of the request. messages: of the conversation.
@@ -106,13 +108,15 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         """
         with refusing():
             self._judge_parts(given, list(picture_parts(messages)))
+        budget = PixelBudget(settings().max_request_pixels)
         smaller = settings().shrink_large_images or settings().max_pixels or given.get(MAX_PIXELS) is not None
         if smaller or given.keys() - {*REQUEST_FIELDS, *HANDED_OVER}:
-            return within(None)
+            return within(None, budget)
         always = min(self._context, self._bounds.prompt, self._bounds.picture)
-        return within(
-            Room(lambda width, height: math.prod(self._usual_grid(width, height)), always, partial(self._most, given))
+        room = Room(
+            lambda width, height: math.prod(self._usual_grid(width, height)), always, partial(self._most, given)
         )
+        return within(room, budget)
 
     def _judge_parts(self, given: Mapping[str, Any], parts: Sequence[PicturePart]) -> None:
         for number, part in enumerate(parts):

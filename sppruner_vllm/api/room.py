@@ -1,4 +1,4 @@
-"""How many visual tokens a prompt has room for, asked of each picture's head before it is decoded.
+"""How many visual tokens a prompt has room for, and what may be decoded for it, asked of each picture's head first.
 
 A picture that cannot fit costs its head alone, however large it is. The processor counts again, exactly, with the text.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
+from sppruner_vllm.pictures.budget import PixelBudget
 from sppruner_vllm.planning.bounds import refuse_pictures
 
 TokensOf = Callable[[int, int], int]
@@ -60,6 +61,7 @@ class Room:
 
 
 _room: Final[ContextVar[Room | None]] = ContextVar("sppruner_room", default=None)
+_budget: Final[ContextVar[PixelBudget | None]] = ContextVar("sppruner_pixels", default=None)
 
 
 def current_room() -> Room | None:
@@ -67,11 +69,17 @@ def current_room() -> Room | None:
     return _room.get()
 
 
+def current_budget() -> PixelBudget | None:
+    """What is left to be decoded for the prompt that is being rendered; None outside of that."""
+    return _budget.get()
+
+
 @contextmanager
-def within(room: Room | None) -> Iterator[None]:
+def within(room: Room | None, budget: PixelBudget) -> Iterator[None]:
     """Let the pictures that are read inside the block be counted."""
-    token = _room.set(room)
+    tokens = _room.set(room), _budget.set(budget)
     try:
         yield
     finally:
-        _room.reset(token)
+        _room.reset(tokens[0])
+        _budget.reset(tokens[1])

@@ -37,6 +37,18 @@ def start(version: str, vllm_version: str, chosen: Settings) -> None:
     limits = {"min": chosen.min_keep_ratio, "default": chosen.keep_ratio, "max": chosen.max_keep_ratio}
     for bound, ratio in limits.items():
         families.KEEP_RATIO_LIMIT.metric.labels(bound).set(ratio)
+    families.REQUESTS_WAITING.metric.set(0)
+    families.DEFAULT_KEEP_RATIO.metric.set(chosen.keep_ratio)
+
+
+def show_load(ratio: float, change: int) -> None:
+    """Show the default ratio in force.
+
+    Args:
+        change: of the requests that wait.
+    """
+    families.REQUESTS_WAITING.metric.inc(change)
+    families.DEFAULT_KEEP_RATIO.metric.set(ratio)
 
 
 def show_parts(parts: Parts | None) -> None:

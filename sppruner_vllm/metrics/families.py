@@ -319,6 +319,18 @@ KEEP_RATIO_LIMIT: Final = GaugeFamily(
     "Keep ratios the operator set: the smallest and largest a request may ask for, and the default.",
     (BOUND,),
 )
+DEFAULT_KEEP_RATIO: Final = GaugeFamily(
+    "sppruner_default_keep_ratio",
+    "Keep ratio of a request that names none, now.",
+    note="Below the operator's default while `--load-floor-ratio` lets it slide; of several API processes that of the "
+    "one that changed it last.",
+)
+REQUESTS_WAITING: Final = GaugeFamily(
+    "sppruner_requests_waiting",
+    "Requests that are being rendered, or whose first token is not there yet.",
+    note="With `--load-floor-ratio`; else 0.",
+    across="livesum",
+)
 
 FAMILIES: Final[tuple[CounterFamily | HistogramFamily | GaugeFamily, ...]] = (
     VISUAL_TOKENS_ORIGINAL,
@@ -350,4 +362,6 @@ FAMILIES: Final[tuple[CounterFamily | HistogramFamily | GaugeFamily, ...]] = (
     PART_SECONDS,
     BUILD_INFO,
     KEEP_RATIO_LIMIT,
+    DEFAULT_KEEP_RATIO,
+    REQUESTS_WAITING,
 )

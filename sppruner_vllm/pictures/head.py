@@ -73,7 +73,7 @@ class Limits:
 
     def of_format(self, name: str) -> Limits:
         """Those for pictures of a format: fewer pixels where decoding them takes longest."""
-        return replace(self, pixels=max(1, self.pixels // _SLOWER.get(name, 1)))
+        return replace(self, pixels=max(1, self.pixels // of_decoding(name)))
 
     def refuse_shape(self, width: int, height: int) -> None:
         """Refuse what is far longer than wide.
@@ -94,6 +94,11 @@ class Limits:
         """The largest size of the same shape that keeps the limits of pixels and sides, at least 1 x 1."""
         scale = min(1.0, math.sqrt(self.pixels / (width * height)), self.side / max(width, height))
         return max(1, int(width * scale)), max(1, int(height * scale))
+
+
+def of_decoding(name: str) -> int:
+    """Times that decoding a format takes as long as that of most others."""
+    return _SLOWER.get(name, 1)
 
 
 def refuse_empty(width: int, height: int) -> None:

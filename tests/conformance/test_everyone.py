@@ -7,23 +7,28 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from clients.asked import no_place_left, picture
+from snippets import run_snippet, words_of, written
 from tried import KEY, MODEL, Endpoint
 
-from serving import TOOLS, Server, serving
+from serving import TOOLS, Server, eventually, serving
+from sppruner_vllm.demo.server_process import free_port
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 ENVIRONMENTS = ROOT / ".cache" / "conformance"
 CLIENTS = ENVIRONMENTS / "clients" / "bin"
 GUIDELLM = ENVIRONMENTS / "guidellm" / "bin"
+PROXY = ENVIRONMENTS / "proxy" / "bin"
 NODE = ENVIRONMENTS / "node"
 PLACES = 4
 FLAGS = (*TOOLS, "--max-requests", str(PLACES), "--api-key", KEY)
@@ -44,7 +49,7 @@ SECONDS = 1200
 
 @pytest.fixture(scope="session", autouse=True)
 def environments() -> None:
-    """Made when they are wanted for the first time: a download of some 200 MB."""
+    """Made when they are wanted for the first time: a download of some 300 MB."""
     subprocess.run([sys.executable, str(ROOT / "deploy" / "conformance_env.py")], check=True)
 
 
@@ -112,6 +117,40 @@ def node_folder(tmp_path: Path) -> Path:
 def test_a_javascript_client(asked: Endpoint, node_folder: Path, name: str) -> None:
     told = ran(["node", "--test", "--preserve-symlinks", name], node_folder, node_environment(asked))
     assert "# pass 0" not in told, told
+
+
+@pytest.mark.parametrize("name", ["openai_node.mjs", "ai_sdk.mjs"])
+def test_a_javascript_snippet_of_the_page_of_clients(asked: Endpoint, node_folder: Path, name: str) -> None:
+    run_snippet(name, ["node", "--preserve-symlinks"], words_of(asked), node_folder)
+
+
+def test_the_proxy_of_the_page_of_clients(asked: Endpoint, tmp_path: Path) -> None:
+    """Through LiteLLM's proxy, configured and asked as the page says."""
+    written("litellm_proxy.yaml", words_of(asked), tmp_path)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [str(PROXY / "python"), "-m", "litellm.proxy.proxy_cli", "--config", "litellm_proxy.yaml"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    key = f"sk-{secrets.token_hex(32)}"
+    env = {**os.environ, **NO_NETWORK, "PYTHONPATH": "", "LITELLM_MASTER_KEY": key}
+    log = tmp_path / "proxy.log"
+    with log.open("wb") as output:
+        proxy = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=output, stderr=output)
+    try:
+        assert eventually(lambda: proxy.poll() is not None or answers(f"{url}/health/liveliness")), log.read_text()
+        assert proxy.poll() is None, log.read_text()
+        words = {"http://localhost:4000": url, "my-model": asked.model, "key-of-the-proxy": key}
+        run_snippet("litellm_proxy.py", [str(CLIENTS / "python")], words, tmp_path)
+    finally:
+        proxy.terminate()
+        proxy.wait(SECONDS)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=10).is_success
+    except httpx.TransportError:
+        return False
 
 
 @pytest.mark.parametrize("client", ["openai", "ai"])

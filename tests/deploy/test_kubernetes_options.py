@@ -11,6 +11,8 @@ from charts import render
 from helm_python import HelmError
 from panels import DEPLOY
 
+from sppruner_vllm.settings import Settings
+
 from sppruner_dashboards import families  # isort: skip
 
 NEWEST = "1.37.0"
@@ -67,6 +69,19 @@ def test_a_claim_of_the_operators_is_used_and_none_is_made():
     assert cache == {"name": "cache", "persistentVolumeClaim": {"claimName": "models"}}
 
 
+def test_a_default_that_follows_the_load_is_a_setting_that_the_server_takes():
+    def ours(values) -> dict[str, str]:
+        (container,) = made(values)["Deployment"]["spec"]["template"]["spec"]["containers"]
+        return {entry["name"]: entry["value"] for entry in container["env"] if entry["name"].startswith("SPPRUNER_")}
+
+    assert not [name for name in ours({}) if "LOAD" in name]
+    asked = ours({"loadRatio": {"floor": 0.3, "ends": 40}, "keepRatio": {"default": 0.8}})
+    fields = {name.removeprefix("SPPRUNER_").lower(): value for name, value in asked.items()}
+    assert fields.keys() <= Settings.model_fields.keys()
+    chosen = Settings(**fields)
+    assert (chosen.keep_ratio, chosen.load_floor_ratio, chosen.load_begins, chosen.load_ends) == (0.8, 0.3, 8, 40)
+
+
 def test_account_and_runtime_are_the_operators():
     pod = made({"serviceAccountName": "vision", "runtimeClassName": "nvidia"})["Deployment"]["spec"]["template"]["spec"]
     assert (pod["serviceAccountName"], pod["runtimeClassName"]) == ("vision", "nvidia")
@@ -76,7 +91,13 @@ def test_account_and_runtime_are_the_operators():
 
 @pytest.mark.parametrize(
     "values",
-    [{"autoscaling": {"cooldownSeconds": 3601}}, {"autoscaling": {"runningPerReplica": -1}}, {"rollout": {"surge": 1}}],
+    [
+        {"autoscaling": {"cooldownSeconds": 3601}},
+        {"autoscaling": {"runningPerReplica": -1}},
+        {"rollout": {"surge": 1}},
+        {"loadRatio": {"floor": 0}},
+        {"loadRatio": {"begin": 4}},
+    ],
 )
 def test_wrong_options_are_refused(values):
     with pytest.raises(HelmError, match="schema"):

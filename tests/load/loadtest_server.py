@@ -13,7 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-GAUGES = 'vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.25\nvllm:num_requests_waiting{engine="0"} 3.0\n'
+GAUGES = """vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.25
+vllm:num_requests_waiting{engine="0"} 3.0
+sppruner_default_keep_ratio 0.75
+sppruner_requests_waiting 5.0
+"""
 
 
 class ChatServer(ThreadingHTTPServer):

@@ -13,6 +13,7 @@ import pytest
 from loadtest.against import main as against
 from loadtest.cells import Cell, Measured, grid, largest_users
 from loadtest.process import LOCUSTFILE, LoadFailed, arguments, run_locust
+from loadtest.slide import main as slide
 from loadtest.slo import OK, SLO_MISSED, TOO_MANY_ERRORS
 from loadtest.sweep import main as sweep
 from loadtest_server import chat_server
@@ -103,6 +104,25 @@ def test_a_sweep_measures_every_cell_reports_and_goes_on_where_it_was(tmp_path):
     report = (tmp_path / "report.md").read_text()
     assert "| 0.25, 2 users |" in report
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_default_that_slides_is_told_beside_a_fixed_one_in_every_part_of_a_spike(tmp_path):
+    words = ["--users", "4", "--seconds", "3", "--rounds", "2", "--image-size", "32x32", "--image-pool", "4"]
+    words += ["--poll", "0.1", "--think-time", "0.05", "--out", str(tmp_path)]
+    with chat_server() as fixed, chat_server() as sliding:
+        assert slide(["--url", sliding.url, "--fixed-url", fixed.url, *words]) == 0
+    for server in (fixed, sliding):
+        assert server.bodies
+        assert all("keep_ratio" not in body for body in server.bodies)
+    report = (tmp_path / "report.md").read_text()
+    rows = [line.split(" | ") for line in report.splitlines() if line.startswith("| spike, 4 users, ")]
+    assert [row[0].removeprefix("| spike, 4 users, ") for row in rows] == ["fixed", "sliding"]
+    assert (tmp_path / "slide.png").read_bytes().startswith(b"\x89PNG")
+    both = [json.loads((tmp_path / f"{side}-1" / "result.json").read_text()) for side in ("fixed", "sliding")]
+    first = [{one["session"] for one in result["sppruner"]["requests"]} for result in both]
+    assert 0 in first[0] & first[1]
+    readings = [reading for result in both for reading in result["sppruner"]["server"]["readings"]]
+    assert {(reading["default_ratio"], reading["unanswered"]) for reading in readings} == {(0.75, 5)}
 
 
 def test_the_largest_concurrency_is_below_the_first_that_misses():

@@ -153,6 +153,8 @@ vllm:num_requests_waiting{engine="1"} 1.0
 vllm:num_requests_waiting_by_reason{engine="0",reason="capacity"} 9.0
 """
     assert read_gauges(page, 7.0) == Reading(7.0, 0.5, 4.0, None)
+    ours = "sppruner_default_keep_ratio 0.55\nsppruner_requests_waiting 6.0\n"
+    assert read_gauges(page + ours, 7.0) == Reading(7.0, 0.5, 4.0, None, 0.55, 6.0)
 
 
 def test_the_kv_cache_has_been_gone_through_so_often():

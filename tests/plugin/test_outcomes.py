@@ -1,7 +1,9 @@
 """How the end of a request is classified."""
 
+import asyncio
+
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 from sppruner_server.request.attempt import note_accepted
@@ -117,3 +119,29 @@ def test_a_prompt_that_was_only_counted_moves_no_token_counter(settled):
         return JSONResponse({})
 
     assert settled(count) == ["success"]
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_what_breaks_behind_a_client_that_left_is_no_fault_of_the_server(monkeypatch, leaves):
+    seen = []
+    monkeypatch.setattr(outcomes, "count_request", seen.append)
+
+    async def handle(request: Request):
+        note_accepted()
+        while leaves and (await request.receive())["type"] != "http.disconnect":
+            pass
+        return 1 / 0
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        pass
+
+    router = APIRouter(route_class=RecordedRoute)
+    router.add_api_route("/", handle, response_model=None)
+    app = FastAPI()
+    app.include_router(router)
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+    asyncio.run(app(scope, receive, send))
+    assert seen == ["client_disconnect" if leaves else "server_error"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -35,6 +36,24 @@ def test_a_request_without_fields_gets_the_operators_defaults() -> None:
     request = validate_request({}, Settings(keep_ratio=0.5), METHODS)
     assert (request.keep_ratio, request.keep_tokens, request.focus_query) == (0.5, None, None)
     assert request.method == DEFAULTS.method
+
+
+@pytest.mark.parametrize(
+    ("fields", "takes"),
+    [
+        ({}, True),
+        ({"keep_ratio": None}, True),
+        ({"keep_ratio": [0.5, None]}, True),
+        ({"keep_ratio": [0.5, "auto"]}, False),
+        ({"keep_ratio": 1}, False),
+        ({"keep_ratio": "auto"}, False),
+        ({"keep_tokens": 5}, False),
+        ({"keep_tokens_total": 5}, False),
+        ({"max_pixels": 10**6}, True),
+    ],
+)
+def test_a_request_takes_the_default_where_it_names_no_budget(fields: dict[str, object], takes: bool) -> None:
+    assert validate_request(fields, DEFAULTS, METHODS).takes_default is takes
 
 
 def test_the_operators_bounds_hold_for_requests() -> None:
@@ -135,6 +154,26 @@ def test_a_scope_is_the_operators_unless_the_request_names_one_or_a_text(default
 def test_a_shared_budget_above_the_largest_ratio_is_refused() -> None:
     with pytest.raises(ValidationError, match="shared_keep_ratio <= max_keep_ratio"):
         Settings(max_keep_ratio=0.5, keep_ratio=0.5, shared_keep_ratio=0.6)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"load_floor_ratio": 0.1, "min_keep_ratio": 0.2}, "min_keep_ratio <= load_floor_ratio"),
+        ({"load_floor_ratio": 0.6, "keep_ratio": 0.5}, "load_floor_ratio <= keep_ratio"),
+        ({"load_begins": 8, "load_ends": 8}, "load_begins < load_ends"),
+        ({"load_floor_ratio": 0}, "greater than 0"),
+        ({"grafana_url": "javascript:alert(1)"}, "http://"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        Settings(**fields)
+
+
+def test_an_empty_variable_is_no_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPPRUNER_LOAD_FLOOR_RATIO", "")
+    assert Settings().load_floor_ratio is None
 
 
 def test_settings_out_of_order_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 from PIL import Image
 
 from browsing import Browser, browsing
-from serving import MODEL_NAME, Server, png
+from serving import GRAFANA, MODEL_NAME, Server, png
 
 DONE = "document.getElementById('state').textContent === 'Done.'"
 ORANGE, BLUE = (213, 94, 0), (86, 180, 233)
@@ -372,6 +373,17 @@ def test_the_request_to_copy_is_one_that_is_answered(page, server, tmp_path, lan
         assert Image.open(io.BytesIO(picture)).size == (336, 336)
     else:
         assert "'retained': 32" in done.stdout
+
+
+def test_it_links_to_the_operators_grafana(page):
+    link = page.run("const a = document.getElementById('grafana'); return [a.getAttribute('href'), a.rel, a.innerText]")
+    assert link == ['https://grafana.example/a"b/d/sppruner-visual-tokens', "noopener noreferrer", "Dashboards"]
+
+
+def test_its_links_are_written_as_html(client):
+    answer = client.get("/playground").text
+    assert f'href="{escape(GRAFANA)}d/sppruner-visual-tokens"' in answer
+    assert "<!--" not in answer
 
 
 def test_it_is_shipped_with_the_package():

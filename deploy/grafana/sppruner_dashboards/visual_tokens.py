@@ -29,6 +29,8 @@ SHADOW: Final = "sppruner_shadow_answers_total"
 SHADOW_GAP: Final = "sppruner_shadow_logprob_gap_nats"
 SHADOW_GIVEN_UP: Final = "sppruner_shadow_given_up_total"
 KNOBS: Final = "sppruner_keep_ratio_limit"
+DEFAULT_RATIO: Final = "sppruner_default_keep_ratio"
+REQUESTS_WAITING: Final = "sppruner_requests_waiting"
 BUILD: Final = "sppruner_build_info"
 PREFILL_TIME: Final = "vllm:request_prefill_time_seconds"
 PREFILL_COMPUTED: Final = "vllm:request_prefill_kv_computed_tokens"
@@ -341,6 +343,32 @@ _SHADOW: Final = Row(
     ),
 )
 
+_LOAD: Final = Row(
+    "The default under load",
+    (
+        curves(
+            "Default keep ratio in force",
+            "What a request gets that names no ratio, by server: the operator's default, and with --load-floor-ratio "
+            "less while requests wait.",
+            "percentunit",
+            [Query(gauge(DEFAULT_RATIO, "instance", how="min"), "{{instance}}")],
+            "No server",
+            width=12,
+            stepped=True,
+            top=1,
+        ),
+        curves(
+            "Requests that wait for their first token",
+            "What the default follows: requests that are being rendered, or that the engine has given no token yet. "
+            "0 without --load-floor-ratio.",
+            "short",
+            [Query(gauge(REQUESTS_WAITING, "instance"), "{{instance}}")],
+            "No server",
+            width=12,
+        ),
+    ),
+)
+
 _SETTINGS: Final = Row(
     "Quality knobs in force",
     (
@@ -374,5 +402,5 @@ VISUAL_TOKENS: Final = Dashboard(
     "sppruner-visual-tokens",
     "SPpruner: visual tokens",
     "What the visual-token reduction saves, what it costs, and with which settings.",
-    (_SUMMARY, _TOKENS, _RATIOS, _BANDS, _COST, _KEPT, _REASONS, _SHADOW, _SETTINGS),
+    (_SUMMARY, _TOKENS, _RATIOS, _BANDS, _COST, _KEPT, _REASONS, _LOAD, _SHADOW, _SETTINGS),
 )

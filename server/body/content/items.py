@@ -14,6 +14,7 @@ from .reading import allow, expect, fail, objects, require
 
 _STRINGS: Final = {"input_text": "text", "output_text": "text", "refusal": "refusal"}
 """The member that each type of part needs, where it is a string."""
+_PICTURE: Final = "input_image"
 _DETAILS: Final = ("auto", "low", "high", "original")
 
 
@@ -40,11 +41,15 @@ def _check_item(item: Mapping[str, Any], place: Place) -> None:
     match item.get("type", "message"):
         case "message":
             require(item, "role", place, str)
-            _check_parts(require(item, "content", place, str, list), (*place, "content"))
+            answers = item["role"] == "assistant"
+            _check_parts(require(item, "content", place, str, list), (*place, "content"), pictures=not answers)
         case "function_call":
             for name in ("call_id", "name", "arguments"):
                 require(item, name, place, str)
-        case "function_call_output":
+        case "custom_tool_call":
+            for name in ("call_id", "name", "input"):
+                require(item, name, place, str)
+        case "function_call_output" | "custom_tool_call_output":
             require(item, "call_id", place, str)
             _check_parts(require(item, "output", place, str, list), (*place, "output"))
         case "reasoning":
@@ -53,12 +58,14 @@ def _check_item(item: Mapping[str, Any], place: Place) -> None:
             allow(item, place, list, "content")
 
 
-def _check_parts(parts: Any, place: Place) -> None:
+def _check_parts(parts: Any, place: Place, *, pictures: bool = True) -> None:
+    """Args: pictures: whether there may be any. vLLM leaves those of an answer out, if it begins with text."""
     if isinstance(parts, str):
         return
+    kinds = (*_STRINGS, _PICTURE) if pictures else tuple(_STRINGS)
     for part, at in objects(parts, place):
         kind = require(part, "type", at, str)
-        if kind == "input_image":
+        if kind == _PICTURE and pictures:
             if not isinstance(part.get("image_url"), str):
                 fail((*at, "image_url"), "must be a string: the URL of a picture", "invalid_image")
             if part.get("detail") is not None and part["detail"] not in _DETAILS:
@@ -66,4 +73,4 @@ def _check_parts(parts: Any, place: Place) -> None:
         elif kind in _STRINGS:
             require(part, _STRINGS[kind], at, str)
         else:
-            fail((*at, "type"), f"must be one of {', '.join(sorted([*_STRINGS, 'input_image']))}")
+            fail((*at, "type"), f"must be one of {', '.join(sorted(kinds))}")

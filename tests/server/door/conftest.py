@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from door.served import ALICE, BODY_MIB, KEYS, LIMIT
+from door.served import ALICE, BODY_MIB, CROWD, FLOOR, KEYS, LIMIT, MOST_PIXELS
 from serving import Server, serving
 
 
@@ -29,6 +29,11 @@ def door(tiny_model: Path, key_file: Path, tmp_path_factory: pytest.TempPathFact
         "--header-timeout": 5,
         "--body-timeout": 5,
         "--write-timeout": 5,
+        "--load-floor-ratio": FLOOR,
+        "--load-begins": 8,
+        "--load-ends": CROWD,
+        "--max-pixels": 336 * 336,
+        "--max-request-pixels": MOST_PIXELS,
     }
     flags += [str(word) for limit in limits.items() for word in limit]
     flags += ["--trust-request-mm-kwargs", "--enable-mm-embeds"]

@@ -14,6 +14,12 @@ from serving import Server, data_url, metric, png
 CHAT = "/v1/chat/completions"
 LIMIT = 64
 BODY_MIB = 2
+FLOOR = 0.3
+"""Keep ratio to which the default slides."""
+CROWD = 16
+"""Requests that wait from which on it is there."""
+MOST_PIXELS = 3 * 10**6
+"""Of all pictures of a request."""
 PICTURE = data_url(png(336, 336))
 """144 visual tokens."""
 

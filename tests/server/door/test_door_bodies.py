@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from contextlib import suppress
 
 import httpx
@@ -10,6 +11,9 @@ import pytest
 
 from door.served import ALICE, AS_JSON, BODY_MIB, CHAT, LARGE, WITH_KEY, all_of, ask_raw, head, opened
 from serving import Server, chat_body, metric
+
+KEY = "x3JJHMbDL1EzLkh9GBhXDw=="
+"""Of the opening of a WebSocket."""
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/invocations"])
@@ -87,16 +91,99 @@ def test_a_body_beside_the_wish_for_another_protocol_is_read(door: Server) -> No
         assert connection.recv(13) == b"HTTP/1.1 200 "
 
 
+@pytest.mark.parametrize("protocol", ["websocket", "h2c", "websocket, h2c"])
+@pytest.mark.parametrize("middle", ["upgr", "upgrade: ", "connection: Upg", "{"])
+def test_a_body_beside_such_a_wish_is_read_however_it_comes(door: Server, protocol: str, middle: str) -> None:
+    body = json.dumps(chat_body(text="hello", max_tokens=1)).encode()
+    wish = ["connection: Upgrade", f"upgrade: {protocol}", "sec-websocket-version: 13", f"sec-websocket-key: {KEY}"]
+    sent = head(CHAT, WITH_KEY, f"content-length: {len(body)}", *wish) + body
+    cut = sent.index(middle.encode()) + len(middle)
+    with opened(door, sent[:cut]) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(sent[cut:])
+        assert connection.recv(13) == b"HTTP/1.1 200 "
+
+
+def test_a_wish_behind_another_request_leaves_nobody_without_an_answer(door: Server) -> None:
+    first = f"GET /livez HTTP/1.1\r\nhost: x\r\n{WITH_KEY}\r\n\r\n".encode()
+    for wish in ("connection: Upgrade\r\nupgrade: h2c", f"connection: Upgrade\r\nupgrade: websocket\r\nx-y: {KEY}"):
+        with opened(door, first + head(CHAT, WITH_KEY, "content-length: 2", wish) + b"{}") as connection:
+            answers = all_of(connection)
+        assert answers.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        ["sec-websocket-version: 13"],
+        ["sec-websocket-version: 12", f"sec-websocket-key: {KEY}"],
+        ["sec-websocket-version: 13", "sec-websocket-key: short"],
+        ["sec-websocket-version: 13", f"sec-websocket-key: {KEY}", "sec-websocket-extensions: =;"],
+        ["sec-websocket-version: 13", f"sec-websocket-key: {KEY}", f"x-long: {'x' * 10_000}"],
+        ["sec-websocket-version: 13", f"sec-websocket-key: {KEY}", *(f"x-{number}: x" for number in range(200))],
+        ["sec-websocket-version: 13", f"sec-websocket-key: {KEY}", "content-length: 2"],
+        ["sec-websocket-version: 13", f"sec-websocket-key: {KEY}", "transfer-encoding: chunked"],
+    ],
+    ids=range(9),
+)
+def test_a_handshake_that_is_none_is_answered_in_the_shape_of_the_api(door: Server, lines: list[str]) -> None:
+    wish = ["GET /v1/realtime HTTP/1.1", "host: x", WITH_KEY, "connection: Upgrade", "upgrade: websocket", *lines]
+    with opened(door, "\r\n".join([*wish, "", ""]).encode()) as connection:
+        head_, _, body = all_of(connection).partition(b"\r\n\r\n")
+    assert head_.startswith(b"HTTP/1.1 400 ")
+    assert b"x-request-id: " in head_
+    assert json.loads(body)["error"]["code"] == "invalid_http"
+
+
+@pytest.mark.parametrize("path", ["/v1/realtime", CHAT, "/nowhere"])
+def test_a_websocket_that_there_is_not_is_a_404_in_the_shape_of_the_api(door: Server, path: str) -> None:
+    wish = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13", "sec-websocket-key": KEY}
+    status, headers, body = ask_raw(door, "GET", path, {**wish, **ALICE})
+    assert (status, json.loads(body)["error"]["code"]) == (404, "unknown_url")
+    assert headers["content-type"] == "application/json"
+    assert headers["x-request-id"]
+
+
+LONG = b"x" * 2**20
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"2\r\n{}\r\n0\r\nx-long: %s\r\n\r\n" % LONG,
+        b"2\r\n{}\r\n0\r\n%s\r\n" % (b"x-many: x\r\n" * 100_000),
+        b"2;long=%s\r\n{}\r\n0\r\n\r\n" % LONG,
+        b"2;long=%s" % LONG,
+    ],
+    ids=["a long trailer", "many trailers", "a long extension", "an extension without end"],
+)
+def test_what_stands_around_chunks_has_a_limit(door: Server, body: bytes) -> None:
+    with opened(door, head(CHAT, WITH_KEY, "transfer-encoding: chunked")) as connection:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(body)
+        assert all_of(connection)[:13] in (b"HTTP/1.1 431 ", b"")
+
+
+def test_a_body_in_chunks_of_a_byte_is_read(door: Server) -> None:
+    body = json.dumps(chat_body(text="hello " * 500, max_tokens=1)).encode()
+    chunks = b"".join(b"1;a\r\n%c\r\n" % byte for byte in body) + b"0\r\nx-trailer: x\r\n\r\n"
+    sent = head(CHAT, WITH_KEY, "transfer-encoding: chunked", "connection: close") + chunks
+    with opened(door, sent) as connection:
+        assert all_of(connection).startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_slash_too_many_leads_to_a_path_whatever_the_host_says(door: Server) -> None:
     status, headers, _ = ask_raw(door, "POST", f"{CHAT}/?a=b", {"x-forwarded-host": "evil.example", **ALICE})
     assert (status, headers["location"]) == (307, f"{CHAT}?a=b")
 
 
 def test_a_head_without_end_is_refused(door: Server) -> None:
-    with opened(door, b"GET /health HTTP/1.1\r\nx: ") as connection:
-        with suppress(BrokenPipeError, ConnectionResetError):
-            for _ in range(64):
-                connection.sendall(b"x" * 2**14)
-        assert all_of(connection)[:13] in (b"HTTP/1.1 431 ", b"")
     with httpx.Client(base_url=door.url, headers=ALICE) as client:
-        assert metric(client, "sppruner_rejected_total", reason="head_too_large") == 1
+        before = metric(client, "sppruner_rejected_total", reason="head_too_large")
+        with opened(door, b"GET /health HTTP/1.1\r\nx: ") as connection:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                for _ in range(64):
+                    connection.sendall(b"x" * 2**14)
+            assert all_of(connection)[:13] in (b"HTTP/1.1 431 ", b"")
+        assert metric(client, "sppruner_rejected_total", reason="head_too_large") == before + 1

@@ -1,0 +1,40 @@
+"""Pictures that leave out how closely they are looked at, or say null: given the default, as OpenAI's APIs have it.
+
+vLLM (0.32 and 0.33) knows it of messages of a response alone, and only where the member is missing; elsewhere pydantic
+finds that the part is none of those that there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from sppruner_vllm.planning.in_parts import PicturePart
+
+DETAIL: Final = "detail"
+"""OpenAI's word for how closely a picture is looked at; beside the picture in Anthropic's API too."""
+
+_DEFAULT: Final = "auto"
+_NEEDS_ONE: Final = "input_image"
+
+
+def fill_details(parts: Iterable[PicturePart]) -> bool:
+    """Write the default into the parts of pictures that need it.
+
+    Args:
+        parts: of a body, which are changed.
+
+    Returns:
+        Whether any was.
+    """
+    changed = False
+    for part in parts:
+        if part.asks(DETAIL) is not None:
+            continue
+        if part.members.get("type") == _NEEDS_ONE:
+            part.members[DETAIL] = _DEFAULT
+            changed = True
+        elif DETAIL in part.members:
+            del part.members[DETAIL]
+            changed = True
+    return changed

@@ -1,0 +1,96 @@
+"""What other servers of these APIs do and this one does not: refused by its name, where it would be dropped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from bad_bodies import BATCH, CHAT, COMPLETIONS, COUNT, INVOCATIONS, MESSAGES, RESPONSES, good
+
+FUNCTION = {"type": "function", "name": "f", "parameters": {}}
+MCP = {"type": "mcp", "server_label": "a", "server_url": "https://a.example"}
+SCHEMA = {"type": "json_schema", "schema": {"type": "object"}}
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    (RESPONSES, {"tools": [MCP]}, "tools[0].type"),
+    (RESPONSES, {"tools": [FUNCTION, {"type": "web_search"}]}, "tools[1].type"),
+    (RESPONSES, {"tools": [{"type": "web_search_preview"}], "stream": True}, "tools[0].type"),
+    (RESPONSES, {"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]}, "tools[0].type"),
+    (RESPONSES, {"tools": [{"type": "file_search", "vector_store_ids": ["a"]}]}, "tools[0].type"),
+    (RESPONSES, {"tools": [{"type": "image_generation"}]}, "tools[0].type"),
+    (RESPONSES, {"tool_choice": {"type": "web_search_preview"}}, "tool_choice.type"),
+    (RESPONSES, {"tools": [FUNCTION], "tool_choice": {"type": "mcp", "server_label": "a"}}, "tool_choice.type"),
+    (RESPONSES, {"moderation": {"model": "a"}}, "moderation"),
+    (RESPONSES, {"image": {"context_compression": "enabled"}}, "image"),
+    (
+        RESPONSES,
+        {"tools": [{"type": "namespace", "name": "n", "description": "d", "tools": [{"type": "custom", "name": "a"}]}]},
+        "tools[0].tools[0].type",
+    ),
+    (RESPONSES, {"conversation": "conv_1"}, "conversation"),
+    (RESPONSES, {"conversation": {"id": "conv_1"}}, "conversation"),
+    (RESPONSES, {"context_management": [{"type": "compaction"}]}, "context_management"),
+    (MESSAGES, {"mcp_servers": [{"type": "url", "url": "https://a.example", "name": "a"}]}, "mcp_servers"),
+    (COUNT, {"mcp_servers": [{"type": "url", "url": "https://a.example", "name": "a"}]}, "mcp_servers"),
+    (MESSAGES, {"container": "container_1"}, "container"),
+    (MESSAGES, {"thread": {"type": "continue", "previous_message_id": "msg_1"}}, "thread"),
+    (MESSAGES, {"compaction": {"type": "auto"}}, "compaction"),
+    (MESSAGES, {"output_format": SCHEMA}, "output_format"),
+    (MESSAGES, {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}, "context_management"),
+    (MESSAGES, {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
+    (CHAT, {"web_search_options": {}}, "web_search_options"),
+    (CHAT, {"functions": [{"name": "f", "parameters": {}}]}, "functions"),
+    (CHAT, {"function_call": {"name": "f"}}, "function_call"),
+    (CHAT, {"audio": {"voice": "alloy", "format": "wav"}}, "audio"),
+    (CHAT, {"modalities": ["text", "audio"]}, "modalities"),
+    (CHAT, {"modalities": "audio"}, "modalities"),
+    (CHAT, {"moderation": {"model": "a"}}, "moderation"),
+    (COMPLETIONS, {"best_of": 3}, "best_of"),
+    (COMPLETIONS, {"best_of": 3, "n": 2}, "best_of"),
+    (BATCH, {"web_search_options": {}}, "web_search_options"),
+    (INVOCATIONS, {"web_search_options": {}}, "web_search_options"),
+]
+
+
+@pytest.mark.parametrize(("path", "fields", "param"), REFUSED, ids=lambda value: str(value)[:40])
+def test_what_is_not_done_is_refused_and_not_dropped(
+    client: httpx.Client, path: str, fields: dict[str, Any], param: str
+) -> None:
+    answer = client.post(path, json=good(path, **fields))
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "unsupported_parameter", param)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        (RESPONSES, {"tools": [FUNCTION], "conversation": None, "context_management": []}),
+        (MESSAGES, {"mcp_servers": [], "container": None, "context_management": {"edits": []}}),
+        (MESSAGES, {"tools": [{"type": "custom", "name": "f", "input_schema": {"type": "object"}}]}),
+        (CHAT, {"modalities": ["text"], "audio": None, "functions": [], "function_call": "none"}),
+        (CHAT, {"metadata": {"conversation": "a"}}),
+        (RESPONSES, {"tools": [{"type": "custom", "name": "a"}], "tool_choice": "auto", "image": {}}),
+        (COMPLETIONS, {"best_of": 2, "n": 2}),
+        (COMPLETIONS, {"best_of": 1}),
+    ],
+    ids=str,
+)
+def test_a_field_that_asks_for_nothing_is_taken(client: httpx.Client, path: str, fields: dict[str, Any]) -> None:
+    answer = client.post(path, json=good(path, **fields))
+    assert answer.status_code == 200, answer.text
+
+
+def test_of_an_answer_that_is_sent_back_nothing_is_left_out(client: httpx.Client) -> None:
+    def tokens(*parts: dict[str, Any]) -> int:
+        turns = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": list(parts)}]
+        answer = client.post(RESPONSES, json=good(RESPONSES, input=[*turns, turns[0]]))
+        assert answer.status_code == 200, answer.text
+        return answer.json()["usage"]["input_tokens"]
+
+    one, two = {"type": "output_text", "text": "one fine"}, {"type": "output_text", "text": " day in May"}
+    whole = tokens({"type": "output_text", "text": "one fine day in May"})
+    assert tokens(one, two) == whole > tokens(one)
+    assert tokens({"type": "refusal", "refusal": "one fine day in May"}) == whole
