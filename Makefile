@@ -71,6 +71,7 @@ test-stops: setup ## End servers in every way there is: signals to all processes
 	SPPRUNER_TEST_EVERY_STOP=1 $(VENV)/python -m pytest tests/reliability/test_stopping.py $(ARGS)
 
 test-browser: setup ## Try the playground in a real browser (a download of 110 MB the first time, where there is no Chromium)
+	$(VENV)/python deploy/conformance_env.py node
 	SPPRUNER_TEST_BROWSER=1 $(VENV)/python -m pytest tests/server/test_playground.py $(ARGS)
 
 conformance: setup ## Try other people's clients, schemathesis, guidellm and vLLM's bench on the server; ARGS: pytest options

@@ -7,6 +7,7 @@ finds stamps and does nothing.
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import subprocess
@@ -89,6 +90,9 @@ def make_node() -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument("names", nargs="*", help="environments to make (default: all)")
+    wanted = parser.parse_args().names
     base = Path(sysconfig.get_path("purelib"))
     script = Path(__file__)
     with one_at_a_time():
@@ -102,7 +106,7 @@ def main() -> None:
             ),
             (NODE, fingerprint((*NODE_PACKAGES, script)), make_node),
         ):
-            if is_current(folder / STAMP, expected):
+            if (wanted and folder.name not in wanted) or is_current(folder / STAMP, expected):
                 continue
             if folder == NODE and (reason := missing_node()) is not None:
                 say(f"no JavaScript clients: {reason}")

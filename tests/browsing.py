@@ -18,6 +18,7 @@ from serving import eventually, program
 from sppruner_vllm.demo.server_process import free_port
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "deploy"))
+from conformance_env import NODE
 from fetch_chromium import Chromium, NotFetched, fetched, found
 
 WANTED = "SPPRUNER_TEST_BROWSER"
@@ -37,6 +38,14 @@ def chromium() -> Chromium:
         return fetched()
     except NotFetched as failure:
         pytest.fail(str(failure))
+
+
+def node_modules() -> Path:
+    """Packages of npm that tests of the page take: axe, and OpenAI's client."""
+    folder = NODE / "node_modules"
+    if not folder.is_dir():
+        pytest.skip("npm's packages are not there; make test-browser fetches them")
+    return folder
 
 
 class Browser:

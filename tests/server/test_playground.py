@@ -18,7 +18,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from browsing import Browser, browsing
+from browsing import Browser, browsing, node_modules
 from serving import GRAFANA, MODEL_NAME, Server, png
 
 DONE = "document.getElementById('state').textContent === 'Done.'"
@@ -332,6 +332,22 @@ def test_a_keyboard_and_a_screen_reader_find_everything(page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("phone", [False, True])
+def test_axe_finds_no_fault(page, scheme, phone):
+    page.colours(scheme)
+    if phone:
+        page.resize(360, 740, phone=True)
+    ask(page)
+    page.run((node_modules() / "axe-core" / "axe.min.js").read_text())
+    found = page.later("const done = arguments[0]; axe.run().then(done, (error) => done(String(error)))")
+    page.colours("light")
+    assert len(found["passes"]) > 20, found
+    assert [
+        (fault["id"], fault["impact"], [node["html"] for node in fault["nodes"]]) for fault in found["violations"]
+    ] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_from_its_ground(page, scheme):
     page.colours(scheme)
     names = ("ground", "raised", "text", "quiet", "wrong", "accent", "on-accent", "marked")
@@ -356,13 +372,25 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("language", ["curl", "python"])
+@pytest.mark.parametrize("language", ["curl", "python", "javascript"])
 def test_the_request_to_copy_is_one_that_is_answered(page, server, tmp_path, language):
     page.type("#question", 'what "costs" $5 `now` \\ it\'s\n', anew=True)
+    # Enter asked; what is answered moves the page, and what is to be clicked with it.
+    assert page.eventually(f"document.querySelectorAll('.asked').length > 0 && {DONE}"), page.text("#error")
     page.click(f"#tab-{language}")
+    assert page.eventually(
+        "document.getElementById('code').getAttribute('aria-labelledby') === arguments[0]", f"tab-{language}"
+    )
     (tmp_path / "picture.png").write_bytes(png(336, 336, seed=83))
     program = page.text("#code")
-    command = ["bash", "-ec", program] if language == "curl" else [sys.executable, "-c", program]
+    command = {
+        "curl": ["bash", "-ec", program],
+        "python": [sys.executable, "-c", program],
+        "javascript": ["node", "asked.mjs"],
+    }[language]
+    if language == "javascript":
+        (tmp_path / "node_modules").symlink_to(node_modules())
+        (tmp_path / "asked.mjs").write_text(program)
     env = {**os.environ, "SPPRUNER_API_KEY": "none"}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True, timeout=240)
     if language == "curl":
@@ -371,8 +399,10 @@ def test_the_request_to_copy_is_one_that_is_answered(page, server, tmp_path, lan
         assert sent[1]["text"].startswith('what "costs" $5 `now` \\ it\'s')
         picture = base64.b64decode(sent[0]["image_url"]["url"].partition(",")[2])
         assert Image.open(io.BytesIO(picture)).size == (336, 336)
-    else:
+    elif language == "python":
         assert "'retained': 32" in done.stdout
+    else:
+        assert "retained: 32" in done.stdout
 
 
 def test_it_links_to_the_operators_grafana(page):
