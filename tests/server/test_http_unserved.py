@@ -84,13 +84,16 @@ def test_a_field_that_asks_for_nothing_is_taken(client: httpx.Client, path: str,
 
 
 def test_of_an_answer_that_is_sent_back_nothing_is_left_out(client: httpx.Client) -> None:
-    def tokens(*parts: dict[str, Any]) -> int:
-        turns = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": list(parts)}]
-        answer = client.post(RESPONSES, json=good(RESPONSES, input=[*turns, turns[0]]))
+    def tokens(*parts: dict[str, Any], **fields: Any) -> int:
+        hello = {"role": "user", "content": "hello"}
+        turns = [hello, {"role": "assistant", "content": list(parts), **fields}, hello]
+        answer = client.post(RESPONSES, json=good(RESPONSES, input=turns))
         assert answer.status_code == 200, answer.text
         return answer.json()["usage"]["input_tokens"]
 
     one, two = {"type": "output_text", "text": "one fine"}, {"type": "output_text", "text": " day in May"}
-    whole = tokens({"type": "output_text", "text": "one fine day in May"})
-    assert tokens(one, two) == whole > tokens(one)
+    all_of_it = {"type": "output_text", "text": "one fine day in May"}
+    whole = tokens(all_of_it, type="message")
+    assert tokens(all_of_it) == whole
+    assert tokens(one, two, type="message", id="msg_1", status="completed") == whole > tokens(one)
     assert tokens({"type": "refusal", "refusal": "one fine day in May"}) == whole
