@@ -65,7 +65,7 @@ def build_llava_onevision(folder: Path) -> Path:
             num_attention_heads=4,
             num_key_value_heads=2,
             max_position_embeddings=LONGEST,
-            bos_token_id=None,
+            bos_token_id=ids["<|endoftext|>"],
             eos_token_id=ids["<|im_end|>"],
             pad_token_id=ids["<|endoftext|>"],
         ),
