@@ -119,7 +119,7 @@ SIGHT: Final = Stage(
     ("model.model.visual.merger.",),
     4e-3,
     0.6,
-    1000,
+    400,
     _draw_pictures,
     _sighted,
     student=new_wild_student,
