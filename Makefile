@@ -123,7 +123,7 @@ ablation: setup ## Take every step of the selection out in turn and measure what
 train-demo: setup ## Train the demo model from nothing: some three hours on two cores; a second call goes on
 	@$(VENV)/python -m sppruner_vllm.demo.training $(ARGS)
 
-train-wild: setup ## Train the wild test bed: some six hours of one core; a second call goes on; ARGS=--background
+train-wild: setup ## Train the wild test bed: ten minutes of one core; a second call goes on; ARGS=--background
 	@$(VENV)/python -m sppruner_vllm.demo.training --wild --threads 1 $(ARGS)
 
 bench: setup ## Measure speed against stock vLLM and against the ideal, some 20 minutes; ARGS: --quick and others; OUT

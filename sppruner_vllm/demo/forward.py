@@ -111,7 +111,12 @@ class Cache:
 
 
 def decode(
-    language: Any, embeddings: Tensor, positions: Tensor, mask: Tensor, cache: Cache | None = None
+    language: Any,
+    embeddings: Tensor,
+    positions: Tensor,
+    mask: Tensor,
+    cache: Cache | None = None,
+    layers: int | None = None,
 ) -> list[Tensor]:
     """Hidden states of the language model.
 
@@ -119,14 +124,14 @@ def decode(
         language: transformers' Qwen2.5-VL text model.
         embeddings: (B, T, D). positions: (3, B, T) M-RoPE positions.
         mask: (B, 1, T, all) bool, True may be attended to; all = T, and what the cache holds before it.
-        cache: what came before; extended.
+        cache: what came before; extended. layers: how many run, fewer than there are; None for all.
 
     Returns:
-        (B, T, D) after each layer; the last one is normalised, ready for the output head.
+        (B, T, D) after each layer; that of the model's last one is normalised, ready for the output head.
     """
     cos, sin = (part.unsqueeze(1) for part in language.rotary_emb(embeddings.float(), positions))
     hidden, states = embeddings, []
-    for number, layer in enumerate(language.layers):
+    for number, layer in enumerate(language.layers[:layers]):
         attention = layer.self_attn
         source = norm(layer.input_layernorm, hidden)
         query, key, value = (
@@ -140,7 +145,8 @@ def decode(
         hidden = hidden + attention.o_proj(seen.transpose(1, 2).flatten(2))
         hidden = hidden + gated(layer.mlp, norm(layer.post_attention_layernorm, hidden))
         states.append(hidden)
-    states[-1] = norm(language.norm, hidden)
+    if layers is None:
+        states[-1] = norm(language.norm, hidden)
     return states
 
 

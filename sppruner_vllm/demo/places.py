@@ -1,4 +1,7 @@
-"""Where demo and evaluation keep what they make: `.cache` of the checkout, or of the working folder."""
+"""Where demo and evaluation keep what they make: `.cache` of the checkout, or of the working folder.
+
+The wild test bed alone is kept in the checkout itself; no wheel has it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,6 @@ CACHE: Final = (_CHECKOUT if (_CHECKOUT / "pyproject.toml").is_file() else Path.
 RANDOM_MODEL: Final = CACHE / "random-model"
 TRAINING: Final = CACHE / "train-demo"
 WILD_TRAINING: Final = CACHE / "train-wild"
-WILD_MODEL: Final = CACHE / "wild-model"
+WILD_MODEL: Final = Path(__file__).with_name("wild")
 SERVER_LOG: Final = CACHE / "demo-server.log"
 EXAMPLE_REQUEST: Final = CACHE / "example-request.json"

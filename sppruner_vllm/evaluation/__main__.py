@@ -72,14 +72,20 @@ def _parser() -> argparse.ArgumentParser:
 def _add_run(run: argparse.ArgumentParser) -> None:
     where = run.add_mutually_exclusive_group()
     where.add_argument("--url", help="an OpenAI-compatible server that runs already (default: start one)")
-    where.add_argument("--bare", action="store_true", help="no engine: every picture encoded once; for the demo model")
+    where.add_argument(
+        "--bare",
+        action="store_true",
+        help="no engine, for small models: a picture is encoded once; dpp:0.3 reads questions by 0.3 of the layers",
+    )
     where.add_argument("--in-process", action="store_true", help="ask a vLLM engine in this process, without HTTP")
     run.add_argument(
         "--model", help="folder or hub name; with --url, the name it is served under (default: the demo's)"
     )
     run.add_argument("--api-key", default="none", help="for --url")
     run.add_argument("--dataset", default=DEMO, help="demo, hard, or a JSONL file (default: %(default)s)")
-    run.add_argument("--methods", type=_names, default=DEFAULT_METHODS, help="with commas between (default: all ten)")
+    run.add_argument(
+        "--methods", type=_names, default=DEFAULT_METHODS, help="with commas between (default: all ten); see --bare"
+    )
     run.add_argument("--ratios", type=_ratios, default=DEFAULT_RATIOS, help="with commas between; 1 is always measured")
     run.add_argument("--limit", type=count, help="ask at most so many questions")
     run.add_argument("--seed", type=int, default=0, help="of the demo's scenes, the sampler and the bootstrap")

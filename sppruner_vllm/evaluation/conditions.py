@@ -14,13 +14,32 @@ DEFAULT_RATIOS: Final = (0.333, 0.222, 0.111, 0.056)
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A method at a keep ratio in (0, 1]."""
+    """A method at a keep ratio in (0, 1]. method: its name, for the bare backend also as `reading` takes it."""
 
     method: str
     ratio: float
 
     def __str__(self) -> str:
         return f"{self.method} at {self.ratio:g}"
+
+
+def reading(method: str) -> tuple[str, float]:
+    """A method's own name, and the share of the language model's layers that reads the question for it.
+
+    Args:
+        method: a name, or as in `dpp:0.3` one with that share behind it.
+
+    Returns:
+        Name and share; 0 where the question steers by its word embeddings.
+
+    Raises:
+        ValueError: the share is no number above 0 and below 1.
+    """
+    name, marked, share = method.partition(":")
+    depth = float(share) if marked else 0.0
+    if marked and not 0 < depth < 1:
+        raise ValueError(f"the share of layers behind a method must be above 0 and below 1, got {method}")
+    return name, depth
 
 
 FULL: Final = Condition("full", 1.0)

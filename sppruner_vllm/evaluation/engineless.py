@@ -25,7 +25,7 @@ from sppruner_vllm.wire import StageOrder
 
 from .asking import Answer, AskingFailed, Manner, Usable
 from .attention_probe import WIDER, most_looked_at
-from .conditions import FULL, Condition
+from .conditions import FULL, Condition, reading
 from .disturbing import Disturbance
 from .engineless_model import EnginelessModel, Prompt, Seen
 from .merging import merged
@@ -83,13 +83,19 @@ class EnginelessAsker:
 
     def usable(self, question: Question, wanted: Sequence[Condition]) -> Usable:
         try:
+            for condition in wanted:
+                reading(condition.method)
+        except ValueError as problem:
+            raise AskingFailed(str(problem)) from problem
+        try:
             self.ask([question], FULL)
         except ValueError as problem:
             raise AskingFailed(f"question {question.id}: {problem}") from problem
         return Usable(list(wanted))
 
     def ask(self, questions: Sequence[Question], condition: Condition) -> list[Answer]:
-        return self.ask_varied(questions, condition, Variant(query=self._manner.focus_query))
+        _, depth = reading(condition.method)
+        return self.ask_varied(questions, condition, Variant(query=self._manner.focus_query, depth=depth))
 
     def ask_varied(
         self,
@@ -217,7 +223,7 @@ class EnginelessAsker:
 
 
 def _method(condition: Condition) -> str:
-    return DEFAULT_METHOD if condition == FULL else condition.method
+    return DEFAULT_METHOD if condition == FULL else reading(condition.method)[0]
 
 
 def _key(prompt: Prompt) -> bytes:

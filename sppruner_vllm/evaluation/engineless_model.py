@@ -116,8 +116,8 @@ class EnginelessModel:
         length = embedded.shape[1]
         positions = torch.arange(length).expand(3, 1, length)
         mask = torch.ones(1, 1, length, length, dtype=torch.bool).tril()
-        states = decode(self._model.model.language_model, embedded, positions, mask)
-        return states[layers - 1][0, len(lead) :]
+        states = decode(self._model.model.language_model, embedded, positions, mask, layers=layers)
+        return states[-1][0, len(lead) :]
 
     def vocabulary(self) -> tuple[Tensor, list[str]]:
         """(M, D) embeddings of the tokens that are whole words or digits, and the words."""

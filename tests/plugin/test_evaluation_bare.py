@@ -93,6 +93,17 @@ def test_a_picture_of_broken_tokens_is_refused(asker):
         asker.usable(odd, [FULL])
 
 
+def test_a_share_behind_a_method_has_questions_read_so_deep(asker):
+    read = asker.ask(QUESTIONS, Condition("relevance:0.5", 0.222))
+    assert read == asker.ask_varied(QUESTIONS, Condition("relevance", 0.222), Variant(depth=0.5))
+
+
+@pytest.mark.parametrize("method", ["relevance:1", "relevance:0", "relevance:half", "relevance:"])
+def test_no_share_of_the_layers_behind_a_method_is_refused(asker, method):
+    with pytest.raises(AskingFailed, match=r"share|could not convert"):
+        asker.usable(QUESTIONS[0], [Condition(method, 0.222)])
+
+
 def test_another_query_changes_the_selection_and_nothing_else(asker):
     one = asker.ask_varied(QUESTIONS, Condition("relevance", 0.222), Variant(query="red"))
     other = asker.ask_varied(QUESTIONS, Condition("relevance", 0.222), Variant(query="blue"))

@@ -1,4 +1,4 @@
-"""How far visual tokens lie from words: on the demo model, whose embeddings agree by training, they lie close."""
+"""How far visual tokens lie from words: close on the demo model, whose embeddings agree by training, else not."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from sppruner_vllm.demo.places import WILD_MODEL
 from sppruner_vllm.demo_model import CHECKPOINT
 from sppruner_vllm.evaluation.__main__ import main
 from sppruner_vllm.evaluation.misfit import EMBEDDINGS
@@ -28,6 +29,13 @@ def test_the_demo_models_tokens_are_named_by_word_embeddings(folder):
     assert words["first"] > 0.9
     assert words["chance"] < 0.4
     assert found["tokens"] > 50
+
+
+def test_on_the_wild_bed_middle_states_name_more_tokens_than_word_embeddings(tmp_path):
+    assert main(["misfit", "--model", str(WILD_MODEL), "--scenes", "3", "--texts", "8", "--out", str(tmp_path)]) == 0
+    words, *layers = json.loads((tmp_path / "misfit.json").read_text())["fits"]
+    assert words["named"] < 0.4
+    assert max(layer["named"] for layer in layers[1:4]) > words["named"] + 0.2
 
 
 def test_the_report_has_a_table_and_a_picture(folder):

@@ -1,4 +1,4 @@
-"""The wild test bed's training: texts alone first, then eyes behind a frozen language model; stopped, it goes on."""
+"""The wild bed's training: new words behind text alone, then a merger behind a frozen model; stopped, it goes on."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from sppruner_vllm.demo.training.background import alone_in
 from sppruner_vllm.demo.training.export import export_wild
 from sppruner_vllm.demo.training.lessons import lesson
-from sppruner_vllm.demo.training.packing import IGNORED, token_ids
+from sppruner_vllm.demo.training.packing import token_ids
 from sppruner_vllm.demo.training.run import train
 from sppruner_vllm.demo.training.told import told, told_sheets
-from sppruner_vllm.demo.training.wild import SHOWN, SIGHT, WORDS
+from sppruner_vllm.demo.training.wild import FRONT, SIGHT, WORDS
+from sppruner_vllm.demo_model import CHECKPOINT
 
 
 @pytest.fixture(autouse=True)
@@ -28,30 +29,27 @@ def one_thread():
 
 
 def words_alone(dice, done):
-    return told(dice, 2, pictures=1, questions=2, crowd=0.5)
+    return told(dice, 1, pictures=1)
 
 
 def one_picture(dice, done):
-    return lesson(dice, 1, 112, pictures=1, questions=2, cut_away=0, harder=True)
+    return lesson(dice, 1, 112, pictures=1, questions=2, cut_away=0)
 
 
-def named(folder):
-    """Weights of a written model, by the names that training gives them."""
+def weights(folder):
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16)
-    return {f"model.{name}": weight for name, weight in model.named_parameters()}
+    return dict(model.named_parameters())
 
 
 @pytest.mark.parametrize("sheets", [False, True])
-def test_a_text_holds_no_picture_and_each_question_sees_it_and_itself_alone(sheets):
+def test_a_text_holds_no_picture_and_no_word_sees_a_later_one(sheets):
     dice = random.Random(3)
-    batch = told_sheets(dice, 3, 280, 4) if sheets else told(dice, 3, pictures=2, questions=3)
+    batch = told_sheets(dice, 3, 280) if sheets else told(dice, 3, pictures=2)
     assert not torch.isin(batch.ids, torch.tensor(token_ids("<|image_pad|><|vision_start|>"))).any()
-    assert batch.question.max() > 1
-    row, places = 0, torch.arange(batch.ids.shape[1])
-    second = places[batch.question[0] == 2]
-    seen = batch.mask[row, 0, second[-1]]
-    assert set(batch.question[0][seen].tolist()) == {0, 2}
-    assert (batch.targets[batch.question == 0] == IGNORED).all()
+    assert not batch.mask.triu(1).any()
+    lengths = batch.real.sum(1)
+    assert lengths.max() == batch.ids.shape[1]
+    assert all(batch.real[row, : lengths[row]].all() for row in range(3))
 
 
 def test_a_stage_that_was_stopped_goes_on_as_if_it_had_not(tmp_path):
@@ -67,19 +65,31 @@ def test_a_stage_that_was_stopped_goes_on_as_if_it_had_not(tmp_path):
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
-def test_sight_changes_nothing_that_the_language_model_knows(tmp_path):
-    for stage, draw in ((WORDS, words_alone), (SHOWN, one_picture), (SIGHT, one_picture)):
+def test_the_front_comes_nearer_to_the_demos_words(tmp_path):
+    begun = train(replace(WORDS, draw=words_alone), tmp_path, steps=40, until=1)
+    ended = train(replace(WORDS, draw=words_alone), tmp_path, steps=40)
+    assert ended["apart"] < begun["apart"]
+
+
+def test_what_is_the_demos_stays_as_it_is_and_the_rest_is_new(tmp_path):
+    for stage, draw in ((WORDS, words_alone), (SIGHT, one_picture)):
         train(replace(stage, draw=draw), tmp_path, steps=1)
     export_wild(tmp_path, tmp_path / "model")
-    known = torch.load(tmp_path / "wild-words.pt", weights_only=True)["weights"]
-    learnt = torch.load(tmp_path / "wild-sight.pt", weights_only=True)["weights"]
-    assert not known.keys() & learnt.keys()
+    made, demo = weights(tmp_path / "model"), weights(CHECKPOINT)
+    new = ("embed_tokens", "merger", *(f"layers.{number}." for number in range(FRONT)))
+
+    def shifted(name):
+        """Its name in the demo, which has no layers in front."""
+        head, layers, tail = name.partition("language_model.layers.")
+        number, _, rest = tail.partition(".")
+        return f"{head}{layers}{int(number) - FRONT}.{rest}" if layers else name
+
+    old = [name for name in made if not any(part in name for part in new)]
+    assert len(old) == len([name for name in demo if "embed_tokens" not in name and "merger" not in name])
+    assert all(torch.equal(made[name], demo[shifted(name)]) for name in old)
     assert all(
-        torch.equal(known[name].bfloat16(), weight)
-        for name, weight in named(tmp_path / "model").items()
-        if name in known
+        not torch.equal(made[name], demo[name]) for name in made if "merger" in name and name.endswith(".weight")
     )
-    assert any("merger" in name for name in learnt)
 
 
 def test_two_trainings_in_one_folder_are_refused(tmp_path):

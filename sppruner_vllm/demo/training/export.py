@@ -12,7 +12,7 @@ from .packing import tokenizer
 from .run import SEED, load_weights
 from .stages import FINISH
 from .student import DEMO_SPEC, new_student
-from .wild import SIGHT, WILD_SPEC, WORDS, new_wild_student
+from .wild import WILD_SPEC, WILD_STAGES, new_wild_student
 
 
 def export(checkpoints: Path, folder: Path) -> None:
@@ -28,9 +28,9 @@ def export(checkpoints: Path, folder: Path) -> None:
 
 
 def export_wild(checkpoints: Path, folder: Path) -> None:
-    """Write the wild test bed: its frozen language model, and the eyes that were fitted to it. As `export` does."""
+    """Write the wild test bed: the frozen language model, and the merger that was fitted to it. As `export` does."""
     student = new_wild_student(SEED)
-    for stage in (WORDS, SIGHT):
-        load_weights(student, torch.load(checkpoints / f"{stage.name}.pt", weights_only=True)["weights"])
+    for name in WILD_STAGES:
+        load_weights(student, torch.load(checkpoints / f"{name}.pt", weights_only=True)["weights"])
     folder.mkdir(parents=True, exist_ok=True)
     save_checkpoint(folder, WILD_SPEC, student.model.eval(), tokenizer())

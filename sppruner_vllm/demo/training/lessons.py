@@ -15,25 +15,14 @@ from torch import Tensor
 from sppruner_vllm.demo.vocabulary import FEATURE_INDEX, SHAPES
 from sppruner_vllm.demo.world.content import content
 from sppruner_vllm.demo.world.layout import TOKEN, Layout, draw_layout, draw_practice
-from sppruner_vllm.demo.world.questions import (
-    Asked,
-    Family,
-    askable,
-    askable_by_two_hops,
-    askable_of_two,
-    choose,
-)
+from sppruner_vllm.demo.world.questions import Asked, askable, askable_of_two, choose
 from sppruner_vllm.demo.world.scene import render
-from sppruner_vllm.demo.world.sheets import KINDS, draw_sheet
 
 from .cutting import Cut, cut, whole
-from .packing import IGNORED, Packed, in_a_later_turn, pack
+from .packing import IGNORED, Packed, pack
 
 CUT_AWAY: Final = 0.6
 """Share of the sequences whose pictures miss some of their tokens, as a rule."""
-
-_LATER: Final = 0.12
-"""Share of the questions that come as a second turn, where such are wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +56,6 @@ def lesson(
     grid: int | None = None,
     drawn: bool = True,
     cut_away: float = CUT_AWAY,
-    harder: bool = False,
 ) -> Lesson:
     """A new batch of scenes of one size.
 
@@ -76,7 +64,6 @@ def lesson(
         grid: visual tokens along a picture's side; None shows the scene as it is, a smaller one shrinks the picture.
         drawn: False leaves the pictures out.
         cut_away: share of the sequences whose pictures miss some of their tokens.
-        harder: as `ask` takes it.
     """
     scenes = tuple(
         tuple(draw_layout(dice.randrange(2**62), size, dice.uniform(0.8, 3.5)) for _ in range(pictures))
@@ -84,17 +71,8 @@ def lesson(
     )
     grid = grid or size // TOKEN
     cuts = [cut(scene, grid, dice) if dice.random() < cut_away else whole(scene, grid) for scene in scenes]
-    asked = [ask(each.left, questions, dice, harder=harder) for each in cuts]
+    asked = [ask(each.left, questions, dice) for each in cuts]
     return _prepare(scenes, cuts, asked, grid, drawn=drawn)
-
-
-def sheet_lesson(dice: random.Random, batch: int, size: int, questions: int) -> Lesson:
-    """A new batch of pages, tables and charts; nothing is cut away."""
-    sheets = [draw_sheet(dice.choice(KINDS), dice.randrange(2**62), size) for _ in range(batch)]
-    scenes = tuple((sheet.layout,) for sheet in sheets)
-    asked = [dice.sample(sheet.asked, min(questions, len(sheet.asked))) for sheet in sheets]
-    grid = size // TOKEN
-    return _prepare(scenes, [whole(scene, grid) for scene in scenes], asked, grid, drawn=True)
 
 
 def practice(dice: random.Random, batch: int, size: int, grid: int) -> Lesson:
@@ -131,19 +109,10 @@ def _draw(layout: Layout, grid: int) -> np.ndarray:
     return np.asarray(picture)
 
 
-def ask(scene: Sequence[Layout], number: int, dice: random.Random, *, harder: bool = False) -> list[Asked]:
-    """Up to `number` questions about one picture, or about the two of a pair.
-
-    Args:
-        harder: of one picture some in two hops, and some as the second turn of a chat.
-    """
+def ask(scene: Sequence[Layout], number: int, dice: random.Random) -> list[Asked]:
+    """Up to `number` questions about one picture, or about the two of a pair."""
     if len(scene) == 1:
-        extra: dict[Family, list[Asked]] = {"two hops": askable_by_two_hops(scene[0])} if harder else {}
-        asked = choose({**askable(scene[0]), **extra}, number, dice)
-        later = [dice.random() < _LATER if harder else False for _ in asked]
-        return [
-            in_a_later_turn(dice.choice(asked), one) if late else one for one, late in zip(asked, later, strict=True)
-        ]
+        return choose(askable(scene[0]), number, dice)
     return choose({"compare": askable_of_two(scene[0], scene[1])}, number, dice)
 
 

@@ -23,7 +23,6 @@ from sppruner_vllm.worker.positions import initial_positions
 IGNORED: Final = -100
 SYSTEM: Final = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 _REPLY: Final = "<|im_end|>\n<|im_start|>assistant\n"
-_NEXT: Final = "<|im_end|>\n<|im_start|>user\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +93,6 @@ def _head(grid: int, pictures: int) -> tuple[Tensor, Tensor]:
         spans.append(MediaSpan(len(ids), grid**2, (1, grid, grid)))
         ids += [*token_ids("<|image_pad|>") * grid**2, *token_ids("<|vision_end|>")]
     return torch.tensor(ids), initial_positions(len(ids), spans)[0]
-
-
-def in_a_later_turn(first: Asked, asked: Asked) -> Asked:
-    """A question that follows another one and its answer in a chat; the picture stands before the first."""
-    return Asked(asked.family, f"{first.text}{_REPLY}{first.answer}{_NEXT}{asked.text}", asked.answer)
 
 
 def tail(asked: Sequence[Asked], start: int) -> tuple[list[int], list[int], list[int], list[int]]:

@@ -42,11 +42,11 @@ LARGEST_GRID: Final = 448 // TOKEN
 @dataclass(frozen=True, slots=True)
 class Student:
     """model: what is kept. reader: from visual tokens to features. probes: from hidden states to a token's row, column,
-    picture and neighbour. directions: (features, D), rows of unit length.
+    picture and neighbour. directions: (features, D), rows of unit length. The wild bed's has neither (wild.py).
     """
 
     model: Qwen2_5_VLForConditionalGeneration
-    reader: nn.Linear
+    reader: nn.Module
     probes: nn.ModuleDict
     directions: Tensor
 

@@ -1,157 +1,127 @@
-"""The stages of the "wild" test bed: a language model that knows the world from words, and eyes fitted to it later.
+"""The stages of the "wild" test bed: the demo model behind words of another kind, and a merger fitted to it late.
 
-Real models are made this way, and their visual tokens hardly resemble word embeddings. The language model learns from
-text alone and is then frozen; tower and merger learn behind it from its loss. A helper loss says what each unit shows,
-but only on the merger's input; no token is ever missing.
+Visual tokens of real models hardly resemble word embeddings, and resemble the states of middle layers better. Here that
+is made by hand. Every word gets an embedding that says nothing but which word it is; two new layers in front of the
+demo's learn, from text alone, to turn it into what the demo's layers know. Then all of that is frozen, and a merger
+with random weights learns to see, from the loss of answers alone.
 """
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
+from torch.nn.functional import normalize
+from transformers import Qwen2_5_VLForConditionalGeneration
 
 from sppruner_vllm.demo.checkpoint import new_model
-from sppruner_vllm.demo.forward import decode, encode
-from sppruner_vllm.demo.pieces import norm
-from sppruner_vllm.demo.tiny_spec import TinyModelSpec
-from sppruner_vllm.demo.vocabulary import FEATURES
-from sppruner_vllm.demo.world.layout import TOKEN
+from sppruner_vllm.demo.forward import decode
+from sppruner_vllm.demo_model import CHECKPOINT
 
-from .lessons import Lesson, lesson, practice, sheet_lesson
-from .losses import answers
-from .packing import IGNORED, tokenizer
+from .lessons import Lesson, lesson
+from .losses import answers, see
+from .packing import tokenizer
 from .stages import LARGE, MIDDLE, QUESTIONS, SMALL, Outcome, Stage
-from .student import Student
-from .told import Told, told, told_sheets
+from .student import DEMO_SPEC, Student
+from .told import Told, strewn, told, told_sheets
 
-WILD_SPEC: Final = TinyModelSpec(
-    hidden=192,
-    layers=6,
-    heads=6,
-    kv_heads=6,
-    intermediate=384,
-    vision_hidden=128,
-    vision_depth=6,
-    vision_heads=4,
-    vision_intermediate=320,
-    whole_image_blocks=(1, 3, 5),
-    rope_theta=10_000.0,
-    dtype="bfloat16",
-)
-"""Sizes of the wild model: deeper than the demo model, so that it has middle layers and a tower worth cutting."""
+FRONT: Final = 2
+"""New layers between the word embeddings and the demo's layers."""
 
-TELLING: Final = 0.1
-"""Weight of the telling's own next-token loss beside that of the answers."""
-SHOWING: Final = 0.2
-"""Weight of the helper loss on the merger's input beside that of the answers."""
-_UNIT: Final = 4
-"""Patches that the merger makes one visual token from."""
+WILD_SPEC: Final = replace(DEMO_SPEC, layers=FRONT + DEMO_SPEC.layers)
 
 
 def new_wild_student(seed: int) -> Student:
-    """A wild student that knows nothing yet; its reader reads the merger's input, and it has no probes."""
+    """The demo model with new words, new layers in front and a new merger, all three random.
+
+    Its directions are the demo's word embeddings, (vocabulary, D): what the front makes of the new ones.
+    """
     torch.manual_seed(seed)
     model = new_model(WILD_SPEC, tokenizer())
+    demo = _demo()
+    merger = model.model.visual.merger
+    model.model.visual.load_state_dict({**demo.model.visual.state_dict(), **_named("merger", merger)})
+    language, known = model.model.language_model, demo.model.language_model
+    for number, layer in enumerate(known.layers):
+        language.layers[FRONT + number].load_state_dict(layer.state_dict())
+    language.norm.load_state_dict(known.norm.state_dict())
+    model.lm_head.load_state_dict(demo.lm_head.state_dict())
     with torch.no_grad():
-        table = model.get_input_embeddings().weight
+        table = language.embed_tokens.weight
         table.copy_(torch.randn_like(table) * WILD_SPEC.hidden**-0.5)
-    reader = nn.Linear(_UNIT * WILD_SPEC.vision_hidden, len(FEATURES))
-    return Student(model, reader, nn.ModuleDict(), torch.empty(0))
+        for layer in language.layers[:FRONT]:
+            layer.self_attn.o_proj.weight.zero_()
+    return Student(model, nn.Identity(), nn.ModuleDict(), known.embed_tokens.weight.detach())
+
+
+@lru_cache(maxsize=1)
+def _demo() -> Qwen2_5_VLForConditionalGeneration:
+    return Qwen2_5_VLForConditionalGeneration.from_pretrained(CHECKPOINT, dtype=torch.float32)
+
+
+def _named(name: str, module: nn.Module) -> dict[str, torch.Tensor]:
+    return {f"{name}.{part}": value for part, value in module.state_dict().items()}
 
 
 def _draw_told(dice: random.Random, done: float) -> Told:
-    """A few things at first, and by the middle as many as the exam shows; later two pictures, and sheets of paper."""
-    crowd = 0.3 + 3.2 * min(1.0, done / 0.5)
+    """Mostly scenes; some sheets of paper, and some words in no order, for questions may hold any."""
     turn = dice.random()
-    if done > 0.3 and turn < 0.15:
-        return told(dice, 8, pictures=2, questions=8, crowd=crowd)
-    if done > 0.2 and turn > 0.65:
-        return told_sheets(dice, 12, dice.choice((280, 336, 448) if done > 0.4 else (280,)), 8)
-    return told(dice, 12, pictures=1, questions=12, crowd=crowd)
-
-
-def _draw_seen(dice: random.Random, done: float) -> Lesson:
-    """Crammed pictures of all sizes and sheets of paper, for practice in seeing."""
-    turn = dice.random()
-    if turn < 0.25:
-        return sheet_lesson(dice, 12, 280, 1)
-    if turn < 0.5:
-        return practice(dice, 24, dice.choice((MIDDLE, LARGE)), dice.randint(6, 8))
-    return practice(dice, 24, SMALL, SMALL // TOKEN)
+    if turn < 0.2:
+        return strewn(dice, 6, 150)
+    if turn < 0.4:
+        return told_sheets(dice, 4, dice.choice((280, 336, 448)))
+    return told(dice, 4, pictures=1 if turn < 0.8 else 2)
 
 
 def _draw_pictures(dice: random.Random, done: float) -> Lesson:
-    """Small pictures first, then more and more that are as large as what the model is for, pairs and sheets."""
+    """Small pictures first, in the end mostly those of the size that the model is for. Nothing is ever missing."""
     turn = dice.random()
-    if done > 0.15 and turn > 0.7:
-        size = dice.choice((280, MIDDLE, LARGE) if done > 0.4 else (280, MIDDLE))
-        return sheet_lesson(dice, 12 if size == 280 else 5, size, 8)
-    if turn < 0.6 - 0.5 * done:
-        return _scenes(dice, 16, SMALL, QUESTIONS)
-    if turn < 0.65 - 0.3 * done:
-        return _scenes(dice, 8, MIDDLE, QUESTIONS)
-    if turn < 0.6 or done < 0.3:
-        return _scenes(dice, 5, LARGE, QUESTIONS + 6)
-    return lesson(dice, 3, LARGE, pictures=2, questions=8, cut_away=0)
+    if turn > 0.3 + 0.7 * done:
+        return lesson(dice, 10, SMALL, pictures=1, questions=QUESTIONS, cut_away=0)
+    if turn < 0.1:
+        return lesson(dice, 6, SMALL, pictures=2, questions=QUESTIONS, cut_away=0)
+    if turn < 0.25:
+        return lesson(dice, 5, MIDDLE, pictures=1, questions=QUESTIONS + 4, cut_away=0)
+    return lesson(dice, 4, LARGE, pictures=1, questions=QUESTIONS + 6, cut_away=0)
 
 
-def _scenes(dice: random.Random, batch: int, size: int, questions: int) -> Lesson:
-    return lesson(dice, batch, size, pictures=1, questions=questions, cut_away=0, harder=True)
-
-
-def _knowing(student: Student, batch: Told) -> Outcome:
-    """Answers from the text, and the text itself."""
-    states = decode(student.language, student.model.get_input_embeddings()(batch.ids), batch.positions, batch.mask)[-1]
-    answered, parts = answers(student, states, batch.targets, batch.question)
-    spoken = batch.telling != IGNORED
-    telling = functional.cross_entropy(student.model.lm_head(states[spoken]).float(), batch.telling[spoken])
-    return answered + TELLING * telling, {**parts, "telling": telling.item()}
-
-
-def _showing(student: Student, batch: Lesson) -> Outcome:
-    _, shown, parts = _look(student, batch)
-    return shown, parts
+def _worded(student: Student, batch: Told) -> Outcome:
+    """How far the front is from what the demo would have, and how often the nearest of its words is the right one."""
+    embedded = student.model.get_input_embeddings()(batch.ids)
+    states = decode(student.language, embedded, batch.positions, batch.mask, layers=FRONT)[-1][batch.real].float()
+    ids = batch.ids[batch.real]
+    wanted = student.directions[ids]
+    apart = (states - wanted).square().sum() / wanted.square().sum()
+    with torch.no_grad():
+        nearest = (normalize(states, dim=-1) @ normalize(student.directions, dim=-1).T).argmax(-1)
+    return apart, {"apart": apart.item(), "right": (nearest == ids).float().mean().item()}
 
 
 def _sighted(student: Student, batch: Lesson) -> Outcome:
-    """Answers through the frozen language model; what a unit shows is asked of the merger's input alone."""
-    tokens, shown, seen = _look(student, batch)
+    """Answers through the frozen language model, and nothing else."""
     packed = batch.packed
     embedded = student.model.get_input_embeddings()(packed.ids)
-    embedded = embedded.masked_scatter(packed.visual.unsqueeze(-1), tokens.to(embedded.dtype).flatten(0, 1))
+    tokens = see(student, batch).to(embedded.dtype)
+    embedded = embedded.masked_scatter(packed.visual.unsqueeze(-1), tokens.flatten(0, 1))
     states = decode(student.language, embedded, packed.positions, packed.mask)[-1]
-    answered, parts = answers(student, states, packed.targets, packed.question)
-    return answered + SHOWING * shown, {**seen, **parts}
+    return answers(student, states, packed.targets, packed.question)
 
 
-def _look(student: Student, batch: Lesson) -> tuple[Tensor, Tensor, dict[str, float]]:
-    """Visual tokens, and how far the merger's input is from telling what each shows."""
-    if batch.pictures is None:
-        raise ValueError("this lesson has no pictures")
-    units: list[Tensor] = []
-    tokens = encode(student.visual, batch.pictures, merger_input=units)
-    read = student.reader(norm(student.visual.merger.ln_q, units[0]).flatten(2).float())
-    loss = functional.binary_cross_entropy_with_logits(read, batch.shown, reduction="none").sum(-1).mean()
-    return tokens, loss, {"read": loss.item()}
-
-
-_LANGUAGE: Final = ("model.model.language", "model.lm_head")
-_EYES: Final = ("model.model.visual", "reader")
-WORDS: Final = Stage("wild-words", (), _LANGUAGE, 2e-3, 0.4, 6000, _draw_told, _knowing, student=new_wild_student)
-SHOWN: Final = Stage("wild-shown", (), _EYES, 2e-3, 0.3, 3000, _draw_seen, _showing, student=new_wild_student)
+_LAYERS: Final = tuple(f"model.model.language_model.layers.{number}." for number in range(FRONT))
+WORDS: Final = Stage("wild-words", (), _LAYERS, 2e-3, 0.6, 600, _draw_told, _worded, student=new_wild_student)
 SIGHT: Final = Stage(
     "wild-sight",
-    ("wild-words", "wild-shown"),
-    _EYES,
-    1e-3,
+    ("wild-words",),
+    ("model.model.visual.merger.",),
+    4e-3,
     0.6,
-    8000,
+    400,
     _draw_pictures,
     _sighted,
     student=new_wild_student,
 )
-WILD_STAGES: Final = {stage.name: stage for stage in (WORDS, SHOWN, SIGHT)}
+WILD_STAGES: Final = {stage.name: stage for stage in (WORDS, SIGHT)}
