@@ -57,7 +57,8 @@ test-vllm: setup ## Run all tests that touch vLLM on another release of it: VLLM
 	$(VENV)/python deploy/vllm_next_env.py $(VLLM)
 	.cache/vllm-$(VLLM)/bin/python -m pytest $(or $(TESTS),tests/vllm_next/since_0_33.py tests/plugin tests/server tests/engine) $(ARGS)
 
-PARITY := tests/engine/test_beds.py tests/engine/test_family_parity.py tests/engine/test_family_tensor_parallel.py tests/server/test_http_tiles.py
+PARITY := tests/engine/test_beds.py tests/engine/test_family_parity.py tests/engine/test_family_tensor_parallel.py \
+	tests/engine/test_videos.py tests/server/test_http_tiles.py
 
 # vLLM makes the groups of a process for its first model, and none for experts where that one has none.
 parity: setup ## Run the list of what every model family owes, for each family and in full

@@ -97,7 +97,8 @@ def _seed(options: argparse.Namespace, number: int, load: int, side: int) -> int
 def _load(options: argparse.Namespace, side: Side) -> dict[str, Any]:
     """What every cell sends: cold pictures, and answers of the same lengths to every side."""
     return {
-        "scenarios": "single",
+        "scenarios": options.scenarios,
+        "video_pictures": options.video_pictures,
         "image_size": options.image_size,
         "image_pool": options.image_pool,
         "max_tokens": options.max_tokens,
@@ -118,12 +119,13 @@ def _tell(console: Console, found: Found) -> None:
 
 
 def _facts(options: argparse.Namespace, stock: Target) -> tuple[tuple[str, str], ...]:
-    about = ("image_size", "max_tokens", "vary_tokens", "requests", "rounds")
+    pictures = ("video_pictures",) if "video" in options.scenarios else ()
+    about = ("scenarios", "image_size", *pictures, "max_tokens", "vary_tokens", "requests", "rounds")
     return (
         ("Device", f"{options.device or machine()}; the load generator runs on the machine that started this"),
         ("Model", f"{stock.model}, vLLM {stock.version}"),
         ("Load", ", ".join(f"{name.replace('_', ' ')} {getattr(options, name)}" for name in about)),
-        ("Pictures", "new to the server in every request"),
+        ("Pictures and videos", "new to the server in every request"),
     )
 
 
@@ -139,6 +141,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--most-users", type=int, default=32, help="users that find out what stock answers (default: %(default)s)")
     add("--rounds", type=int, default=3, help="default: %(default)s")
     add("--requests", type=int, default=96, help="of a cell (default: %(default)s)")
+    add(
+        "--scenarios",
+        default="single",
+        help="mix of those of a run, such as video (default: %(default)s)",
+    )
+    add("--video-pictures", type=int, default=16, help="of a video (default: %(default)s)")
     add("--image-size", default="672x672", help="default: %(default)s")
     add("--image-pool", type=int, default=256, help="different images per cell (default: %(default)s)")
     add("--max-tokens", type=int, default=32, help="tokens of an answer (default: %(default)s)")

@@ -65,6 +65,11 @@ def several_images(dice: random.Random, images: Sequence[str], length: int) -> C
     yield [_ask(images, dice.choice(QUESTIONS))]
 
 
+def video(dice: random.Random, images: Sequence[str], length: int) -> Conversation:
+    """One question about one video."""
+    yield [_ask(images[:1], dice.choice(QUESTIONS), "video_url")]
+
+
 def text_only(dice: random.Random, images: Sequence[str], length: int) -> Conversation:
     """A question without an image."""
     yield [_ask((), f"Write a few sentences about {' and '.join(dice.sample(TOPICS, 2))}.")]
@@ -75,6 +80,7 @@ SCENARIOS: Final[dict[str, Callable[[random.Random, Sequence[str], int], Convers
     "multi-turn": multi_turn,
     "many-questions": many_questions,
     "several-images": several_images,
+    "video": video,
     "text": text_only,
 }
 
@@ -87,6 +93,6 @@ def _questions(dice: random.Random, count: int) -> list[str]:
     return asked[:count]
 
 
-def _ask(images: Sequence[str], text: str) -> dict[str, Any]:
-    content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in images]
+def _ask(shown: Sequence[str], text: str, kind: str = "image_url") -> dict[str, Any]:
+    content: list[dict[str, Any]] = [{"type": kind, kind: {"url": url}} for url in shown]
     return {"role": "user", "content": [*content, {"type": "text", "text": text}]}

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from .conversations import SCENARIOS
-from .images import folder_pool, synthetic_pool
+from .images import folder_pool, synthetic_pool, video_pool
 from .mix import parse_mix, read_ratio
 from .shapes import POISSON, SHAPES
 from .slo import Slo, parse_slo
-from .workload import SEVERAL, Lengths, Made, Replayed, Workload, read_requests
+from .workload import SEVERAL, VIDEO, Lengths, Made, Replayed, Workload, read_requests
 
 TEXT: Final = "text"
 DEFAULT_SECONDS: Final = 60.0
@@ -36,9 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sessions", type=int, help="end after so many sessions (default: when --run-time is over)")
     add("--scenarios", default="single", help=f"mix of {', '.join(SCENARIOS)}, as in single:3,text:1")
     add("--keep-ratios", default="default", help="mix of keep ratios, as in 1:1,0.5:1,0.222:2; `default` sends none")
-    add("--image-size", default="448x448", help="of synthetic images (default: 448x448)")
-    add("--image-pool", type=int, default=128, help="different synthetic images; later sessions repeat them")
+    add("--image-size", default="448x448", help="of synthetic images and videos (default: 448x448)")
+    add("--image-pool", type=int, default=128, help="different synthetic images, or videos; later sessions repeat them")
     add("--image-folder", type=Path, help="send the pictures of this folder instead")
+    add("--video-pictures", type=int, default=16, help="pictures of a synthetic video (default: 16)")
     add("--images", type=int, default=3, help="images per request of several-images (default: 3)")
     add("--length", type=int, default=4, help="requests per multi-turn or many-questions session (default: 4)")
     add("--replay", type=Path, help="send the requests of this JSONL file instead of a mix")
@@ -123,21 +124,31 @@ def _workload(options: argparse.Namespace) -> Workload:
             read_requests(options.replay), ratios, options.seed, {"max_tokens": options.max_tokens, **fields}
         )
     scenarios = parse_mix(options.scenarios, _scenario)
-    pictures = () if scenarios.values == (TEXT,) else _pictures(options, SEVERAL in scenarios.values)
+    pictures = _pictures(options, SEVERAL in scenarios.values) if {*scenarios.values} - {TEXT, VIDEO} else ()
+    videos = _videos(options) if VIDEO in scenarios.values else ()
     lengths = Lengths(
         options.max_tokens,
         options.vary_tokens,
         options.seed if options.arrival_seed is None else options.arrival_seed,
     )
-    return Made(options.seed, scenarios, ratios, pictures, options.images, options.length, fields, lengths)
+    return Made(options.seed, scenarios, ratios, pictures, options.images, options.length, fields, lengths, videos)
 
 
 def _pictures(options: argparse.Namespace, several: bool) -> tuple[str, ...]:
     if options.image_folder is not None:
         return folder_pool(options.image_folder)
-    width, height = (int(side) for side in options.image_size.split("x"))
     needed = (options.sessions or options.image_pool) * (options.images if several else 1)
-    return synthetic_pool(max(1, min(options.image_pool, needed)), width, height, options.seed)
+    return synthetic_pool(max(1, min(options.image_pool, needed)), *_size(options), options.seed)
+
+
+def _videos(options: argparse.Namespace) -> tuple[str, ...]:
+    needed = min(options.image_pool, options.sessions or options.image_pool)
+    return video_pool(max(1, needed), *_size(options), options.video_pictures, options.seed)
+
+
+def _size(options: argparse.Namespace) -> tuple[int, int]:
+    width, height = (int(side) for side in options.image_size.split("x"))
+    return width, height
 
 
 def _scenario(name: str) -> str:
@@ -147,7 +158,7 @@ def _scenario(name: str) -> str:
 
 
 def _check(options: argparse.Namespace) -> None:
-    for name in ("sessions", "images", "length", "max_tokens", "image_pool", "rate"):
+    for name in ("sessions", "images", "length", "max_tokens", "image_pool", "video_pictures", "rate"):
         value = getattr(options, name)
         if value is not None and not value > 0:
             raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {value}")

@@ -17,6 +17,7 @@ from .images import pick
 from .mix import Mix
 
 SEVERAL: Final = "several-images"
+VIDEO: Final = "video"
 REPLAY: Final = "replay"
 
 
@@ -77,7 +78,7 @@ class Made:
     """Sessions drawn from a mix.
 
     scenarios: names of SCENARIOS.
-    pictures: data URLs; may be empty when no scenario shows one.
+    pictures, videos: data URLs; may be empty when no scenario shows one.
     images, length: per request of `several-images`; requests per conversation.
     fields: of every body; they win over the drawn max_tokens.
     """
@@ -90,6 +91,7 @@ class Made:
     length: int
     fields: Mapping[str, Any]
     lengths: Lengths
+    videos: tuple[str, ...] = ()
 
     @property
     def size(self) -> int | None:
@@ -99,7 +101,8 @@ class Made:
         dice = random.Random(f"session {self.seed} {number}")  # noqa: S311 (no secret)
         scenario = self.scenarios.draw(dice)
         ratio = self.ratios.draw(dice)
-        shown = pick(self.pictures, number, self.images if scenario == SEVERAL else 1) if self.pictures else []
+        pool = self.videos if scenario == VIDEO else self.pictures
+        shown = pick(pool, number, self.images if scenario == SEVERAL else 1) if pool else []
         conversation = SCENARIOS[scenario](dice, shown, self.length)
         fields = {"max_tokens": self.lengths.draw(number), **self.fields}
         return Session(number, scenario, ratio, conversation, fields)

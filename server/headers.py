@@ -21,8 +21,10 @@ MOST_IMAGES: Final = 64
 
 
 def headers_of(tokens: VisualTokens) -> dict[str, str]:
-    """The headers of a response to a request with images; SKIPPED_REASON only when nothing was reduced, FOCUS_SCOPE
-    only where a question could steer, those of single images only where what was asked could differ between them.
+    """The headers of a response to a request with images or videos.
+
+    SKIPPED_REASON only when nothing was reduced, FOCUS_SCOPE only where a question could steer, those of single images
+    only where what was asked could differ between them, or there are videos.
 
     Numbers read back as the very values in `usage`.
     """

@@ -271,6 +271,24 @@ def let_renderers_forget_pixels() -> None:
     _follow(BaseRenderer, "clear_mm_cache", lambda renderer: _have_forget(renderer.mm_processor, "forget_pixels"))
 
 
+def let_processors_know_encoder_room() -> None:
+    """Tell a processor how many rows of the encoder one item of a prompt may have.
+
+    vLLM 0.32 and 0.33 refuse larger items by the rows that stay (v1/engine/input_processor.py,
+    `_validate_model_input`), while the encoder makes all rows of a reduced video. The limit depends on the scheduler's
+    configuration, which a processor never sees. To be called before the engine's front is made.
+    Expiry: a count of upstream's for what the encoder computes.
+    """
+    from vllm.v1.engine.input_processor import InputProcessor
+
+    def tell(front: Any) -> None:
+        know = getattr(front.renderer.mm_processor, "know_encoder_room", None)
+        if know is not None:
+            know(front.mm_encoder_cache_size)
+
+    _follow(InputProcessor, "__init__", tell)
+
+
 def let_front_announce_stop() -> None:
     """Have a front say that it stops its engines before it signals them, so that they can leave other signals alone.
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .planning.query import TurnFinder
 from .planning.smaller import Grid
+from .planning.videos import FrameGrid
 from .reduction import Need
 from .reduction.pieces import Piece
 
@@ -119,17 +120,36 @@ class TextLayers:
 
 
 @dataclass(frozen=True, slots=True)
+class Videos:
+    """How a family takes videos, where they can be reduced.
+
+    together: a prompt has one run of placeholders for all frames of a video, in place of one for each frame.
+    grids: of each video in a batch of encoder inputs. flat_inputs: as `Family.flat_inputs` has it, of videos.
+    extent: positions that a video takes in an unreduced prompt, text between its frames apart, by its grid and the
+        seconds between two frames.
+    """
+
+    together: bool
+    grids: Callable[[Mapping[str, Any]], list[FrameGrid]]
+    flat_inputs: Callable[[Sequence[FrameGrid]], Mapping[str, list[int]]]
+    extent: Callable[[FrameGrid, float], int]
+
+
+@dataclass(frozen=True, slots=True)
 class MediaSpan:
-    """One image or video in a prompt.
+    """One image, video or frame of a video in a prompt: placeholders side by side.
 
     offset: prompt index of its first placeholder. length: placeholders, i.e. rows kept.
     grid: (frames, height, width) in merged visual tokens. frame_step: positions between two frames.
+    kept: rows kept of each frame of a reduced video, `length` in all, at least one of the first; empty where there is
+        one frame, or nothing is dropped.
     """
 
     offset: int
     length: int
     grid: tuple[int, int, int]
     frame_step: float = 1.0
+    kept: tuple[int, ...] = ()
 
     @property
     def reduced(self) -> bool:
@@ -194,6 +214,10 @@ class Family(Protocol):
     @property
     def cut(self) -> TowerCut | None:
         """How tokens are dropped inside the vision tower; None where they cannot be."""
+
+    @property
+    def videos(self) -> Videos | None:
+        """How it takes videos; None where it takes none, or serves them whole."""
 
     # API process
 

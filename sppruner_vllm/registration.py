@@ -10,6 +10,7 @@ from .compat import (
     check_version,
     fit_response_queues,
     let_front_announce_stop,
+    let_processors_know_encoder_room,
     let_ranks_share_unnamed_memory,
     let_renderers_forget_pixels,
     let_scheduler_charge,
@@ -82,6 +83,7 @@ def _configuring(architecture: str, upstream: Any) -> Any:
 
             let_scheduler_charge(vllm_config.scheduler_config, ChargingSchedulerConfig)
             let_renderers_forget_pixels()
+            let_processors_know_encoder_room()
             let_front_announce_stop()  # also in a front that is a child of something else
             let_typed_markers_be_text()
 

@@ -49,7 +49,7 @@ class ReductionFields(BaseModel):
 
     keep_ratio: Annotated[Any, _documented(_AUTO, _RATIOS, **_RATIO)] = Field(
         None,
-        description="Fraction of each image's visual tokens to keep, or `auto`; or a list with one for each image.",
+        description="Fraction of the visual tokens of each image and video to keep; or `auto`, or a list, for images.",
     )
     keep_tokens: Annotated[Any, _documented(type="integer", minimum=FEWEST_TOKENS)] = Field(
         None, description="Visual tokens to keep per image. Not together with keep_ratio."
@@ -167,6 +167,18 @@ class ReductionRequest:
         """The fraction that is kept of one image; None for an absolute budget, and while it is not known."""
         absolute = self.keep_tokens is not None or self.keep_tokens_total is not None
         return None if absolute or self.auto else self.keep_ratio
+
+    @property
+    def video_ratio(self) -> float:
+        """The fraction that is kept of each video: the one of all images, or the operator's where each is asked its
+        own, or for a number of tokens."""
+        return self.keep_ratio
+
+    @property
+    def insists_on_videos(self) -> bool:
+        """Whether that fraction is the request's own."""
+        tokens = self.keep_tokens is not None or self.keep_tokens_total is not None
+        return self.insists and not (self.auto or tokens or self.keep_ratios is not None)
 
     @property
     def per_image(self) -> bool:

@@ -1,4 +1,4 @@
-"""What the API process sends to the worker beside an image: the order that its rows are to be reduced by.
+"""What the API process sends to the worker beside an image or video: the order that its rows are to be reduced by.
 
 `encode` and `decode` stand side by side, so that the two processes cannot disagree. An order travels as JSON in a byte
 tensor, because vLLM carries only tensors and numbers; the query's ids travel apart, since they belong on the device.
@@ -20,6 +20,12 @@ QUERY: Final = "sppruner_query"
 HOST_FIELDS: Final = {ORDER: True, QUERY: False}
 """Every field of an image, and whether it stays on the host: the host decides by the order, the device reads the query.
 What stays on the host vLLM keeps also for images that a prefix-cache hit covers."""
+
+VIDEO_ORDER: Final = "sppruner_video_order"
+VIDEO_QUERY: Final = "sppruner_video_query"
+
+VIDEO_FIELDS: Final = {VIDEO_ORDER: True, VIDEO_QUERY: False}
+"""The same of a video: vLLM lets a field belong to one modality only."""
 
 MOST_TOKENS: Final = 2**16
 """Visual tokens of the largest image whose kept rows can be told apart (worker/positions.py)."""
@@ -44,7 +50,7 @@ class StageOrder:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the worker is to do with one image.
+    """What the worker is to do with one image or video.
 
     encoded: rows that the encoder gives. placed: rows that the prompt has room for, 1 <= placed <= encoded.
     stages: in the order they run; none leaves the image whole.
@@ -54,6 +60,7 @@ class Order:
         not encode.
     question: the same for all queries of the same ids; empty where nothing is kept by it.
     told: name under which the selection is remembered for whoever asked for it; empty for no one.
+    frames: of a reduced video, rows that each of its frames keeps, `placed` in all; empty for all else.
     """
 
     encoded: int
@@ -64,6 +71,7 @@ class Order:
     picture: str = ""
     question: str = ""
     told: str = ""
+    frames: tuple[int, ...] = ()
 
 
 def encode(orders: Sequence[Order]) -> dict[str, list[Tensor]]:
@@ -75,30 +83,44 @@ def encode(orders: Sequence[Order]) -> dict[str, list[Tensor]]:
     return {ORDER: [_to_bytes(order) for order in orders], QUERY: [order.query_ids for order in orders]}
 
 
+def encode_videos(orders: Sequence[Order]) -> dict[str, list[Tensor]]:
+    """The fields of a request's videos; every video has every field, as `encode` has it."""
+    return {VIDEO_ORDER: [_to_bytes(order) for order in orders], VIDEO_QUERY: [order.query_ids for order in orders]}
+
+
 def decode(inputs: MutableMapping[str, Any]) -> list[Order]:
     """Take the orders of a batch of images out of the encoder's inputs; none where the inputs hold no image.
 
     Args:
         inputs: as vLLM batched them; both fields are removed.
     """
-    queries = inputs.pop(QUERY, ())
-    return [_from_bytes(packed, query) for packed, query in zip(inputs.pop(ORDER, ()), queries, strict=True)]
+    return _decode(inputs, ORDER, QUERY)
+
+
+def decode_videos(inputs: MutableMapping[str, Any]) -> list[Order]:
+    """The same of a batch of videos."""
+    return _decode(inputs, VIDEO_ORDER, VIDEO_QUERY)
 
 
 def decode_item(item: Mapping[str, Any]) -> Order | None:
-    """The order of one image as vLLM holds it, without its query; None for what is no image of ours."""
-    if ORDER not in item:
-        return None
-    return _from_bytes(item[ORDER].data, torch.empty(0, dtype=torch.int64))
+    """The order of one image or video as vLLM holds it, without its query; None for what is none of ours."""
+    name = next((name for name in (ORDER, VIDEO_ORDER) if name in item), None)
+    return None if name is None else _from_bytes(item[name].data, torch.empty(0, dtype=torch.int64))
+
+
+def _decode(inputs: MutableMapping[str, Any], order: str, query: str) -> list[Order]:
+    queries = inputs.pop(query, ())
+    return [_from_bytes(packed, ids) for packed, ids in zip(inputs.pop(order, ()), queries, strict=True)]
 
 
 def _to_bytes(order: Order) -> Tensor:
     stages = [astuple(stage) for stage in order.stages]
-    text = json.dumps([order.encoded, order.placed, stages, order.profiling, order.picture, order.question, order.told])
+    names = order.picture, order.question, order.told
+    text = json.dumps([order.encoded, order.placed, stages, order.profiling, *names, order.frames])
     return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
 
 
 def _from_bytes(packed: Tensor, query: Tensor) -> Order:
-    encoded, placed, stages, profiling, picture, question, told = json.loads(bytes(packed.tolist()))
+    encoded, placed, stages, profiling, picture, question, told, frames = json.loads(bytes(packed.tolist()))
     stage_orders = tuple(StageOrder(*stage) for stage in stages)
-    return Order(encoded, placed, stage_orders, query.flatten(), profiling, picture, question, told)
+    return Order(encoded, placed, stage_orders, query.flatten(), profiling, picture, question, told, tuple(frames))

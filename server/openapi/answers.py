@@ -43,7 +43,7 @@ WORDS: Final = {
 REQUEST_ID: Final = {"X-Request-Id": {"description": "Of this request, also in the server's log.", "schema": STRING}}
 AGAIN: Final = {"Retry-After": {"description": "Seconds until it is worth asking again.", "schema": STRING}}
 REDUCED: Final = {
-    name: {"description": "Of a request with pictures; as in its usage.", "schema": STRING}
+    name: {"description": "Of a request with pictures or videos; as in its usage.", "schema": STRING}
     for name in (
         *(ORIGINAL, RETAINED, KEEP_RATIO, METHOD, FOCUS_SCOPE, SKIPPED_REASON),
         *(SHRUNK_IMAGES, IMAGES_RETAINED, IMAGES_KEEP_RATIO),
@@ -63,6 +63,16 @@ def answer_schemas() -> dict[str, Schema]:
         },
         *("original", "retained", "keep_ratio", "skipped_reason", "shrunk"),
     )
+    video = obj(
+        {
+            "original": NATURAL,
+            "retained": NATURAL,
+            "keep_ratio": {"type": "number"},
+            "skipped_reason": or_null(type="string"),
+            "frames": NATURAL,
+        },
+        *("original", "retained", "keep_ratio", "skipped_reason", "frames"),
+    )
     visual = obj(
         {
             "original": NATURAL,
@@ -74,10 +84,11 @@ def answer_schemas() -> dict[str, Schema]:
             "shrunk_images": NATURAL,
             "under_load": {"type": "boolean"},
             "images": items(image),
+            "videos": items(video),
             "selection": or_null(**items(ref("PictureSelection"), 0)),
         },
         *("original", "retained", "keep_ratio", "method", "skipped_reason"),
-        description="What was kept of the request's pictures.",
+        description="What was kept of the request's pictures and videos.",
     )
     details = or_null(**obj({"visual_tokens": ref("VisualTokens")}))
     usage = obj(

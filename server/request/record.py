@@ -63,7 +63,7 @@ class RequestRecord:
 
     @property
     def visual_tokens(self) -> VisualTokens | None:
-        """The account of the request's images; None without images and until it is rendered."""
+        """The account of the request's images and videos; None without any and until it is rendered."""
         if len(self.accounts) < 2:
             return self.accounts[0] if self.accounts else None
         original = sum(account.original for account in self.accounts)
@@ -79,6 +79,7 @@ class RequestRecord:
             scopes=tuple(scope for account in self.accounts for scope in account.scopes),
             shrunk=sum(account.shrunk for account in self.accounts),
             images=tuple(image for account in self.accounts for image in account.images),
+            videos=tuple(video for account in self.accounts for video in account.videos),
         )
 
     def as_usage(self) -> dict[str, Any]:

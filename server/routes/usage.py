@@ -15,7 +15,7 @@ FIELD: Final = "visual_tokens"
 
 
 class Account(Protocol):
-    """Of a request's images."""
+    """Of a request's images and videos."""
 
     def as_usage(self) -> dict[str, Any]: ...
 

@@ -13,6 +13,7 @@ from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.settings import settings
 
 from .identity import question_name
+from .videos import AskedVideo
 
 PLANNED: Final = "sppruner_planned"
 
@@ -25,6 +26,7 @@ class Planned:
     told: names under which their selections are remembered, empty where nobody asked.
     hashes: of every item, by modality, as vLLM's caches get them.
     profiling: the request is vLLM's own, which measures what the largest one takes.
+    videos: what is asked of the videos being processed; none of a family that knows nothing of them.
     """
 
     plans: tuple[ReductionPlan, ...]
@@ -32,6 +34,7 @@ class Planned:
     told: tuple[str, ...]
     hashes: dict[str, list[str]]
     profiling: bool
+    videos: tuple[AskedVideo, ...] = ()
 
 
 def planned_in(kwargs: Mapping[str, Any]) -> Planned:

@@ -14,6 +14,7 @@ from vllm.multimodal.hasher import MultiModalHasher
 
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION, ReductionPlan
 from sppruner_vllm.planning.planner import Sent
+from sppruner_vllm.planning.videos import VIDEO_VERSION, VideoAsk
 from sppruner_vllm.reading.token_table import digest
 from sppruner_vllm.settings import settings
 
@@ -25,7 +26,7 @@ def identities(algorithm: Any, hashes: Sequence[str], plans: Sequence[ReductionP
         algorithm: vLLM's, by which it hashes items.
         hashes: upstream's keys. plans: one of each image.
     """
-    reading = _reading(settings().question_depth, settings().state_table)
+    reading = reading_name()
     return [
         MultiModalHasher.hash_kwargs(
             algorithm,
@@ -46,6 +47,36 @@ def identities(algorithm: Any, hashes: Sequence[str], plans: Sequence[ReductionP
     ]
 
 
+def video_identities(algorithm: Any, asks: Sequence[VideoAsk]) -> list[str]:
+    """The key of each video in vLLM's three caches; upstream's own where it stays whole whatever its size.
+
+    Args:
+        algorithm: as above.
+    """
+    reading = reading_name()
+    return [
+        MultiModalHasher.hash_kwargs(
+            algorithm,
+            video=ask.key,
+            budget=repr(ask.budget),
+            version=f"{ALGORITHM_VERSION} {VIDEO_VERSION}",
+            attention=settings().saliency_attention,
+            rank_on=settings().rank_on,
+            query=torch.tensor(ask.query_ids, dtype=torch.int64),
+            **({"reading": reading} if reading and ask.query_ids else {}),
+        )
+        if ask.reduces
+        else ask.key
+        for ask in asks
+    ]
+
+
+def video_encoded_as(algorithm: Any, key: str) -> str:
+    """A name for what the encoder is to see of a video, whatever is asked of it. Args: as above; upstream's key."""
+    name: str = MultiModalHasher.hash_kwargs(algorithm, video=key)
+    return name
+
+
 def told_apart(algorithm: Any, hashes: Sequence[str], told: Sequence[str]) -> list[str]:
     """The keys of images, other ones for those whose selection is to be told: no cache may spare the worker that.
 
@@ -61,6 +92,11 @@ def told_apart(algorithm: Any, hashes: Sequence[str], told: Sequence[str]) -> li
 def question_name(ids: Sequence[int]) -> str:
     """The same for queries of the same ids; empty for none."""
     return blake2b(repr(tuple(ids)).encode(), digest_size=16).hexdigest() if ids else ""
+
+
+def reading_name() -> str:
+    """What a question is read by, as the operator has it; empty where its word embeddings are compared."""
+    return _reading(settings().question_depth, settings().state_table)
 
 
 @cache

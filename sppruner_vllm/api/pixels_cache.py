@@ -1,6 +1,6 @@
-"""What vLLM's image processor made of each picture, within a bound in bytes: later questions do not resize it again.
+"""What vLLM's processor made of each picture or video, within a bound in bytes: later questions do not resize it again.
 
-vLLM's own cache knows a picture by what is asked of it, since its placeholders depend on that; the pixels do not.
+vLLM's own cache knows them by what is asked of them, since their placeholders depend on that; the pixels do not.
 docs/develop/architecture.md, "Rows that are kept".
 """
 
@@ -49,7 +49,7 @@ class PixelsCache:
         """Keep what has a name, is in this host's own memory, and is not larger than the bound."""
         for picture, item in zip(pictures, items, strict=True):
             if picture and _is_plain(item) and MultiModalCache.get_item_size(item) <= self._kept.maxsize:
-                own = MultiModalKwargsItem({name: replace(elem, data=owned(elem.data)) for name, elem in item.items()})
+                own = MultiModalKwargsItem({name: _owned(elem) for name, elem in item.items()})
                 with self._lock:
                     self._kept[picture] = own
 
@@ -64,5 +64,16 @@ def merged(items: Sequence[MultiModalKwargsItem]) -> Mapping[str, Any]:
     return {name: elem.field.reduce_data([item[name] for item in items]) for name, elem in items[0].items()}
 
 
+def _owned(elem: Any) -> Any:
+    return replace(elem, data=owned(elem.data)) if isinstance(elem.data, Tensor) else elem
+
+
 def _is_plain(item: MultiModalKwargsItem) -> bool:
-    return all(isinstance(elem.data, Tensor) and elem.data.device.type == "cpu" for elem in item.values())
+    return all(_is_here(elem.data) for elem in item.values())
+
+
+def _is_here(data: object) -> bool:
+    """Whether it is a tensor in this host's memory, or numbers in a list, such as the times of frames."""
+    if isinstance(data, list):
+        return all(isinstance(one, int | float) for one in data)
+    return isinstance(data, Tensor) and data.device.type == "cpu"

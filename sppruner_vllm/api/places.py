@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vllm.exceptions import VLLMValidationError
+from vllm.multimodal.parse import DictEmbeddingItems, EmbeddingItems
 from vllm.multimodal.processing.inputs import ProcessorInputs
 
 from sppruner_vllm.family import Family
-
-from .embedded import came_encoded
 
 
 def refuse_spare_places(family: Family, inputs: ProcessorInputs) -> None:
@@ -29,22 +28,22 @@ def refuse_spare_places(family: Family, inputs: ProcessorInputs) -> None:
             )
 
 
-def refuse_unknown_uuids(inputs: ProcessorInputs, identities: Sequence[str]) -> None:
-    """An image sent by UUID alone must be cached under the very plan of this request.
+def refuse_unknown_uuids(inputs: ProcessorInputs, identities: Sequence[str], modality: str = "image") -> None:
+    """An image or video sent by UUID alone must be cached under the very plan of this request.
 
     Args:
-        inputs: of the request. identities: the key of each image.
+        inputs: of the request. identities: the key of each item of the modality.
 
     Raises:
         VLLMValidationError: one is not.
     """
-    if came_encoded(inputs):
+    items = inputs.mm_data_items[modality]
+    if isinstance(items, DictEmbeddingItems | EmbeddingItems):
         return
-    items = inputs.mm_data_items["image"]
     for index, identity in enumerate(identities):
         known = inputs.cache is not None and inputs.cache.is_cached_item(identity)
         if not known and items.get(index) is None:
             raise VLLMValidationError(
-                f"image {index} was sent by uuid only and is not cached for this keep ratio, method and question",
+                f"{modality} {index} was sent by uuid only and is not cached for this keep ratio, method and question",
                 parameter="uuid",
             )

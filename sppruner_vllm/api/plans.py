@@ -67,6 +67,12 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
     """The part of ReductionProcessorMixin (processor.py) that decides."""
 
     family_of: ClassVar[type[Family]]
+    _encoder_room: int | None = None
+
+    def know_encoder_room(self, rows: int) -> None:
+        """How many rows of the encoder one item of a prompt may have: vLLM holds unreduced ones to it (compat.py)."""
+        self._encoder_room = rows
+        self.__dict__.pop("_bounds", None)
 
     @cached_property
     def family(self) -> Family:
@@ -288,5 +294,6 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         return Bounds(
             picture=limits.max_unreduced_image_tokens or self.info.get_max_image_tokens(),
             prompt=limits.max_unreduced_tokens or self._context,
+            video=self._context if self._encoder_room is None else self._encoder_room,
             positions=self.family.most_positions(model.max_model_len),
         )

@@ -7,14 +7,14 @@ docs/develop/architecture.md, "How a request flows".
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import compress
 from typing import Any, Final
 
 from transformers.feature_extraction_utils import BatchFeature
-from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItem, MultiModalKwargsItems
+from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
 from vllm.multimodal.parse import MultiModalDataItems
 from vllm.multimodal.processing import PromptUpdate
 from vllm.multimodal.processing.inputs import ProcessorInputs
@@ -37,18 +37,19 @@ from .pixel_limits import limits_of
 from .pixels_cache import PixelsCache, merged
 from .placeholders import shortened
 from .places import refuse_spare_places, refuse_unknown_uuids
-from .plans import PlanningMixin
 from .refusing import refusing
 from .typed_markers import TypedMarkers
 from .unprocessed import unprocessed
 from .uuids import LastSent
+from .video_placeholders import shortened_videos
+from .videos import VideosMixin, video_tokens
 
 _PROFILING: Final = "sppruner_profiling"
 _BY_VLLM: Final = object()
 """Marks vLLM's own profiling inputs; no request can spell it."""
 
 
-class ReductionProcessorMixin(PlanningMixin):
+class ReductionProcessorMixin(VideosMixin):
     """Put before a model family's own processor in the base-class list."""
 
     @cached_property
@@ -105,26 +106,31 @@ class ReductionProcessorMixin(PlanningMixin):
             keys = told_apart(algorithm, identities(algorithm, hashes["image"], plans), told)
             hashes = {**hashes, "image": keys}
             refuse_unknown_uuids(inputs, hashes["image"])
-        planned = Planned(plans, pictures, told, hashes, profiling)
+        videos = self._ask_videos(inputs, request, hashes.get("video", ()), known, profiling=profiling)
+        if videos:
+            hashes = {**hashes, "video": [video.identity for video in videos]}
+        if any(video.ask.reduces for video in videos):
+            refuse_unknown_uuids(inputs, hashes["video"], "video")
+        planned = Planned(plans, pictures, told, hashes, profiling, videos if self._orders_videos else ())
         with refusing(), blaming(kwargs):
             output: Any = super().apply(
                 replace(inputs, hf_processor_mm_kwargs={**kwargs, PLANNED: planned}), timing_ctx
             )
-        known.keep()
         lengths = {
             # A video may hold text between its frames.
             modality: [place.get_num_embeds() for place in places]
             for modality, places in output["mm_placeholders"].items()
         }
-        if "video" in lengths and any(plan.reduces for plan in plans):
-            # How long a video is only vLLM's own processing says.
-            dropped = sum(plan.encoded - plan.retained for plan in plans)
-            with refusing():
-                self._bounds.refuse(len(output["prompt_token_ids"]) + dropped)
-        placed = lengths.get("image", ()), lengths.get("video", ())
+        sizes = self._sizes_of(videos, lengths.get("video", ()))
+        self._refuse_beyond_bounds_with_videos(
+            len(output["prompt_token_ids"]) - sum(map(sum, lengths.values())), plans, sent, videos, sizes
+        )
+        known.keep()
         if TELLING in given:
             output[ASKED_ABOUT] = asked_about(plans, sent, inputs.mm_data_items.get("image"))
-        output[ENGINE_INPUT_KEY] = account(plans, request, *placed, [image.shrunk for image in sent])
+        shrunk = [image.shrunk for image in sent]
+        accounted = video_tokens(videos, sizes, lengths.get("video", ()))
+        output[ENGINE_INPUT_KEY] = account(plans, request, lengths.get("image", ()), accounted, shrunk)
         return output
 
     def get_dummy_inputs(self, *args: Any, **kwargs: Any) -> ProcessorInputs:
@@ -144,44 +150,49 @@ class ReductionProcessorMixin(PlanningMixin):
         missing = [not hit for hit in mm_is_cached.get("image", ())]
         plans, pictures = tuple(compress(planned.plans, missing)), tuple(compress(planned.pictures, missing))
         told = tuple(compress(planned.told, missing))
+        videos = tuple(compress(planned.videos, (not hit for hit in mm_is_cached.get("video", ()))))
         inputs = replace(inputs, hf_processor_mm_kwargs=without_plan(inputs.hf_processor_mm_kwargs))
         kwargs: Mapping[str, object] = super()._get_cache_missing_processor_kwargs(inputs, mm_is_cached)
-        return {**kwargs, PLANNED: replace(planned, plans=plans, pictures=pictures, told=told)}
+        return {**kwargs, PLANNED: replace(planned, plans=plans, pictures=pictures, told=told, videos=videos)}
 
     def _apply_hf_processor_main(self, mm_items: MultiModalDataItems, hf_kwargs: Mapping[str, object]) -> BatchFeature:
         planned, kwargs = planned_in(hf_kwargs), without_plan(hf_kwargs)
-        if not (planned.plans and self.family.reduces):
+        if not (self.family.reduces and (planned.plans or planned.videos)):
             return super()._apply_hf_processor_main(mm_items=mm_items, hf_kwargs=kwargs)
-        known = self._pixels.find(planned.pictures)
-        output, fresh = self._processed(mm_items, planned, kwargs, known)
-        if known:
-            output.update(
-                merged([known[place] if place in known else next(fresh) for place in range(len(planned.plans))])
-            )
-        output.update(wire.encode(orders(planned)))
+        output = self._with_kept_pixels(mm_items, planned, kwargs)
+        if planned.plans:
+            output.update(wire.encode(orders(planned)))
+        if planned.videos:
+            found = self._video_orders(planned.videos, output, profiling=planned.profiling)
+            output.update(wire.encode_videos(found))
         return output
 
-    def _processed(
-        self,
-        mm_items: MultiModalDataItems,
-        planned: Planned,
-        kwargs: Mapping[str, object],
-        known: Container[int],
-    ) -> tuple[BatchFeature, Iterator[MultiModalKwargsItem]]:
-        """What vLLM's processor makes of all but the known images, as it gives it and image by image."""
-        unknown = [place for place in range(len(planned.plans)) if place not in known]
+    def _with_kept_pixels(
+        self, mm_items: MultiModalDataItems, planned: Planned, kwargs: Mapping[str, object]
+    ) -> BatchFeature:
+        """What vLLM's processor makes of a request, but for images and videos whose pixels are kept."""
+        names: dict[str, Sequence[str]] = {"image": planned.pictures}
+        if planned.videos:
+            names["video"] = [video.name for video in planned.videos]
+        known = {kind: self._pixels.find(own) for kind, own in names.items()}
+        unknown = {
+            kind: [place for place in range(len(own)) if place not in known[kind]] for kind, own in names.items()
+        }
         items = unprocessed(mm_items, planned.plans, unknown, self.family.cell)
-        if not items:
-            return BatchFeature(), iter(())
-        output = super()._apply_hf_processor_main(mm_items=items, hf_kwargs=kwargs)
-        if kwargs:
+        output = super()._apply_hf_processor_main(mm_items=items, hf_kwargs=kwargs) if items else BatchFeature()
+        if items and kwargs:
             refuse_misfit(self.family, output)
         if not self._pixels.bound:
-            return output, iter(())
-        fields = super()._get_mm_fields_config(output, kwargs)
-        fresh = MultiModalKwargsItems.from_hf_inputs(output, fields).get("image", [])
-        self._pixels.keep([planned.pictures[place] for place in unknown], fresh)
-        return output, iter(fresh)
+            return output
+        fields = super()._get_mm_fields_config(output, kwargs) if items else {}
+        made = MultiModalKwargsItems.from_hf_inputs(output, fields)
+        for kind, own in names.items():
+            fresh = made.get(kind, [])
+            self._pixels.keep([own[place] for place in unknown[kind]], fresh)
+            if known[kind]:
+                left = iter(fresh)
+                output.update(merged([known[kind].get(place) or next(left) for place in range(len(own))]))
+        return output
 
     def _get_mm_fields_config(
         self, hf_inputs: BatchFeature, hf_processor_mm_kwargs: Mapping[str, object]
@@ -191,6 +202,10 @@ class ReductionProcessorMixin(PlanningMixin):
             **{
                 name: MultiModalFieldConfig.batched("image", keep_on_cpu=on_host)
                 for name, on_host in wire.HOST_FIELDS.items()
+            },
+            **{
+                name: MultiModalFieldConfig.batched("video", keep_on_cpu=on_host)
+                for name, on_host in wire.VIDEO_FIELDS.items()
             },
         }
 
@@ -205,8 +220,16 @@ class ReductionProcessorMixin(PlanningMixin):
         )
         if not self.family.reduces:
             return updates
-        plans = planned_in(hf_processor_mm_kwargs).plans
-        return [shortened(update, plans) if update.modality == "image" else update for update in updates]
+        planned = planned_in(hf_processor_mm_kwargs)
+
+        def ours(update: PromptUpdate) -> PromptUpdate:
+            if update.modality == "image":
+                return shortened(update, planned.plans)
+            if update.modality == "video" and planned.videos:
+                return shortened_videos(update, self.family.media_tokens["video"], out_mm_kwargs["video"])
+            return update
+
+        return [ours(update) for update in updates]
 
 
 def _told(telling: object, plans: Sequence[ReductionPlan]) -> tuple[str, ...]:

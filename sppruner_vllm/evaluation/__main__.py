@@ -1,5 +1,5 @@
 """`python -m sppruner_vllm.evaluation`: ask and report, write a report again, show what a selection kept, try its gate,
-or measure how visual tokens and words agree."""
+measure how visual tokens and words agree, or compare ways to choose the tokens of videos."""
 
 from __future__ import annotations
 
@@ -50,6 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
         from .misfit_report import main as misfit
 
         return misfit(options)
+    if options.command == "videos":
+        from .videos import main as videos
+
+        return videos(options)
     from .explain import main as explain
 
     return explain(options)
@@ -66,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_explain(explain)
     _add_stress(commands.add_parser("stress", help="ask with disturbed questions: does the gate hold?"))
     _add_misfit(misfit)
+    _add_videos(commands.add_parser("videos", help="compare ways to choose the tokens of videos"))
     return parser
 
 
@@ -142,6 +147,19 @@ def _add_misfit(command: argparse.ArgumentParser) -> None:
     command.add_argument("--centred", action="store_true", help="take the mean from rows and neighbours first")
     command.add_argument("--seed", type=int, default=0, help="of pictures and descriptions")
     command.add_argument("--out", type=Path, default=places.CACHE / "misfit", help="folder (default: %(default)s)")
+
+
+def _add_videos(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", default=str(CHECKPOINT), help="folder or hub name (default: the demo model)")
+    command.add_argument("--dataset", default=DEMO, help="demo, or a JSONL file (default: %(default)s)")
+    command.add_argument("--limit", type=count, default=210, help="questions (default: %(default)s)")
+    command.add_argument("--frames", type=count, default=4, help="of a video (default: %(default)s)")
+    command.add_argument("--kinds", type=_names, default=("still", "cut", "moving"), help="with commas between")
+    command.add_argument("--seed", type=int, default=0, help="of the demo's scenes (default: %(default)s)")
+    command.add_argument("--ratios", type=_ratios, default=(0.25, 0.1, 0.05), help="with commas between")
+    command.add_argument("--max-tokens", type=count, default=6, help="longest answer (default: %(default)s)")
+    command.add_argument("--resamples", type=_resamples, default=DEFAULT_RESAMPLES, help="default: %(default)s")
+    command.add_argument("--out", type=Path, default=OUT, help="folder (default: %(default)s)")
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -140,12 +140,19 @@ class EnginelessModel:
         return words, [layer[0, start:end] for layer in states]
 
     def prompt(
-        self, question: str, pictures: Sequence[Seen], kept: Sequence[Tensor | None], before: Sequence[Turn] = ()
+        self,
+        question: str,
+        pictures: Sequence[Seen],
+        kept: Sequence[Tensor | None],
+        before: Sequence[Turn] = (),
+        *,
+        frames: int = 1,
     ) -> Prompt:
         """The chat prompt of a question about pictures.
 
         Args:
             kept: per picture, indices of the rows that stay; None keeps all. before: earlier turns of the chat.
+            frames: of each picture, which is a video where there are several, one below the other in its grid.
         """
         parts, stays, spans, length = [], [], [], 0
         places: list[slice] = []
@@ -158,7 +165,8 @@ class EnginelessModel:
                 continue
             picture, indices = next(left)
             shown = torch.arange(len(picture.rows)) if indices is None else indices
-            spans.append(MediaSpan(length, len(picture.rows), (1, *picture.grid)))
+            height, width = picture.grid
+            spans.append(MediaSpan(length, len(picture.rows), (frames, height // frames, width)))
             start = sum(map(len, parts))
             places.append(slice(start, start + len(shown)))
             parts.append(picture.rows[shown])

@@ -38,6 +38,7 @@ class Llava:
 
     cell = None
     cut = None
+    videos = None
     still_row = STILL_ROW
     openings: tuple[str, ...] = ("USER:", "ASSISTANT:")
     """What opens a turn, in the templates that are not ChatML."""

@@ -10,9 +10,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sppruner_vllm.family import Layout, MediaSpan, TapPoints, TextLayers, TowerCut
+from sppruner_vllm import wire
+from sppruner_vllm.family import Layout, MediaSpan, TapPoints, TextLayers, TowerCut, Videos
 from sppruner_vllm.planning.query import TurnMarkers
 from sppruner_vllm.planning.smaller import Grid
+from sppruner_vllm.planning.videos import FrameGrid
 from sppruner_vllm.reduction import Need
 from sppruner_vllm.reduction.pieces import Piece
 from sppruner_vllm.worker.original_positions import OriginalPositionsMixin
@@ -27,6 +29,7 @@ class QwenFamily(ABC):
 
     reduces = True
     cut: TowerCut | None = None
+    videos: Videos
     fixed_pixels: int | None = None
     still_row = 0
     heard: frozenset[Need] = frozenset({"attention", "merger_input"})
@@ -51,6 +54,9 @@ class QwenFamily(ABC):
             "temporal_patch_size": int(vision.temporal_patch_size),
             "merge_size": self._merge,
         }
+        # What vLLM's own positions of a video go by.
+        self._positions_per_second = float(getattr(vision, "tokens_per_second", 1.0))
+        self.videos = Videos(True, self._video_grids, self._flat_video_inputs, self._video_extent)
         channels = int(getattr(vision, "in_channels", 3))
         self._patch_width = channels * int(vision.temporal_patch_size) * int(vision.patch_size) ** 2
 
@@ -117,7 +123,7 @@ class QwenFamily(ABC):
     def spans(self, model: Any, features: Sequence[Any]) -> list[MediaSpan]:
         ordered = sorted(features, key=lambda feature: feature.mm_position.offset)
         return [
-            MediaSpan(offset, feature.mm_position.length, (frames, height, width), step)
+            MediaSpan(offset, feature.mm_position.length, (frames, height, width), step, kept_of_frames(feature))
             for feature, (offset, frames, height, width, step) in zip(
                 ordered, model.iter_mm_grid_thw(ordered), strict=True
             )
@@ -126,6 +132,20 @@ class QwenFamily(ABC):
     @abstractmethod
     def tap_points(self, model: Any) -> TapPoints:
         """Where the tower can be listened to; it is what the models of this line differ in."""
+
+    def _video_grids(self, inputs: Mapping[str, Any]) -> list[FrameGrid]:
+        return [
+            (frames, height // self._merge, width // self._merge)
+            for frames, height, width in inputs["video_grid_thw"].tolist()
+        ]
+
+    def _flat_video_inputs(self, grids: Sequence[FrameGrid]) -> Mapping[str, list[int]]:
+        tokens = [math.prod(grid) for grid in grids]
+        return {"pixel_values_videos": [count * self._merge**2 for count in tokens], "video_embeds": tokens}
+
+    def _video_extent(self, grid: FrameGrid, seconds: float) -> int:
+        frames, height, width = grid
+        return max(int((frames - 1) * seconds * self._positions_per_second) + 1, height, width)
 
     def _merged(self, grid: Sequence[int]) -> Grid:
         """Token grid of (frames, height, width) in patches."""
@@ -138,6 +158,12 @@ class QwenFamily(ABC):
         merger: nn.Module = model.visual.merger
         # The merger itself is compiled: its first norm is the first module inside that a hook can stand on.
         return TapPoints(attention.attn, merger.ln_q, self._merge**2, attention.tp_size, order)  # type: ignore[arg-type]
+
+
+def kept_of_frames(feature: Any) -> tuple[int, ...]:
+    """Rows that each frame keeps of a reduced video, as vLLM holds it; none of all else."""
+    order = None if feature.modality != "video" or feature.data is None else wire.decode_item(feature.data)
+    return () if order is None else order.frames
 
 
 def _context(text: Any) -> int:

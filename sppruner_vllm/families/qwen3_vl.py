@@ -10,6 +10,8 @@ caches by file stand in this file. Version of the package when the flags last ch
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 from vllm.model_executor.models import qwen3_vl as upstream
@@ -18,8 +20,9 @@ from vllm.multimodal import MULTIMODAL_REGISTRY
 from sppruner_vllm.api.given_pictures import judging
 from sppruner_vllm.api.processor import ReductionProcessorMixin
 from sppruner_vllm.family import MediaSpan, TapPoints
+from sppruner_vllm.planning.videos import FrameGrid
 
-from .qwen import QwenFamily, QwenModelMixin
+from .qwen import QwenFamily, QwenModelMixin, kept_of_frames
 
 
 class Qwen3VL(QwenFamily):
@@ -31,6 +34,7 @@ class Qwen3VL(QwenFamily):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         vision = config.vision_config
+        self.videos = replace(self.videos, together=False, extent=_extent)
         self.row_width = int(vision.out_hidden_size) * (1 + len(vision.deepstack_visual_indexes))
 
     def tap_points(self, model: Any) -> TapPoints:
@@ -44,15 +48,21 @@ class Qwen3VL(QwenFamily):
     def _parts(self, feature: Any) -> Iterator[MediaSpan]:
         """An image, or the frames of a video."""
         place = feature.mm_position
-        _, height, width = feature.data[f"{feature.modality}_grid_thw"].data.tolist()
+        frames, height, width = feature.data[f"{feature.modality}_grid_thw"].data.tolist()
         grid = 1, height // self._merge, width // self._merge
         if feature.modality == "image":
             yield MediaSpan(place.offset, place.length, grid)
             return
-        # Videos are not reduced: all of a frame's tokens are there, side by side.
-        size = grid[1] * grid[2]
-        for first in place.is_embed.nonzero().flatten()[::size].tolist():
-            yield MediaSpan(place.offset + first, size, grid)
+        kept = kept_of_frames(feature) or (grid[1] * grid[2],) * frames
+        rows = place.is_embed.nonzero().flatten().tolist()
+        for count, before in zip(kept, accumulate(kept, initial=0), strict=False):
+            yield MediaSpan(place.offset + rows[before], count, grid)
+
+
+def _extent(grid: FrameGrid, _: float) -> int:
+    """Each frame counts like a picture."""
+    frames, height, width = grid
+    return frames * max(height, width)
 
 
 class Qwen3VLReductionProcessor(ReductionProcessorMixin, upstream.Qwen3VLMultiModalProcessor):

@@ -82,7 +82,7 @@ def count_visual_tokens(tokens: VisualTokens) -> None:
     """Account for the images and videos of one served request."""
     if tokens.skipped_reason is not None:
         families.SKIPPED.metric.labels(families.SKIPPED_REASON.bound(tokens.skipped_reason)).inc()
-    for scope in tokens.scopes:
+    for scope in tokens.all_scopes:
         if scope is not None:
             families.FOCUS_SCOPE.metric.labels(scope).inc()
     families.SHRUNK.metric.inc(tokens.shrunk)
@@ -93,6 +93,8 @@ def count_visual_tokens(tokens: VisualTokens) -> None:
     families.REQUESTED_RATIO.metric.observe(tokens.keep_ratio)
     for ratio in tokens.keep_ratios:
         families.IMAGE_KEEP_RATIO.metric.observe(ratio)
+    for video in tokens.videos:
+        families.VIDEO_KEEP_RATIO.metric.observe(video.keep_ratio)
     families.RETAINED_RATIO.metric.observe(tokens.retained / tokens.original)
     families.RETAINED_TOKENS.metric.observe(tokens.retained)
 

@@ -168,15 +168,21 @@ VISUAL_TOKENS_RETAINED: Final = CounterFamily(
 )
 REQUESTED_RATIO: Final = HistogramFamily(
     "sppruner_requested_ratio",
-    "Keep ratio in force for a request with images: its own, or the default.",
+    "Keep ratio in force for a request with images or videos: its own, or the default.",
     buckets=_RATIO_BUCKETS,
-    note="For `keep_tokens`, the ratio it came to. For videos, which are never reduced, 1.",
+    note="For `keep_tokens`, and where images and videos have not all the same, the ratio it came to.",
 )
 IMAGE_KEEP_RATIO: Final = HistogramFamily(
     "sppruner_image_keep_ratio",
     "Keep ratio in force for each image of a served request.",
     buckets=_RATIO_BUCKETS,
     note="A request may ask another one of each of its images. For budgets in tokens, the ratio they came to.",
+)
+VIDEO_KEEP_RATIO: Final = HistogramFamily(
+    "sppruner_video_keep_ratio",
+    "Keep ratio in force for each video of a served request.",
+    buckets=_RATIO_BUCKETS,
+    note="1 for a video that stays whole by itself: of a model or a prompt that it cannot be reduced in.",
 )
 RETAINED_RATIO: Final = HistogramFamily(
     "sppruner_retained_ratio", "Retained over original visual tokens of a request.", buckets=_RATIO_BUCKETS
@@ -196,9 +202,9 @@ SHRUNK: Final = CounterFamily(
 )
 FOCUS_SCOPE: Final = CounterFamily(
     "sppruner_focus_scope",
-    "Images of served requests that a question could steer, by whom their selection served.",
+    "Images and videos of served requests that a question could steer, by whom their selection served.",
     (SCOPE,),
-    note="`question`: the image's own; `image`: all questions about it, so that they share the prefix cache.",
+    note="`question`: its own; `image`: all questions about it, so that they share the prefix cache.",
 )
 KV_TOKENS_SAVED: Final = CounterFamily(
     "sppruner_kv_tokens_saved",
@@ -226,7 +232,7 @@ REJECTED: Final = CounterFamily(
 )
 SELECTION_SECONDS: Final = HistogramFamily(
     "sppruner_selection_seconds",
-    "Time a worker spent selecting the visual tokens of one batch of images.",
+    "Time a worker spent selecting the visual tokens of one batch of images, or of one video.",
     (METHOD,),
     buckets=_SELECTION_BUCKETS,
     note="Of the first tensor-parallel rank. The second step of `hybrid` counts as `focus_context`; `downscale` "
@@ -245,12 +251,14 @@ REPEATS: Final = CounterFamily(
 )
 ROWS_KEPT: Final = CounterFamily(
     "sppruner_encoder_rows",
-    "Images that a worker was to encode, by whether it had kept their rows.",
+    "Images and videos that a worker was to encode, by whether it had kept their rows.",
     (KEPT,),
     note="`hit`: the encoder was spared; so it is for all but the first of equal pictures in one step. "
     "`--rows-cache-mib 0`: none are counted.",
 )
-ROWS_EVICTED: Final = CounterFamily("sppruner_encoder_rows_evicted", "Images whose rows made room for others.")
+ROWS_EVICTED: Final = CounterFamily(
+    "sppruner_encoder_rows_evicted", "Images and videos whose rows made room for others."
+)
 ROWS_HELD_BYTES: Final = GaugeFamily(
     "sppruner_encoder_rows_bytes",
     "Bytes of encoder rows that workers keep now.",
@@ -259,7 +267,7 @@ ROWS_HELD_BYTES: Final = GaugeFamily(
 )
 TIME_TO_FIRST_TOKEN_SECONDS: Final = HistogramFamily(
     "sppruner_time_to_first_token_seconds",
-    "From a request's arrival at our route to its first output token, for requests with images.",
+    "From a request's arrival at our route to its first output token, for requests with images or videos.",
     (RATIO_BAND,),
     buckets=_FIRST_TOKEN_BUCKETS,
     note="Until the API server has the token. Answers that are not streamed count too, unless vLLM runs with "
@@ -267,7 +275,7 @@ TIME_TO_FIRST_TOKEN_SECONDS: Final = HistogramFamily(
 )
 OUTPUT_TOKENS: Final = CounterFamily(
     "sppruner_output_tokens",
-    "Tokens generated for requests with images.",
+    "Tokens generated for requests with images or videos.",
     (RATIO_BAND,),
     note="As in `usage`, and also what a client did not wait for.",
 )
@@ -337,6 +345,7 @@ FAMILIES: Final[tuple[CounterFamily | HistogramFamily | GaugeFamily, ...]] = (
     VISUAL_TOKENS_RETAINED,
     REQUESTED_RATIO,
     IMAGE_KEEP_RATIO,
+    VIDEO_KEEP_RATIO,
     RETAINED_RATIO,
     RETAINED_TOKENS,
     SKIPPED,

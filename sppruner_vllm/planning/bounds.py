@@ -19,18 +19,19 @@ MESSAGES: Final = "messages"
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """picture, prompt: most tokens of one. positions: most that a prompt may take."""
+    """picture, prompt, video: most tokens of one. positions: most that a prompt may take."""
 
     picture: int
     prompt: int
     positions: int
+    video: int
 
-    def refuse(self, tokens: int, pictures: Sequence[int] = (), positions: int = 0) -> None:
+    def refuse(self, tokens: int, pictures: Sequence[int] = (), positions: int = 0, videos: Sequence[int] = ()) -> None:
         """Refuse a reduced request for what it would be without reduction.
 
         Args:
-            tokens: of the whole prompt. pictures: tokens of each that is encoded. positions: those the prompt takes,
-                since kept tokens stay where they were.
+            tokens: of the whole prompt. pictures, videos: tokens of each that is encoded. positions: those the prompt
+                takes, since kept tokens stay where they were.
 
         Raises:
             InvalidField: says what there is too much of, and how much there may be.
@@ -38,6 +39,9 @@ class Bounds:
         for index, size in enumerate(pictures):
             if size > self.picture:
                 raise _refusal(f"image {index} has {size} visual tokens before reduction; there may be {self.picture}")
+        for index, size in enumerate(videos):
+            if size > self.video:
+                raise _refusal(f"video {index} has {size} visual tokens before reduction; there may be {self.video}")
         if tokens > self.prompt:
             raise _refusal(f"before reduction this prompt has {tokens} tokens; there may be {self.prompt}")
         if positions > self.positions:

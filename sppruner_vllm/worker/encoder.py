@@ -72,9 +72,11 @@ class Encoder:
         upstream: upstream's `embed_multimodal`.
         """
         self._family, self._model, self._upstream = family, model, upstream
+        self.flat_inputs = family.flat_inputs
 
     @cached_property
-    def _taps(self) -> Taps:
+    def taps(self) -> Taps:
+        """What listens to the tower."""
         # Late, so that a tower no one listens to carries no hook.
         return Taps(self._family.tap_points(self._model))
 
@@ -117,7 +119,7 @@ class Encoder:
             return Encoded(images, *self._pass(inputs, grids, needs, left_out, *ways))
         found: dict[int, tuple[Tensor, Tapped]] = {}
         for way, members in ways.items():
-            part = pick(inputs, members, self._family.flat_inputs(grids))
+            part = pick(inputs, members, self.flat_inputs(grids))
             rows, tapped = self._pass(part, [grids[i] for i in members], needs, [left_out[i] for i in members], way)
             found |= {index: (rows[place], tapped.one(place)) for place, index in enumerate(members)}
         ordered = [found[index] for index in range(len(grids))]
@@ -130,7 +132,7 @@ class Encoder:
         firsts: dict[int, Tensor | None] = {}
         looked_at = [index for index, own in enumerate(stages) if any(stage.where == "entry" for stage in own)]
         if looked_at and (cut := self._family.cut) is not None:
-            part = pick(inputs, looked_at, self._family.flat_inputs(grids))
+            part = pick(inputs, looked_at, self.flat_inputs(grids))
             firsts = dict(zip(looked_at, cut.repeats(self._model, part), strict=True))
             self._count(firsts.values())
         survive = [next((stage.budget for stage in own if stage.where == "encoder"), None) for own in stages]
@@ -152,7 +154,7 @@ class Encoder:
         """One forward of the tower, which all images go through the same way."""
         cut, listened = self._family.cut, needs - {"through"}
         layouts = self._family.layouts(inputs) if listened else ()
-        with self._taps.watching(grids, listened, layouts) if listened else nullcontext(Tapped()) as tapped:
+        with self.taps.watching(grids, listened, layouts) if listened else nullcontext(Tapped()) as tapped:
             if cut is None or way == _Way(repeats=False, block=None):
                 rows = list(self._upstream(**inputs))
             else:
@@ -170,6 +172,6 @@ class Encoder:
         if budget is None or sum(sizes) <= budget:
             yield slice(0, len(sizes)), inputs
             return
-        flat = self._family.flat_inputs(grids)
+        flat = self.flat_inputs(grids)
         for images in micro_batches(sizes, budget):
             yield images, cut(inputs, images, flat)

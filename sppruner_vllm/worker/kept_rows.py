@@ -1,7 +1,8 @@
-"""The encoder with a memory: images whose rows are kept never reach it.
+"""The encoder with a memory: images and videos whose rows are kept never reach it.
 
 Another question, another ratio or another method about a picture asks for the rows that the first one had. Of equal
-pictures in one step the first is encoded. docs/develop/architecture.md, "Rows that are kept".
+pictures in one step the first is encoded. All of it holds of videos too, which an encoder of their own encodes.
+docs/develop/architecture.md, "Rows that are kept".
 """
 
 from __future__ import annotations
@@ -9,17 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 from vllm.distributed import get_tensor_model_parallel_rank
 
-from sppruner_vllm.family import Family, Tap
+from sppruner_vllm.family import Tap
 from sppruner_vllm.metrics import events
-from sppruner_vllm.planning.smaller import Grid
-from sppruner_vllm.wire import Order
+from sppruner_vllm.wire import Order, StageOrder
 
-from .encoder import Encoder, inside_encoder
+from .encoder import Encoded, inside_encoder
 from .micro_batches import micro_batches, pick
 from .rows_cache import ImageRows, RowsCache, RowsKey, rows_key
 
@@ -52,33 +52,51 @@ class _Alike:
         self.wanted |= wanted
 
 
-class KeptRows:
-    """Gives the rows of a step's images, from memory or from the encoder."""
+class Encodes(Protocol):
+    """What encodes the images of a step, or its videos."""
 
-    def __init__(self, family: Family, encoder: Encoder, cache: RowsCache | None) -> None:
-        """Args:
-        cache: None encodes every image.
-        """
-        self._family, self._encoder, self.cache = family, encoder, cache
-        self._counts = cache is not None and get_tensor_model_parallel_rank() == 0
+    def flat_inputs(self, grids: Sequence[Any], /) -> Mapping[str, Sequence[int]]:
+        """Rows of each image in those of the encoder's inputs that are flat, by name."""
 
     def run(
         self,
         inputs: dict[str, Any],
+        wanted: Sequence[frozenset[Tap]],
+        budget: int | None,
+        stages: Sequence[Sequence[StageOrder]] | None = None,
+    ) -> Iterator[Encoded]:
+        """As `Encoder.run` has it."""
+
+
+class KeptRows:
+    """Gives the rows of a step's images, or of its videos, from memory or from their encoder."""
+
+    def __init__(self, cache: RowsCache | None) -> None:
+        """Args:
+        cache: None encodes every image.
+        """
+        self.cache = cache
+        self._counts = cache is not None and get_tensor_model_parallel_rank() == 0
+
+    def run(
+        self,
+        encoder: Encodes,
+        inputs: dict[str, Any],
         orders: Sequence[Order],
-        grids: Sequence[Grid],
+        grids: Sequence[tuple[int, ...]],
         wanted: Sequence[frozenset[Tap]],
         budget: int | None,
     ) -> Iterator[Batch]:
         """Bring a step's images batch by batch, each image once.
 
         Args:
+            encoder: what encodes those that are not kept.
             inputs: as vLLM batched them, ours taken out.
-            orders, grids: of each image. wanted: what is to be overheard of it.
+            orders, grids: of each image, a grid in visual tokens. wanted: what is to be overheard of it.
             budget: most visual tokens of a batch; None encodes all in one piece.
         """
         if self.cache is None:
-            for part in self._encoder.run(inputs, wanted, budget, [inside_encoder(order) for order in orders]):
+            for part in encoder.run(inputs, wanted, budget, [inside_encoder(order) for order in orders]):
                 images = list(range(part.images.start, part.images.stop))
                 yield _batch(images, [_image(part, at) for at in range(len(images))], wanted)
             return
@@ -88,9 +106,9 @@ class KeptRows:
         if missing:
             first = [alike.images[0] for alike in missing]
             needs = [alike.wanted for alike in missing]
-            flat = self._family.flat_inputs(grids)
+            flat = encoder.flat_inputs(grids)
             stages = [inside_encoder(orders[index]) for index in first]
-            for part in self._encoder.run(pick(inputs, first, flat), needs, budget, stages):
+            for part in encoder.run(pick(inputs, first, flat), needs, budget, stages):
                 encoded = missing[part.images]
                 rows = [self._remember(self.cache, alike, _image(part, at)) for at, alike in enumerate(encoded)]
                 yield _batch([alike.images[0] for alike in encoded], rows, wanted)
@@ -105,7 +123,7 @@ class KeptRows:
         self,
         cache: RowsCache,
         orders: Sequence[Order],
-        grids: Sequence[Grid],
+        grids: Sequence[tuple[int, ...]],
         wanted: Sequence[frozenset[Tap]],
     ) -> tuple[dict[int, ImageRows], list[_Alike]]:
         """What is kept, by image, and the images that are to be encoded, equal pictures together."""
@@ -151,7 +169,7 @@ def _batch(
     return Batch(images, [image.rows for image in rows], taps, spared)
 
 
-def _within(images: list[int], grids: Sequence[Grid], budget: int | None) -> Iterator[list[int]]:
+def _within(images: list[int], grids: Sequence[tuple[int, ...]], budget: int | None) -> Iterator[list[int]]:
     """Images in batches of at most so many visual tokens."""
     if not images:
         return

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import MediaSpan
+from sppruner_vllm.planning.videos import FrameGrid
 from sppruner_vllm.wire import MOST_TOKENS
 
 COLUMNS: Final = 6
@@ -45,6 +46,25 @@ def pack(rows: Tensor, kept: Tensor, grid_width: int) -> Tensor:
     return torch.cat([rows, digits.to(device=rows.device, dtype=rows.dtype)], dim=1)
 
 
+def pack_frames(rows: Sequence[Tensor], kept: Sequence[Tensor], grid: FrameGrid, *, together: bool) -> Tensor:
+    """Kept rows of a video with their places inside their frames appended.
+
+    Args:
+        rows: (K_f, D) kept rows of each frame.
+        kept: (K_f,) int64 of each frame, raster indices into the frame, at least one of the first frame.
+        grid: (frames, height, width) of the unreduced video.
+        together: the prompt has one run of placeholders for all frames, in place of one for each.
+
+    Returns:
+        (K, D + COLUMNS), as `pack` gives it; ordinals count from the start of the run.
+    """
+    packed = torch.cat([pack(part, places, grid[2]) for part, places in zip(rows, kept, strict=True)])
+    if together:
+        ordinal = torch.arange(len(packed), device=packed.device)
+        packed[:, -2], packed[:, -1] = ordinal // _BASE, ordinal % _BASE
+    return packed
+
+
 def initial_positions(num_tokens: int, spans: Sequence[MediaSpan]) -> tuple[Tensor, int]:
     """Positions of a reduced prompt before any embedding is known.
 
@@ -67,6 +87,9 @@ def initial_positions(num_tokens: int, spans: Sequence[MediaSpan]) -> tuple[Tens
         block[0] = (block[0] * span.frame_step).long()
         end = span.offset + span.length
         positions[:, index:end] = position if span.reduced else position + block
+        if span.kept:
+            times = block[0, :: span.grid[1] * span.grid[2]]
+            positions[0, index:end] += times.repeat_interleave(torch.tensor(span.kept))
         index, position = end, position + int(block.max()) + 1
     _, position = _write_text(positions, index, num_tokens, position)
     return positions, position - num_tokens
@@ -100,8 +123,9 @@ def place_rows(
     Rows are matched to prompt indices by rank among media rows and by ordinal inside their image, so any cut of an
     image into chunks works, and a window that a drafter shifted by one is recognised. Media rows are told from text by
     the `still` row of positions, in M-RoPE that of time: it stands still inside an image and always moves between
-    texts. A frame of a single token looks like text there: `frames` tells it. Runs on the device of `positions` without
-    reading anything back.
+    texts. It moves inside a video, though, whose frames may be single tokens: `frames` tells what is of one, and that
+    tokens of videos side by side are of one. The first of them is of the first frame, from whose place the grid of all
+    is counted. Runs on the device of `positions` without reading anything back.
 
     Args:
         positions: (3, N) int64 as `initial_positions` or an earlier call left them.
@@ -109,7 +133,7 @@ def place_rows(
         width: columns of an unpacked row.
         num_computed: prompt tokens before the window.
         still: the row that never moves; the two others take the grid row and the grid column, in this order.
-        frames: (N,) bool, tokens of a video; None where no frame is a single token.
+        frames: (N,) bool, tokens of videos; None where the prompt has none.
 
     Returns:
         `positions` itself when nothing in the window was reduced, else a changed copy.
@@ -129,6 +153,8 @@ def place_rows(
     media = follows | torch.cat([same, edge])
     if frames is not None:
         media |= frames
+        # A run of video tokens is one medium, wherever time moves in it.
+        follows = torch.where(frames, torch.cat([edge, frames[:-1]]), follows)
     index = torch.arange(anchor.numel(), device=device)
     run_start = torch.where(follows, 0, index).cummax(0).values
     rank = media.cumsum(0)
@@ -151,7 +177,7 @@ def place_rows(
     placed = positions.clone()
     moved = [row for row in range(3) if row != still]
     for row, offset in zip(moved, (height, column), strict=True):
-        placed[row, target] = torch.where(move, anchor[target] + offset, positions[row, target])
+        placed[row, target] = torch.where(move, anchor[run_start[target]] + offset, positions[row, target])
     return placed
 
 

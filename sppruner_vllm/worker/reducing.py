@@ -25,7 +25,7 @@ from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction import ImageTokens, Selection
 from sppruner_vllm.settings import settings
 from sppruner_vllm.told import TELL
-from sppruner_vllm.wire import Order, StageOrder, decode
+from sppruner_vllm.wire import Order, StageOrder, decode, decode_videos
 
 from . import positions
 from .encoder import Encoder, inside_encoder
@@ -37,6 +37,8 @@ from .selecting import Selector, select_in_pieces
 from .served import overheard, overheard_by_requests, usual_selection
 from .startup import ReducingMultiModalConfig, check_setup
 from .telling import Memory, Remembered, Stopwatch
+from .video_encoder import VideoEncoder
+from .videos import VideoReducer
 
 
 class ReducingMixin:
@@ -65,10 +67,11 @@ class ReducingMixin:
         # A LoRA mapping covers the whole batch in one piece.
         self._whole_batch = lora is not None and lora.enable_tower_connector_lora
         self._encoder = Encoder(self.family, self, super().embed_multimodal)  # type: ignore[misc]
-        self._rows = KeptRows(self.family, self._encoder, self._rows_cache())
+        self._rows = KeptRows(self._rows_cache())
         # All ranks select alike; the first one tells.
         self._memory = Memory() if get_tensor_model_parallel_rank() == 0 else None
         self._selector = Selector(questions_of(self, self.family, vllm_config.model_config))
+        self._videos = self._video_reducer()
 
     def _rows_cache(self) -> RowsCache | None:
         """The memory of this worker's encoder, if it is to have one."""
@@ -80,15 +83,25 @@ class ReducingMixin:
             return None
         return RowsCache(settings().rows_cache_mib * 2**20)
 
+    def _video_reducer(self) -> VideoReducer | None:
+        """What reduces videos, if the family has any that can be."""
+        facts = self.family.videos
+        if facts is None or not self.family.reduces:
+            return None
+        encoder = VideoEncoder(facts, lambda: self._encoder.taps, super().embed_multimodal)  # type: ignore[misc]
+        return VideoReducer(self.family, facts, encoder, self._rows, self._selector)
+
     def embed_multimodal(self, **kwargs: Any) -> Any:
-        orders = decode(kwargs)
+        orders, videos = decode(kwargs), decode_videos(kwargs)
+        budget = None if self._whole_batch else self._encoder_budget
+        if videos and self._videos is not None:
+            return self._videos.run(kwargs, videos, budget, self._profile_frames)
         if not orders:
             return super().embed_multimodal(**kwargs)  # type: ignore[misc]
         grids, layouts = self.family.grids(kwargs), self.family.layouts(kwargs)
         wanted = [_overheard_for(order, grid, self.family.heard) for order, grid in zip(orders, grids, strict=True)]
-        budget = None if self._whole_batch else self._encoder_budget
         kept: dict[int, Tensor] = {}
-        for batch in self._rows.run(kwargs, orders, grids, wanted, budget):
+        for batch in self._rows.run(self._encoder, kwargs, orders, grids, wanted, budget):
             images = batch.images
             reduced = self._reduce_batch(
                 batch.rows,
@@ -200,6 +213,12 @@ class ReducingMixin:
             for index, (image, grid) in enumerate(zip(rows, grids, strict=True))
         ]
         self.rehearse(images, layouts)
+
+    def _profile_frames(
+        self, frames: Sequence[Tensor], taps: Sequence[Mapping[str, Tensor]], grids: Sequence[Grid]
+    ) -> None:
+        """The same of a video's frames."""
+        self._profile(frames, taps, grids, [None] * len(frames))
 
     # What kept rows depend on
 

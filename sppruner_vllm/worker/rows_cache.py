@@ -15,13 +15,12 @@ from torch import Tensor
 
 from sppruner_vllm.family import Tap
 from sppruner_vllm.owned import owned
-from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.wire import Order, StageOrder
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRows:
-    """What the encoder made of one image.
+    """What the encoder made of one image or video.
 
     rows: (N, D), raster order. taps: what was overheard of it, of N entries each, by the names of `Tap`.
     """
@@ -39,12 +38,12 @@ class RowsKey:
     """What rows depend on: the picture at its size, and the stages that drop tokens in the encoder."""
 
     picture: str
-    grid: Grid
+    grid: tuple[int, ...]
     stages: tuple[StageOrder, ...]
 
 
-def rows_key(order: Order, grid: Grid) -> RowsKey | None:
-    """What the rows of an image are found by; None for an image whose rows are not to be kept."""
+def rows_key(order: Order, grid: tuple[int, ...]) -> RowsKey | None:
+    """What the rows of an image or video are found by; None for one whose rows are not to be kept."""
     if not order.picture or order.profiling:
         return None
     return RowsKey(order.picture, grid, tuple(stage for stage in order.stages if stage.where != "rows"))

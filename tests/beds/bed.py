@@ -71,7 +71,7 @@ def _qwen3_tokens(size: Size) -> int:
     return round(size[0] / QWEN3_CELL) * round(size[1] / QWEN3_CELL)
 
 
-_QWEN_LIMITS: Final = {"image": 4, "video": 1}
+_QWEN_LIMITS: Final = {"image": 4, "video": 2}
 _QWEN_SQUARE: Final = {0.5: 72, 0.222: 32, 0.06: 9}  # of 144
 _QWEN3_SQUARE: Final = {0.5: 50, 0.222: 23, 0.06: 6}  # of 100
 _CLIP_SQUARE: Final = {0.5: 288, 0.3333: 192, 0.1111: 64}  # of 576; the last two are those of the pruning papers

@@ -150,6 +150,7 @@ LEFT_OUT: dict[str, dict[str, tuple[str, ...] | AllBut]] = {
         "qwen3_vl_moe": ALL,
     },
     "test_family_tensor_parallel.py": dict.fromkeys(BEDS.keys() - {"qwen2_vl", "llava"}, ALL),
+    "test_videos.py": {"qwen2_vl": ALL, "qwen3_vl_moe": ALL},
     "test_beds.py": dict.fromkeys(BEDS.keys() - {"qwen2_vl", "llava"}, ALL),
 }
 """By file and family. test_reference, test_engine_modes, test_switches and test_scale_out ask the same of Qwen2.5-VL;
@@ -181,6 +182,26 @@ def family(request: pytest.FixtureRequest) -> Bed:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Bed], Path]:
     """The tiny checkpoint of a family, written once."""
     return cache(lambda bed: bed.build(tmp_path_factory.mktemp(bed.name) / "model"))
+
+
+@pytest.fixture(scope="session")
+def started(built: Callable[[Bed], Path]) -> Callable[[Bed], Any]:
+    """The usual engine of a family, started once: eager, prefix caching, whole prompts in one step."""
+    return cache(lambda bed: start_engine(built(bed), limit_mm_per_prompt=dict(bed.limits)))
+
+
+@pytest.fixture(scope="session")
+def in_chunks(built: Callable[[Bed], Path]) -> Callable[[Bed], Any]:
+    """An engine of a family whose steps end inside pictures, started once."""
+    return cache(
+        lambda bed: start_engine(
+            built(bed),
+            limit_mm_per_prompt=dict(bed.limits),
+            max_num_batched_tokens=48,
+            max_num_seqs=4,
+            enable_prefix_caching=False,
+        )
+    )
 
 
 @pytest.fixture(scope="session")

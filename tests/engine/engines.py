@@ -70,7 +70,7 @@ def start_engine(model: Path, started_with: Mapping[str, str] | None = None, **o
         "logprobs_mode": "raw_logits",
         "max_logprobs": -1,
         "disable_log_stats": False,
-        "limit_mm_per_prompt": {"image": 4, "video": 1},
+        "limit_mm_per_prompt": {"image": 4, "video": 2},
         "enable_mm_embeds": True,
         "seed": 0,
     }
@@ -119,10 +119,10 @@ def ask(
     for case, one in zip(cases, ratios, strict=True):
         kwargs = fields if one is None else {"keep_ratio": one, **fields}
         llm.enqueue_chat(case.messages(), sampling, use_tqdm=False, mm_processor_kwargs=kwargs or None)
-    return [_answer(output) for output in llm.wait_for_completion(use_tqdm=False)]
+    return [answer_of(output) for output in llm.wait_for_completion(use_tqdm=False)]
 
 
-def with_video(video: tuple[int, int], ratio: float | None, seed: int) -> dict[str, Any]:
+def with_video(video: tuple[int, int], ratio: float | list[float] | None, seed: int) -> dict[str, Any]:
     """A prompt with a picture, a video of four frames and a second picture.
 
     Args:
@@ -157,10 +157,11 @@ def ask_about_video(llm: Any, ratio: float | None = None) -> Answer:
 
     sampling = SamplingParams(max_tokens=TOKENS, temperature=0, logprobs=-1, ignore_eos=True)
     (output,) = llm.generate(with_video((112, 140), ratio, 910), sampling, use_tqdm=False)
-    return _answer(output)
+    return answer_of(output)
 
 
-def _answer(output: Any) -> Answer:
+def answer_of(output: Any) -> Answer:
+    """Of one request, as vLLM puts it out with all logits."""
     completion = output.outputs[0]
     rows = [[step[token].logprob for token in sorted(step)] for step in completion.logprobs]
     return Answer(

@@ -13,16 +13,19 @@ import torch
 from beds import BEDS
 from cases import MIXED, REDUCED
 from engines import ask, encoder_runs, operated_with, recorded_rows, recorded_selections, start_engine
+from videos import FRAMES, Kept, Shown, ask_shown, recorded_kept
 
 _recording = ExitStack()
 _kept: list[list[int]] = []
 _runs: list[int] = []
 _rows: list[torch.Tensor] = []
+_videos = Kept([], [])
 
 
 def record(model: Any) -> None:
     """On a rank: note what it keeps and encodes, from now on."""
-    global _kept, _runs, _rows
+    global _kept, _runs, _rows, _videos
+    _videos = _recording.enter_context(recorded_kept())
     _rows = _recording.enter_context(recorded_rows(model))
     _kept = _recording.enter_context(recorded_selections())
     _runs = _recording.enter_context(encoder_runs(model))
@@ -34,6 +37,14 @@ def recorded(_: Any) -> tuple[list[list[int]], list[int]]:
     for noted in (_kept, _runs, _rows):
         noted.clear()
     return kept, runs
+
+
+def recorded_videos(_: Any) -> Kept:
+    """On a rank: what it has kept of the pictures and videos since it was last asked."""
+    kept = Kept(list(_videos.pictures), list(_videos.videos))
+    _videos.pictures.clear()
+    _videos.videos.clear()
+    return kept
 
 
 def recorded_with_rows(model: Any) -> tuple[list[list[int]], list[torch.Tensor]]:
@@ -67,13 +78,20 @@ def main(name: str, model: Path, out: Path) -> None:
             (answer,) = ask(llm, [case], ratio)
             kept, runs = zip(*llm.apply_model(rank.recorded), strict=True)
             said[index, ratio] = answer, list(kept), list(runs)
+    shown_videos = None
+    if "video" in bed.limits:
+        llm.apply_model(rank.recorded_videos)
+        asked = Shown(("video", "image", "video"), FRAMES[name], 30_000)
+        shown_videos = asked, ask_shown(llm, asked, bed.ratios[1]), llm.apply_model(rank.recorded_videos)
+        llm.apply_model(rank.recorded)
     fewer = {}
     if bed.block is not None:
         with operated_with(ENCODER_CUT="2", ENCODER_CUT_BLOCK=str(bed.block), SKIP_REPEATS="1"):
             for index, case in enumerate(MIXED):
                 (answer,) = ask(llm, [case], bed.ratios[1])
                 fewer[index] = answer, llm.apply_model(rank.recorded_with_rows)
-    torch.save((said, fewer, llm.apply_model(rank.read_questions) if bed.reads else None), out)
+    read = llm.apply_model(rank.read_questions) if bed.reads else None
+    torch.save((said, fewer, read, shown_videos), out)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ The same list for each bed. A family is done when its row passes.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,9 @@ _seeds = itertools.count(170)
 
 
 @pytest.fixture(scope="session")
-def engine(family: Bed, family_model: Path) -> Any:
-    """The family's usual engine with our plugin: eager, prefix caching, whole prompts in one step."""
-    return start_engine(family_model, limit_mm_per_prompt=dict(family.limits))
+def engine(family: Bed, started: Callable[[Bed], Any]) -> Any:
+    """The family's usual engine with our plugin."""
+    return started(family)
 
 
 @pytest.fixture(scope="session")
@@ -172,14 +173,10 @@ def test_mixed_ratios_in_one_batch_answer_like_each_alone(engine: Any, answers: 
         alike(answer, answers[key][0])
 
 
-def test_chunks_that_cut_an_image_in_two_change_nothing(family: Bed, family_model: Path, answers: Reduced) -> None:
-    llm = start_engine(
-        family_model,
-        limit_mm_per_prompt=dict(family.limits),
-        max_num_batched_tokens=48,
-        max_num_seqs=4,
-        enable_prefix_caching=False,
-    )
+def test_chunks_that_cut_an_image_in_two_change_nothing(
+    family: Bed, in_chunks: Callable[[Bed], Any], answers: Reduced
+) -> None:
+    llm = in_chunks(family)
     assert max(answer.prompt for answer, _ in answers.values()) > 3 * 48
     for (index, ratio), (alone, _) in answers.items():
         (chunked,) = ask(llm, [REDUCED[index]], ratio)

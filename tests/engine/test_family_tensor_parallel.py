@@ -20,6 +20,7 @@ from cases import MIXED, REDUCED
 from engines import TOKENS, Answer
 from reference import OnRows, Reference
 from sppruner_vllm.planning.plan import retained_tokens
+from videos import Kept, Shown, VideoReference
 
 PROGRAM = Path(__file__).with_name("family_on_two_ranks.py")
 TOLERANCE = 2e-3
@@ -43,10 +44,14 @@ Fewer = dict[int, tuple[Answer, list[tuple[list[list[int]], list[Tensor]]]]]
 """By case, of an encoder that not all tokens go through: the answer, and per rank the kept indices and all rows."""
 
 
+Videos = tuple[Shown, Answer, list[Kept]]
+"""A prompt with videos, its answer, and what each rank kept."""
+
+Both = tuple[Said, Fewer, list[list[Tensor]], Videos | None]
+
+
 @pytest.fixture(scope="module")
-def both(
-    family: Bed, family_model: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Said, Fewer, list[list[Tensor]]]:
+def both(family: Bed, family_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Both:
     out = tmp_path_factory.mktemp("ranks") / "said.pt"
     command = [sys.executable, str(PROGRAM), family.name, str(family_model), str(out)]
     done = subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False)
@@ -55,7 +60,7 @@ def both(
 
 
 @pytest.fixture(scope="module")
-def said(both: tuple[Said, Fewer, list[list[Tensor]]]) -> Said:
+def said(both: Both) -> Said:
     return both[0]
 
 
@@ -84,7 +89,7 @@ def test_both_ranks_encode_a_picture_once(family: Bed, said: Said) -> None:
 
 
 def test_behind_an_encoder_that_not_all_tokens_go_through_they_answer_like_transformers(
-    family: Bed, family_model: Path, both: tuple[Said, Fewer, list[list[Tensor]]]
+    family: Bed, family_model: Path, both: Both
 ) -> None:
     fewer, reference = both[1], OnRows(family_model)
     assert len(fewer) == (0 if family.block is None else len(MIXED))
@@ -98,9 +103,7 @@ def test_behind_an_encoder_that_not_all_tokens_go_through_they_answer_like_trans
 
 
 @torch.inference_mode()
-def test_both_ranks_read_a_question_as_transformers_does(
-    family: Bed, family_reference: Reference, both: tuple[Said, Fewer, list[list[Tensor]]]
-) -> None:
+def test_both_ranks_read_a_question_as_transformers_does(family: Bed, family_reference: Reference, both: Both) -> None:
     if not family.reads:
         assert both[2] is None
         return
@@ -112,6 +115,20 @@ def test_both_ranks_read_a_question_as_transformers_does(
         wanted = states[round(0.5 * len(language.layers))][0, 1:]
         assert torch.equal(first[place], second[place])
         assert (first[place] - wanted).norm() < 1e-4 * wanted.norm()
+
+
+def test_both_ranks_keep_the_same_of_videos_and_answer_like_transformers(
+    family: Bed, family_model: Path, both: Both
+) -> None:
+    assert (both[3] is not None) == ("video" in family.limits)
+    if both[3] is None:
+        return
+    asked, answer, ranks = both[3]
+    assert ranks[0] == ranks[1]
+    assert len(ranks[0].videos) == asked.kinds.count("video")
+    tokens, logits = VideoReference(family_model).answer(asked, ranks[0], TOKENS)  # type: ignore[arg-type]
+    assert answer.tokens == tokens
+    assert (answer.logits - logits).abs().max() < TOLERANCE
 
 
 def test_other_rows_would_have_shown(family: Bed, said: Said, family_reference: Reference) -> None:

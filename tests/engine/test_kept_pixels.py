@@ -14,7 +14,7 @@ from PIL import Image
 from vllm.multimodal.processing import ProcessorInputs, TimingContext
 
 from cases import LANDSCAPE, PORTRAIT, SQUARE, picture
-from engines import ask_about_video
+from engines import ask_about_video, with_video
 from sppruner_vllm.api.pixels_cache import PixelsCache
 from sppruner_vllm.wire import decode_item
 
@@ -196,7 +196,7 @@ def test_images_that_came_encoded_are_passed_on_and_not_kept(processor: Any) -> 
     assert processor._pixels.held == 0
 
 
-def test_a_video_beside_known_pictures_is_processed_alone(llm: Any, processor: Any) -> None:
+def test_of_pictures_and_a_video_only_what_is_new_is_processed(llm: Any, processor: Any) -> None:
     engine = llm.llm_engine
 
     def forget() -> None:
@@ -209,7 +209,14 @@ def test_a_video_beside_known_pictures_is_processed_alone(llm: Any, processor: A
     forget()
     with processed(processor) as calls:
         again = ask_about_video(llm, 0.25)
-    assert calls == [0]
+    assert calls == []
+    forget()
+    with processed(processor) as calls:
+        llm.generate(with_video((140, 112), 0.25, 910), use_tqdm=False)
+    assert calls == [0], "another video beside known pictures"
+    with processed(processor) as calls:
+        llm.generate(with_video((112, 140), 0.25, 930), use_tqdm=False)
+    assert calls == [2], "other pictures beside a known video"
     forget()
     processor._pixels = PixelsCache(0)
     alone = ask_about_video(llm, 0.25)

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from cases import LANDSCAPE, PORTRAIT, SQUARE, Case, Size, picture
-from engines import Answer, ask, encoder_runs, recorded_selections
+from engines import Answer, ask, encoder_runs, with_video
 from sppruner_vllm.reduction import ImageTokens
 from sppruner_vllm.settings import Settings
 from sppruner_vllm.wire import Order, StageOrder, encode
 from sppruner_vllm.worker import reducing, selecting, served
 from sppruner_vllm.worker.rows_cache import RowsCache
+from videos import video_runs
 
 _seeds = itertools.count(7000)
 SMALL: Size = (112, 112)
@@ -276,13 +277,14 @@ def test_without_a_cache_every_question_is_encoded(
     same(first, kept)
 
 
-def test_embeddings_and_videos_are_not_kept(llm: Any, model: Any, cache: RowsCache) -> None:
-    from engines import ask_about_video
-
-    with recorded_selections():
-        ask_about_video(llm, 0.5)
-    images = 144 + 128
-    assert cache.held == images * model.family.row_width * 4
+def test_pictures_and_videos_are_kept_beside_each_other(llm: Any, model: Any, cache: RowsCache, seed: int) -> None:
+    request = with_video((112, 140), 0.5, seed)
+    for question in ("whose", "why"):
+        asked = {**request, "prompt": request["prompt"].replace("what", question)}
+        with encoder_runs(model) as pictures, video_runs(model) as videos:
+            llm.generate(asked, use_tqdm=False)
+        assert (pictures, videos) == (([2], [1]) if question == "whose" else ([], []))
+    assert cache.held == (144 + 128 + 40) * model.family.row_width * 4
 
 
 def test_whatever_makes_rows_stale_empties_the_cache(llm: Any, model: Any, cache: RowsCache, seed: int) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,25 +15,22 @@ from transformers.models.qwen3_vl import modeling_qwen3_vl as modeling
 from vllm import SamplingParams
 from vllm.model_executor.models.qwen3_vl import Qwen3VLForConditionalGeneration as Upstream
 
-from beds import build_qwen3_vl
+from beds import BEDS, Bed
 from cases import LANDSCAPE, PORTRAIT, SQUARE, STRIP, Case, picture
-from engines import TOKENS, ask, recorded_selections, start_engine, with_video
+from engines import TOKENS, ask, recorded_selections, with_video
 from reference import Reference, last_attention
 from sppruner_vllm.worker.taps import Taps
 from towers import EVERYTHING
+from videos import recorded_positions
 
 PICTURES = [picture(size, 840 + seed) for seed, size in enumerate((SQUARE, PORTRAIT, LANDSCAPE, STRIP))]
 HIDDEN, LEVELS = 128, 2
+BED = BEDS["qwen3_vl"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return build_qwen3_vl(tmp_path_factory.mktemp("qwen3_vl") / "model")
-
-
-@pytest.fixture(scope="module")
-def engine(folder: Any) -> Any:
-    return start_engine(folder, max_num_batched_tokens=512, max_num_seqs=4)
+def engine(started: Callable[[Bed], Any]) -> Any:
+    return started(BED)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +40,8 @@ def qwen3(engine: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def reference(folder: Any) -> Reference:
-    return Reference(folder)
+def reference(built: Callable[[Bed], Path]) -> Reference:
+    return Reference(built(BED))
 
 
 def test_rows_hold_every_level_and_words_stand_in_front(qwen3: Any) -> None:
@@ -55,31 +52,8 @@ def test_rows_hold_every_level_and_words_stand_in_front(qwen3: Any) -> None:
 
 
 def request(video: tuple[int, int], ratio: float | None) -> dict[str, Any]:
-    """Other pictures beside each video, so that nothing is kept of them."""
-    return with_video(video, ratio, 910 + video[0])
-
-
-@contextmanager
-def recorded_positions(model: Any) -> Iterator[dict[str, Any]]:
-    """Of the prompt that is asked inside the block: `asked`, ids and features, and `given`, its positions at last."""
-    found: dict[str, Any] = {}
-    initial, placed = model.get_mrope_input_positions, model.recompute_mrope_positions
-
-    def first(ids: list[int], features: list[Any]) -> Any:
-        found["asked"] = ids, features
-        found["given"], delta = initial(ids, features)
-        return found["given"], delta
-
-    def again(**given: Any) -> Any:
-        rows, positions, delta = placed(**given)
-        found["given"] = positions.clone()
-        return rows, positions, delta
-
-    model.get_mrope_input_positions, model.recompute_mrope_positions = first, again
-    try:
-        yield found
-    finally:
-        del model.get_mrope_input_positions, model.recompute_mrope_positions
+    """Other pictures beside each video, so that nothing is kept of them; a list, as lists are for pictures alone."""
+    return with_video(video, None if ratio is None else [ratio, ratio], 910 + video[0])
 
 
 @pytest.mark.parametrize("video", [(128, 160), (32, 32)], ids=["frames of 20 tokens", "frames of a single token"])
@@ -90,7 +64,7 @@ def test_a_video_stays_where_and_what_it_was_beside_reduced_pictures(
     with recorded_positions(qwen3) as whole:
         (stock,) = engine.generate(request(video, None), sampling, use_tqdm=False)
     upstream, _ = Upstream._get_mrope_input_positions(*whole["asked"], qwen3.config)
-    assert torch.equal(whole["given"], upstream)
+    assert torch.equal(whole["places"], upstream)
     with recorded_positions(qwen3) as reduced, recorded_selections() as kept:
         (answer,) = engine.generate(request(video, 0.25), sampling, use_tqdm=False)
     assert [len(image) for image in kept] == [25, 25]
@@ -101,7 +75,7 @@ def test_a_video_stays_where_and_what_it_was_beside_reduced_pictures(
     for own, chosen in zip(places.split([100, 98]), kept, strict=True):
         stays[own[torch.tensor(chosen)]] = True
     assert answer.prompt_token_ids == ids[stays].tolist(), "timestamps and frames are untouched"
-    assert torch.equal(reduced["given"], upstream[:, stays])
+    assert torch.equal(reduced["places"], upstream[:, stays])
     assert len(answer.outputs[0].token_ids) == TOKENS
 
 
@@ -117,10 +91,11 @@ def test_a_place_of_a_video_that_is_not_there_leaves_pictures_whole(engine: Any)
 def test_visual_tokens_of_a_video_are_counted_without_its_timestamps(engine: Any) -> None:
     given = request((128, 160), 0.25)
     del given["multi_modal_data"]["image"]
+    given["mm_processor_kwargs"] = {"keep_ratio": 0.25}
     given["prompt"] = "<|im_start|>user\n<|vision_start|><|video_pad|><|vision_end|> what<|im_end|>\n"
     processed = engine.llm_engine.input_processor.renderer.render_cmpl([given])
     record = processed[0]["sppruner"]
-    assert (record.original, record.retained, record.skipped_reason) == (40, 40, "unsupported_input")
+    assert (record.original, record.retained, record.skipped_reason) == (40, 10, None)
 
 
 # Embeddings

@@ -26,9 +26,9 @@ def test_a_video_beside_pictures_is_stock_vllm_to_the_token(llm: Any, stock: lis
     assert ask_about_video(llm, 1.0).tokens == stock[-1]["tokens"]
 
 
-def test_a_video_is_left_whole_beside_reduced_pictures(llm: Any, stock: list[dict[str, Any]]) -> None:
+def test_a_video_is_reduced_like_the_pictures_beside_it(llm: Any, stock: list[dict[str, Any]]) -> None:
     answer = ask_about_video(llm, 0.5)
-    assert stock[-1]["prompt"] - answer.prompt == (144 + 128) // 2
+    assert stock[-1]["prompt"] - answer.prompt == (144 + 128 + 40) // 2
 
 
 def test_the_plugins_model_ran_on_our_side(llm: Any) -> None:

@@ -89,6 +89,18 @@ def test_runner_v1_still_asks_for_positions_in_every_step() -> None:
     assert source.rstrip().endswith("return mm_embeds, is_mm_embed")
 
 
+def test_vllm_still_holds_only_what_stays_of_an_item_against_the_encoders_room() -> None:
+    """Once it counts what the encoder makes, the shim can go."""
+    from vllm.v1.engine.input_processor import InputProcessor
+
+    check = inspect.getsource(InputProcessor._validate_model_input)
+    assert "num_embeds = mm_position.get_num_embeds()" in check
+    assert "if num_embeds > self.mm_encoder_cache_size:" in check
+    made = inspect.getsource(inspect.unwrap(InputProcessor.__init__))
+    assert "self.renderer = " in made
+    assert "self.mm_encoder_cache_size = mm_budget.encoder_cache_size" in made
+
+
 def test_the_queues_are_made_with_the_arguments_we_take_them_to_have() -> None:
     from vllm.distributed.device_communicators.shm_broadcast import MessageQueue
 

@@ -10,7 +10,7 @@ from sppruner_vllm.api.room import Most, Room
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.planning.bounds import Bounds
 
-BOUNDS = Bounds(picture=100, prompt=250, positions=80)
+BOUNDS = Bounds(picture=100, prompt=250, positions=80, video=120)
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,17 @@ def test_what_is_too_much_is_named_with_its_figures(asked: tuple[int, list[int],
     assert (refusal.value.field, refusal.value.code) == ("keep_ratio", "too_many_unreduced_tokens")
 
 
+def test_a_video_that_is_too_much_is_named_with_its_figures() -> None:
+    with pytest.raises(
+        InvalidField, match="video 1 has 121 visual tokens before reduction; there may be 120"
+    ) as refusal:
+        BOUNDS.refuse(241, videos=[120, 121])
+    assert (refusal.value.field, refusal.value.code) == ("keep_ratio", "too_many_unreduced_tokens")
+
+
 def test_what_fits_passes() -> None:
     BOUNDS.refuse(250, [100, 100], 80)
+    BOUNDS.refuse(250, [], 80, [120, 120])
 
 
 def area(width: int, height: int) -> int:

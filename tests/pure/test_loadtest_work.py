@@ -21,7 +21,7 @@ from loadtest import sweep
 from loadtest.arrivals import poisson_times, run_open_loop
 from loadtest.cells import grid
 from loadtest.conversations import QUESTIONS, SCENARIOS
-from loadtest.images import folder_pool, pick, synthetic_image, synthetic_pool
+from loadtest.images import folder_pool, pick, synthetic_image, synthetic_pool, synthetic_video
 from loadtest.mix import Mix, parse_mix, read_ratio, show_ratio
 from loadtest.options import BadOption, add_arguments, make_job
 from loadtest.shapes import SHAPES, users_at
@@ -70,6 +70,25 @@ def test_a_synthetic_picture_is_the_same_for_a_seed_and_another_for_another():
     assert synthetic_image(60, 40, 3) == synthetic_image(60, 40, 3)
     assert synthetic_image(60, 40, 3) != synthetic_image(60, 40, 4)
     assert Image.open(io.BytesIO(synthetic_image(60, 40, 3))).size == (60, 40)
+
+
+def test_a_synthetic_video_moves_every_four_pictures_and_is_the_same_for_a_seed():
+    url = synthetic_video(60, 40, 8, 3)
+    assert url == synthetic_video(60, 40, 8, 3) != synthetic_video(60, 40, 8, 4)
+    kind, _, sent = url.partition(";base64,")
+    pictures = sent.split(",")
+    assert (kind, len(pictures)) == ("data:video/jpeg", 8)
+    assert Image.open(io.BytesIO(base64.b64decode(pictures[0]))).size == (60, 40)
+    assert pictures[:4] == pictures[:1] * 4
+    assert pictures[4] != pictures[0]
+
+
+def test_a_session_of_videos_shows_one_and_no_picture():
+    (body,) = bodies(plan("--scenarios", "video", "--video-pictures", "2").workload, 0)
+    assert images_of(body) == []
+    ((part, _),) = [message["content"] for message in body["messages"]]
+    assert part["type"] == "video_url"
+    assert part["video_url"]["url"].count(",") == 2
 
 
 def test_a_pool_holds_different_pictures_and_sessions_walk_through_it():
@@ -191,7 +210,7 @@ def test_a_replay_sends_each_line_once_with_its_own_fields(tmp_path):
     "words",
     [
         ("--keep-ratios", "2"),
-        ("--scenarios", "video"),
+        ("--scenarios", "film"),
         ("--image-size", "big"),
         ("--images", "0"),
         ("--rate", "-1"),

@@ -7,7 +7,19 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from sppruner_vllm.wire import HOST_FIELDS, ORDER, QUERY, Order, StageOrder, decode, decode_item, encode
+from sppruner_vllm.wire import (
+    HOST_FIELDS,
+    ORDER,
+    QUERY,
+    VIDEO_FIELDS,
+    Order,
+    StageOrder,
+    decode,
+    decode_item,
+    decode_videos,
+    encode,
+    encode_videos,
+)
 
 ROWS = StageOrder("rows", "focus_context", 57)
 CUT = StageOrder("encoder", "a method of one's own: ü", 114, 7)
@@ -22,7 +34,7 @@ ORDERS = [
 
 def said(order: Order) -> tuple[object, ...]:
     names = order.picture, order.question
-    return order.encoded, order.placed, order.stages, order.query_ids.tolist(), order.profiling, *names
+    return order.encoded, order.placed, order.stages, order.query_ids.tolist(), order.profiling, *names, order.frames
 
 
 @pytest.mark.parametrize("orders", [ORDERS, ORDERS[:1], ORDERS[::-1]])
@@ -55,3 +67,17 @@ def test_what_stays_on_the_host_is_enough_to_know_an_image_by() -> None:
     assert (order.encoded, order.placed, order.stages) == (256, 57, (CUT, ROWS))
     assert decode_item({"image_grid_thw": SimpleNamespace(data=1)}) is None
     assert {ORDER, QUERY} == HOST_FIELDS.keys()
+
+
+def test_videos_have_fields_of_their_own_which_no_image_is_read_from() -> None:
+    orders = [Order(96, 20, (ROWS,), torch.tensor([5, 6]), frames=(12, 2, 6)), Order(96, 96, (), torch.tensor([]))]
+    fields = encode_videos(orders)
+    assert fields.keys() == VIDEO_FIELDS.keys()
+    inputs: dict[str, object] = {"pixel_values_videos": 1, **fields}
+    assert decode(inputs) == []
+    assert [said(order) for order in decode_videos(inputs)] == [said(order) for order in orders]
+    assert inputs == {"pixel_values_videos": 1}
+    kept = {name: values[0] for name, values in fields.items() if VIDEO_FIELDS[name]}
+    order = decode_item({name: SimpleNamespace(data=value) for name, value in kept.items()})
+    assert order is not None
+    assert (order.encoded, order.placed, order.frames) == (96, 20, (12, 2, 6))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from scenarios import CHUNKS, ENGINES, SHORT, UNREAD, WHOLE, Engine
+from scenarios import CHUNKS, ENGINES, SHORT, UNREAD, VIDEO, VIDEOS, WHOLE, Engine
 
 from beds import UNTRAINED
 from sppruner_vllm import demo_model
@@ -24,6 +24,13 @@ class Model:
 
 MODELS: Final = (
     Model("demo", lambda _: demo_model.CHECKPOINT, ENGINES),
-    *(Model(bed.name, bed.build, (SHORT if bed.reads else UNREAD, WHOLE, CHUNKS)) for bed in UNTRAINED),
+    *(
+        Model(
+            bed.name,
+            bed.build,
+            (SHORT if bed.reads else UNREAD, WHOLE, CHUNKS, *([VIDEOS] if VIDEO in bed.limits else [])),
+        )
+        for bed in UNTRAINED
+    ),
 )
 """`make test-v2` asks all of them on all their engines; every run of the tests asks the first one on SHORT."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -15,7 +17,7 @@ TOKENS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """text: after the pictures. pictures: names of PICTURES. fields: those of ours."""
+    """text: after the pictures. pictures: names of PICTURES, or VIDEO. fields: those of ours."""
 
     text: str
     pictures: tuple[str, ...] = ()
@@ -23,8 +25,13 @@ class Request:
 
     def messages(self) -> list[dict[str, Any]]:
         """The conversation, OpenAI messages with PIL pictures."""
-        images = [{"type": "image_pil", "image_pil": PICTURES[name]()} for name in self.pictures]
-        return [{"role": "user", "content": [*images, {"type": "text", "text": self.text}]}]
+        shown = [
+            {"type": "video_url", "video_url": {"url": _video()}}
+            if name == VIDEO
+            else {"type": "image_pil", "image_pil": PICTURES[name]()}
+            for name in self.pictures
+        ]
+        return [{"role": "user", "content": [*shown, {"type": "text", "text": self.text}]}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,19 @@ def _page() -> Image.Image:
 PICTURES: Final = {"scene": _scene, "half": _half, "page": _page}
 """The demo's picture, 256 visual tokens of the demo model; the upper half of its mirror image, 128; and a small one on
 white paper, of which many tokens are the same."""
+
+
+VIDEO: Final = "video"
+
+
+def _video() -> str:
+    """Four frames of the encoder: two pictures, each of them standing still for two frames."""
+    sent = []
+    for shown in (_scene(), _page()):
+        buffer = io.BytesIO()
+        shown.resize((140, 112)).save(buffer, "JPEG")
+        sent += [base64.b64encode(buffer.getvalue()).decode()] * 4
+    return "data:video/jpeg;base64," + ",".join(sent)
 
 
 def ratio(value: float, **fields: Any) -> dict[str, Any]:
@@ -200,6 +220,23 @@ SWITCHES: Final = Engine(
     ),
     settings={"ROWS_CACHE_MIB": "0", "PIXELS_CACHE_MIB": "0"},
 )
+
+
+def about_video(value: float, *shown: str) -> Request:
+    return Request(SIGN, shown or (VIDEO,), ratio(value))
+
+
+VIDEOS: Final = Engine(
+    "videos in chunks of 48",
+    {"max_num_batched_tokens": 48, "max_num_seqs": 4, "limit_mm_per_prompt": {"image": 2, VIDEO: 2}},
+    (
+        Step("video at 1", (about_video(1),), ("a chunk ends inside a picture",)),
+        Step("video at 0.5", (about_video(0.5),)),
+        Step("video at 0.5 again", (about_video(0.5),), ("a prefix is cached",), warm=True),
+        Step("a picture between two videos", (about_video(0.4, VIDEO, "half", VIDEO),)),
+        Step("mixed batch", (about_video(0.3), about_scene(0.222), about_video(1), about_video(0.2, "half", VIDEO))),
+    ),
+)
 TWO_RANKS: Final = Engine(
     "two ranks",
     {"tensor_parallel_size": 2},
@@ -211,4 +248,4 @@ TWO_RANKS: Final = Engine(
         Step("ranked before the merger", (ABOUT_PAGE,), settings=FEWER | {"RANK_ON": "patches"}),
     ),
 )
-ENGINES: Final = (SHORT, WHOLE, CHUNKS, ASYNCHRONOUS, PREEMPTION, SWITCHES, TWO_RANKS)
+ENGINES: Final = (SHORT, WHOLE, CHUNKS, ASYNCHRONOUS, PREEMPTION, SWITCHES, VIDEOS, TWO_RANKS)

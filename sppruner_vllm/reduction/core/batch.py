@@ -38,6 +38,7 @@ class Batch:
     edge_ends: (B, 1) int64, twice the pairs of tokens that share an edge, at least 1.
     attention: (B, N) float32, finite, not negative, zero in padding and for images without; None if no image has any.
     attended: (B, 1) int64, 1 for an image with attention, else 0.
+    repeats: (B, N) float32 in [0, 1], zero in padding and for images without; None if no image has any.
     full: whether no image has padding. spoken: whether no query has padding.
     """
 
@@ -56,6 +57,7 @@ class Batch:
     query_size: Tensor
     attention: Tensor | None
     attended: Tensor
+    repeats: Tensor | None
     budget: Tensor
     full: bool
     spoken: bool
@@ -146,8 +148,9 @@ def pad(images: Sequence[ImageTokens]) -> Batch:
         width=width,
         edge_ends=edge_ends,
         query_size=query_size,
-        attention=_attention(images, rows.shape[1]),
+        attention=_of_each([image.attention for image in images], rows),
         attended=attended,
+        repeats=_of_each([image.repeats for image in images], rows),
         budget=budget,
         full=all(len(image.rows) == rows.shape[1] for image in images),
         spoken=all(image.words == text.shape[1] for image in images),
@@ -199,12 +202,13 @@ def _edge_ends(height: int, width: int) -> int:
     return max(1, 2 * (height * (width - 1) + width * (height - 1)))
 
 
-def _attention(images: Sequence[ImageTokens], length: int) -> Tensor | None:
-    if all(image.attention is None for image in images):
+def _of_each(values: Sequence[Tensor | None], rows: Tensor) -> Tensor | None:
+    """(B, N) of a number that is not negative for each token; None where no image has any."""
+    if all(one is None for one in values):
         return None
-    parts = [image.rows.new_zeros(0) if image.attention is None else image.attention for image in images]
+    parts = [rows.new_zeros(0) if one is None else one for one in values]
     stacked = _stack([part.unsqueeze(1) for part in parts]).squeeze(-1)
-    return torch.nn.functional.pad(stacked.clamp_min_(0.0), (0, length - stacked.shape[1]))
+    return torch.nn.functional.pad(stacked.clamp_min_(0.0), (0, rows.shape[1] - stacked.shape[1]))
 
 
 def _stack(parts: Sequence[Tensor]) -> Tensor:

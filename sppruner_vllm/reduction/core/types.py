@@ -27,6 +27,8 @@ class ImageTokens:
     merger_input: (N, M, F), any floating dtype, raster order, on the same device: what the encoder's merger makes the
         rows of, M patches of a width of their own for each row. None where the host brings none. Where it is given,
         the methods of this package compare tokens with each other by it, and with the question by the rows.
+    repeats: (N,) float32 in [0, 1], on the same device: how far each token shows what the same place of the frame
+        before showed, where the image is a frame of a video (reduction/frames.py). None where it is not.
     """
 
     rows: Tensor
@@ -35,6 +37,7 @@ class ImageTokens:
     budget: int
     attention: Tensor | None = None
     merger_input: Tensor | None = None
+    repeats: Tensor | None = None
 
     @property
     def words(self) -> int:
@@ -66,8 +69,8 @@ def check_images(images: Sequence[ImageTokens], text_mean: Tensor | None) -> Non
 
     Raises:
         ValueError: rows that are no floating matrix or do not match their grid, a budget out of range, a query or
-            text mean of another width, attention or merger input of another length, or images that differ in width or
-            device.
+            text mean of another width, attention, merger input or repeats of another length, or images that differ in
+            width or device.
     """
     for number, image in enumerate(images):
         problem = _problem(image, images[0])
@@ -92,6 +95,7 @@ def _problem(image: ImageTokens, first: ImageTokens) -> str | None:
         _query_problem(query, rows)
         or _attention_problem(image.attention, rows)
         or _merger_input_problem(image.merger_input, rows)
+        or _repeats_problem(image.repeats, rows)
     )
 
 
@@ -128,4 +132,14 @@ def _merger_input_problem(given: Tensor | None, rows: Tensor) -> str | None:
         )
     if given.device != rows.device:
         return f"merger_input is on {given.device}, rows are on {rows.device}"
+    return None
+
+
+def _repeats_problem(repeats: Tensor | None, rows: Tensor) -> str | None:
+    if repeats is None:
+        return None
+    if repeats.shape != rows.shape[:1] or not repeats.is_floating_point():
+        return f"repeats must be floating, {len(rows)} of them, got {repeats.dtype} of shape {tuple(repeats.shape)}"
+    if repeats.device != rows.device:
+        return f"repeats are on {repeats.device}, rows are on {rows.device}"
     return None

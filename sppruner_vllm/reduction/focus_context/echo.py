@@ -111,3 +111,14 @@ def without_echoes(salient: Tensor, echo: Tensor, trust: Tensor, discount: float
         salient, echo: (B, N) float64 in [0, 1]. trust: (B, 1) float64 in [0, 1].
     """
     return exact.snap(salient * (1 - discount * (1 - trust) * echo))
+
+
+def without_repeats(values: Tensor, repeats: Tensor, discount: float) -> Tensor:
+    """v_n * (1 - discount * p_n): of a video, what the frame before showed at the same place needs no second showing.
+
+    A trusted query does not lift this discount: what it asks about stands in the frame before, too.
+
+    Args:
+        values: (B, N) float64 in [0, 1]. repeats: (B, N) float32 in [0, 1].
+    """
+    return exact.snap(values * (1 - discount * repeats.to(torch.float64)))

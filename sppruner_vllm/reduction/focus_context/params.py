@@ -88,6 +88,8 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
     rings: how many tokens from the focus set its surroundings reach.
     context_floor: weight that every context token has regardless.
     quota_share: share of the least possible context budget spent on one token per coarse cell; 0 turns the quota off.
+    repeat_discount: how far a token of a video that shows what the frame before showed there loses its saliency and its
+        relevance; 0 turns it off. Not tuned.
     """
 
     echo_discount: float = 0.7
@@ -112,6 +114,7 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
     rings: int = 3
     context_floor: float = 0.1
     quota_share: float = 0.5
+    repeat_discount: float = 0.7
 
     def __post_init__(self) -> None:
         """Refuse constants outside their meaning.
@@ -131,6 +134,7 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
             surroundings=self.surroundings,
             context_saliency=self.context_saliency,
             quota_share=self.quota_share,
+            repeat_discount=self.repeat_discount,
         )
         _check_positive(temperature=self.temperature, relevance_floor=self.relevance_floor)
         for name in ("gate_concentration", "gate_coherence"):

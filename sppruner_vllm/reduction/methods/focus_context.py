@@ -7,6 +7,7 @@ own formulas are not public. See docs/develop/algorithm.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import torch
@@ -18,7 +19,7 @@ from sppruner_vllm.reduction.core.method import Method
 from sppruner_vllm.reduction.core.ranking import by_priority, in_groups
 from sppruner_vllm.reduction.core.types import ImageTokens, Selection
 from sppruner_vllm.reduction.focus_context import context
-from sppruner_vllm.reduction.focus_context.echo import echoes, far_echoes, without_echoes
+from sppruner_vllm.reduction.focus_context.echo import echoes, far_echoes, without_echoes, without_repeats
 from sppruner_vllm.reduction.focus_context.focus import focus_set, fuse
 from sppruner_vllm.reduction.focus_context.params import FocusContextParams
 from sppruner_vllm.reduction.focus_context.relevance import relevance
@@ -43,6 +44,11 @@ def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextPa
     if params.relevance and batch.words.shape[1]:
         rows = units if batch.space is batch.rows else centred_directions(batch.rows, batch)
         relevant = relevance(rows, batch, neighbours, text_mean, params)
+    if batch.repeats is not None and params.repeat_discount:
+        salient = without_repeats(salient, batch.repeats, params.repeat_discount)
+        if relevant is not None:
+            value = without_repeats(relevant.value, batch.repeats, params.repeat_discount)
+            relevant = replace(relevant, value=value)
     trust = torch.zeros_like(salient[:, :1]) if relevant is None else relevant.gate
     standing = salient
     if params.echo_discount and not _all_trusted(trust):

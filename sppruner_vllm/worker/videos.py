@@ -1,0 +1,147 @@
+"""Reduces videos behind the encoder: each frame is selected from as an image of its own, with its own budget.
+
+How many rows each frame keeps was decided before the encoder, as the prompt has places for so many. What repeats the
+frame before counts for less among a frame's tokens. docs/develop/algorithm.md, "Videos".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from sppruner_vllm.errors import RowCountError
+from sppruner_vllm.family import Family, Tap, Videos
+from sppruner_vllm.owned import owned
+from sppruner_vllm.planning.smaller import Grid
+from sppruner_vllm.planning.videos import FrameGrid
+from sppruner_vllm.reduction import ImageTokens
+from sppruner_vllm.reduction.frames import repeated
+from sppruner_vllm.wire import Order
+
+from . import positions
+from .kept_rows import KeptRows
+from .selecting import Selector
+from .served import overheard, overheard_by_requests
+from .video_encoder import VideoEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedVideo:
+    """A video, encoded.
+
+    rows: (N, D), frame after frame, each in raster order. grid: of the video.
+    taps: what was overheard of it, of N entries each, by the names of `ImageTokens`.
+    """
+
+    rows: Tensor
+    grid: FrameGrid
+    taps: Mapping[str, Tensor]
+
+    @property
+    def frames(self) -> list[Tensor]:
+        """(height * width, D) of each frame."""
+        return list(self.rows.split(self._each))
+
+    @property
+    def frame_taps(self) -> list[dict[str, Tensor]]:
+        """What was overheard of each frame."""
+        split = {name: tap.split(self._each) for name, tap in self.taps.items()}
+        return [{name: parts[number] for name, parts in split.items()} for number in range(self.grid[0])]
+
+    @property
+    def _each(self) -> int:
+        return self.grid[1] * self.grid[2]
+
+
+Rehearse = Callable[[Sequence[Tensor], Sequence[Mapping[str, Tensor]], Sequence[Grid]], None]
+"""Lets a memory profile see the selection at its largest: rows, what was overheard, and grid of each frame."""
+
+
+class VideoReducer:
+    """Reduces the videos of one model."""
+
+    def __init__(
+        self, family: Family, facts: Videos, encoder: VideoEncoder, rows: KeptRows, selector: Selector
+    ) -> None:
+        """Args:
+        family, facts: of the model, and of its videos. encoder, rows: bring those of videos.
+        selector: chooses among them.
+        """
+        self._family, self._together = family, facts.together
+        self.encoder, self._rows, self._selector = encoder, rows, selector
+
+    def run(
+        self, inputs: dict[str, Any], orders: Sequence[Order], budget: int | None, rehearse: Rehearse
+    ) -> tuple[Tensor, ...]:
+        """The rows that each video keeps.
+
+        Args:
+            inputs: as vLLM batched them, ours taken out, of videos alone.
+            budget: most visual tokens that are encoded at once, but for one video that has more; None for any number.
+        """
+        grids = self.encoder.grids(inputs)
+        wanted = [_overheard(order, self._family.heard) for order in orders]
+        kept: dict[int, Tensor] = {}
+        for batch in self._rows.run(self.encoder, inputs, orders, grids, wanted, budget):
+            for place, rows, taps in zip(batch.images, batch.rows, batch.taps, strict=True):
+                video = EncodedVideo(rows, grids[place], taps)
+                if orders[place].profiling:
+                    rehearse(video.frames, video.frame_taps, [video.grid[1:]] * video.grid[0])
+                kept[place] = self._reduced(video, orders[place], alone=len(batch.images) == 1)
+        return tuple(kept[place] for place in range(len(orders)))
+
+    def _reduced(self, video: EncodedVideo, order: Order, *, alone: bool) -> Tensor:
+        """The rows that a video keeps: packed where it was reduced, as the encoder gave them where not.
+
+        Args:
+            alone: nothing else was encoded with it, so that its rows keep nothing else in memory.
+
+        Raises:
+            RowCountError: it has other rows than placeholders, or the order cannot be carried out.
+        """
+        kept = self._selected(video, order) if order.stages else video.rows if alone else owned(video.rows)
+        if len(kept) != order.placed:
+            raise RowCountError(f"video has {order.placed} placeholders but {len(kept)} rows")
+        return kept
+
+    def _selected(self, video: EncodedVideo, order: Order) -> Tensor:
+        method = _method(order, len(video.rows))
+        seen = video.rows[:, : self._family.word_width]
+        (query,) = self._selector.embed_queries([order.query_ids], [order.question])
+        with self._selector.timed(method, seen.device):
+            each = zip(
+                seen.split([len(frame) for frame in video.frames]),
+                repeated(seen, video.grid[0]).view(video.grid[0], -1),
+                video.frame_taps,
+                order.frames,
+                strict=True,
+            )
+            images = [
+                ImageTokens(rows, video.grid[1:], query, budget, repeats=repeats, **taps)
+                for rows, repeats, taps, budget in each
+            ]
+            kept = [selection.kept for selection in self._selector.select(images, method)]
+            rows = [frame.index_select(0, places) for frame, places in zip(video.frames, kept, strict=True)]
+            return positions.pack_frames(rows, kept, video.grid, together=self._together)
+
+
+def _method(order: Order, rows: int) -> str:
+    """The method that selects among a video's rows."""
+    if rows != order.encoded:
+        raise RowCountError(f"video was planned with {order.encoded} rows but has {rows}")
+    if len(order.stages) > 1 or order.stages[0].where != "rows" or sum(order.frames) != order.placed:
+        raise RowCountError(f"no way to carry out {order.stages} on the frames of a video")
+    return order.stages[0].method
+
+
+def _overheard(order: Order, heard: frozenset[Tap]) -> frozenset[Tap]:
+    """What has to be overheard in the encoder for one video.
+
+    Args: heard: what can be of its family.
+    """
+    if order.profiling:
+        return overheard_by_requests() & heard
+    return frozenset[Tap]().union(*(overheard(stage.method) & heard for stage in order.stages))

@@ -1,0 +1,138 @@
+"""What the processor makes of requests with videos, without an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scheduling import configured
+from vllm.multimodal import MULTIMODAL_REGISTRY
+from vllm.multimodal.processing.context import TimingContext
+from vllm.multimodal.processing.inputs import ProcessorInputs
+
+from sppruner_vllm.planning.accounting import VisualTokens, visual_tokens_of
+from sppruner_vllm.settings import settings
+
+SHAPE = (112, 140)
+EACH = 20
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Sets what the operator wants, by name in capitals."""
+
+    def chosen(**values: str) -> None:
+        for name, value in values.items():
+            monkeypatch.setenv(f"SPPRUNER_{name}", value)
+        settings.cache_clear()
+
+    yield chosen
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+@pytest.fixture
+def processor(tiny_model: Path, operator: Callable[..., None]) -> Any:
+    operator()
+    config = configured(tiny_model, max_model_len=2000, limit_mm_per_prompt={"image": 2, "video": 2})
+    return MULTIMODAL_REGISTRY.create_processor(config.model_config)
+
+
+def video(frames: int, seed: int = 0) -> Any:
+    pixels = np.random.default_rng(seed).integers(0, 256, (2 * frames, *SHAPE, 3), dtype=np.uint8)
+    known = {"fps": 2.0, "total_num_frames": 2 * frames, "frames_indices": list(range(2 * frames))}
+    return pixels, {**known, "do_sample_frames": False}
+
+
+def process(processor: Any, prompt: list[int], videos: list[Any], **fields: Any) -> Any:
+    inputs = ProcessorInputs(prompt, processor.info.parse_mm_data({"video": videos}), hf_processor_mm_kwargs=fields)
+    return processor.apply(inputs, TimingContext())
+
+
+def told(output: Any) -> VisualTokens:
+    tokens = visual_tokens_of(output)
+    assert tokens is not None
+    return tokens
+
+
+def place(processor: Any) -> list[int]:
+    config = processor.info.get_hf_config()
+    return [config.vision_start_token_id, config.video_token_id, config.vision_end_token_id]
+
+
+def test_the_operators_default_is_for_videos_too(processor: Any, operator: Callable[..., None]) -> None:
+    operator(KEEP_RATIO="0.25", THROUGHPUT_GUARD="0")
+    output = process(processor, [*place(processor), 7], [video(4)])
+    account = told(output)
+    assert (account.original, account.retained, account.keep_ratio, account.skipped_reason) == (80, 20, 0.25, None)
+    assert len(output["prompt_token_ids"]) == 20 + 3
+
+
+def test_a_key_may_hold_videos_to_its_bounds(processor: Any) -> None:
+    from sppruner_vllm.request import RATIO_BOUNDS, RatioBounds
+
+    output = process(processor, [*place(processor), 7], [video(4)], **{RATIO_BOUNDS: RatioBounds(0.1, 0.5)})
+    assert told(output).retained == 40
+
+
+@pytest.mark.parametrize("places", ["last", "side by side"])
+def test_where_positions_could_not_be_told_a_video_stays_whole_and_says_so(processor: Any, places: str) -> None:
+    token = processor.info.get_hf_config().video_token_id
+    prompt = [7, token] if places == "last" else [7, token, token, 7]
+    output = process(processor, prompt, [video(4, seed) for seed in range(prompt.count(token))], keep_ratio=0.25)
+    account = told(output)
+    assert account.original == account.retained == 80 * prompt.count(token)
+    assert account.skipped_reason == "unsupported_input"
+    assert {one.keep_ratio for one in account.videos} == {1.0}
+
+
+def test_a_video_that_stays_whole_is_known_to_caches_by_vllms_own_name(processor: Any) -> None:
+    prompt = [*place(processor), 7]
+    (plain,), (whole,), (reduced,), (other,) = (
+        process(processor, prompt, [video(4)], **fields)["mm_hashes"]["video"]
+        for fields in ({}, {"keep_ratio": 1}, {"keep_ratio": 0.5}, {"keep_ratio": 0.25})
+    )
+    assert plain == whole
+    assert len({plain, reduced, other}) == 3
+
+
+def test_a_default_and_the_same_ratio_in_the_request_may_differ_where_it_would_not_pay(
+    processor: Any, operator: Callable[..., None]
+) -> None:
+    from sppruner_vllm.planning.paying import Parts
+
+    operator(KEEP_RATIO="0.25")
+    processor.__dict__["_parts"] = Parts("focus_context", prefill=1e-9, image=1.0, row=0.0, pair=0.0)
+    prompt = [*place(processor), 7]
+    default, asked = (process(processor, prompt, [video(4)], **fields) for fields in ({}, {"keep_ratio": 0.25}))
+    assert told(default).skipped_reason == "would_not_pay"
+    assert len(default["prompt_token_ids"]) == 80 + 3
+    assert told(asked).retained == 20
+    assert default["mm_hashes"] != asked["mm_hashes"]
+
+
+def test_an_account_is_the_same_where_vllm_finds_the_video_in_its_cache(processor: Any) -> None:
+    from vllm.multimodal.cache import MultiModalProcessorOnlyCache
+
+    cache = MultiModalProcessorOnlyCache(processor.info.ctx.model_config)
+    items = processor.info.parse_mm_data({"video": [video(4)]})
+    inputs = ProcessorInputs([*place(processor), 7], items, hf_processor_mm_kwargs={"keep_ratio": 0.25}, cache=cache)
+    first, again = (processor.apply(inputs, TimingContext()) for _ in range(2))
+    assert told(first) == told(again)
+    assert told(again).videos[0].frames == 4
+    processor._sized.clear()
+    forgotten = told(processor.apply(inputs, TimingContext()))
+    assert (forgotten.retained, forgotten.videos[0].frames) == (20, 0)
+
+
+def test_a_video_may_not_be_larger_before_reduction_than_vllm_lets_an_item_be(processor: Any) -> None:
+    from vllm.exceptions import VLLMValidationError
+
+    processor.know_encoder_room(80)
+    prompt = [*place(processor), 7]
+    assert told(process(processor, prompt, [video(4)], keep_ratio=0.1)).retained == 8
+    with pytest.raises(VLLMValidationError, match="video 0 has 100 visual tokens before reduction; there may be 80"):
+        process(processor, prompt, [video(5)], keep_ratio=0.1)
