@@ -124,12 +124,14 @@ class Videos:
     """How a family takes videos, where they can be reduced.
 
     together: a prompt has one run of placeholders for all frames of a video, in place of one for each frame.
+    pixels: name of the encoder input that holds the pixels of all videos, one after the other.
     grids: of each video in a batch of encoder inputs. flat_inputs: as `Family.flat_inputs` has it, of videos.
     extent: positions that a video takes in an unreduced prompt, text between its frames apart, by its grid and the
         seconds between two frames.
     """
 
     together: bool
+    pixels: str
     grids: Callable[[Mapping[str, Any]], list[FrameGrid]]
     flat_inputs: Callable[[Sequence[FrameGrid]], Mapping[str, list[int]]]
     extent: Callable[[FrameGrid, float], int]

@@ -218,8 +218,8 @@ def _came_encoded(inputs: ProcessorInputs) -> bool:
 
 def _pixels_of(output: Mapping[str, Any], facts: Videos, grids: Sequence[FrameGrid]) -> Sequence[torch.Tensor] | None:
     """The pixels of each video; None where they came as embeddings."""
-    pixels = output.get("pixel_values_videos")
-    return None if pixels is None else pixels.split(facts.flat_inputs(grids)["pixel_values_videos"])
+    pixels = output.get(facts.pixels)
+    return None if pixels is None else pixels.split(facts.flat_inputs(grids)[facts.pixels])
 
 
 def _order(plan: VideoPlan, profiling: bool, name: str) -> wire.Order:

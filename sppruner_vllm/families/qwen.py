@@ -56,7 +56,9 @@ class QwenFamily(ABC):
         }
         # What vLLM's own positions of a video go by.
         self._positions_per_second = float(getattr(vision, "tokens_per_second", 1.0))
-        self.videos = Videos(True, self._video_grids, self._flat_video_inputs, self._video_extent)
+        self.videos = Videos(
+            True, "pixel_values_videos", self._video_grids, self._flat_video_inputs, self._video_extent
+        )
         channels = int(getattr(vision, "in_channels", 3))
         self._patch_width = channels * int(vision.temporal_patch_size) * int(vision.patch_size) ** 2
 
