@@ -43,6 +43,11 @@ class BodyCheck:
             message = f"the body is compressed ({coding}); send it as it is"
             await answer(Refusal(415, "unsupported_media_type", message, "content-encoding"), scope, receive, send)
             return
+        coding = headers.get("transfer-encoding", "").strip().lower()
+        if coding not in {"chunked", ""}:
+            message = f"the body is coded ({coding}); send it in chunks alone"
+            await answer(Refusal(415, "unsupported_media_type", message, "transfer-encoding"), scope, receive, send)
+            return
         if not is_json(headers.get("content-type", "")):
             await self._app(scope, receive, send)
             return

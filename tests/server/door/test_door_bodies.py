@@ -165,6 +165,14 @@ def test_what_stands_around_chunks_has_a_limit(door: Server, body: bytes) -> Non
         assert all_of(connection)[:13] in (b"HTTP/1.1 431 ", b"")
 
 
+def test_a_coding_of_the_body_that_nobody_undoes_is_refused(door: Server) -> None:
+    chunks = b"2\r\n{}\r\n0\r\n\r\n"
+    with opened(door, head(CHAT, WITH_KEY, "transfer-encoding: gzip, chunked", "connection: close") + chunks) as one:
+        head_, _, body = all_of(one).partition(b"\r\n\r\n")
+    assert head_.startswith(b"HTTP/1.1 415 ")
+    assert json.loads(body)["error"]["param"] == "transfer-encoding"
+
+
 def test_a_body_in_chunks_of_a_byte_is_read(door: Server) -> None:
     body = json.dumps(chat_body(text="hello " * 500, max_tokens=1)).encode()
     chunks = b"".join(b"1;a\r\n%c\r\n" % byte for byte in body) + b"0\r\nx-trailer: x\r\n\r\n"
