@@ -21,7 +21,7 @@ from .details import fill_details
 from .joined import join_answers
 from .json_body import BadBody, read
 from .pictures import conversations, gather, refuse_other_counts
-from .placement import misplaced, misplaced_include
+from .placement import misplaced, misplaced_header, misplaced_include
 from .unserved import refuse_unserved
 
 _REDUCTION: Final = frozenset(REQUEST_FIELDS)
@@ -58,6 +58,7 @@ class BodyCheck:
                 found = conversations(document, scope["path"])
                 places = {part.place for conversation in found or () for part in conversation}
                 lost = misplaced(document, scope["query_string"], places) or misplaced_include(document, scope["path"])
+                lost = lost or misplaced_header(headers.keys())
                 if lost is not None:
                     raise BadBody(lost)
                 refuse_unserved(document, scope["path"], has_tools=_has_tools(scope))

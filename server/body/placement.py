@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -80,6 +80,18 @@ def misplaced(document: Any, query: bytes = b"", pictures: Container[Place] = ()
     return None
 
 
+def misplaced_header(names: Iterable[str]) -> Refusal | None:
+    """The refusal of the first header that names a field of ours; one that is only like one is somebody else's.
+
+    Args:
+        names: of the headers of a request.
+    """
+    for name in names:
+        if (meant := _contained(_plain(name))) is not None:
+            return _refusal(meant, name, "in a header")
+    return None
+
+
 def misplaced_include(document: Any, path: str) -> Refusal | None:
     """The refusal of a wish for the selection where no usage could hold it.
 
@@ -126,7 +138,14 @@ def ours(name: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _ours(name: str) -> str | None:
-    plain = _OTHER_SIGNS.sub("", name.lower())
-    contained = _PLAIN.get(max((key for key in _PLAIN if key in plain), key=len, default=""))
+    plain = _plain(name)
     close = difflib.get_close_matches(plain, _PLAIN, n=1, cutoff=CLOSE)
-    return _PLAIN[close[0]] if close else contained
+    return _PLAIN[close[0]] if close else _contained(plain)
+
+
+def _plain(name: str) -> str:
+    return _OTHER_SIGNS.sub("", name.lower())
+
+
+def _contained(plain: str) -> str | None:
+    return _PLAIN.get(max((key for key in _PLAIN if key in plain), key=len, default=""))

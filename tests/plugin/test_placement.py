@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sppruner_server.body.placement import misplaced, ours
+from sppruner_server.body.placement import misplaced, misplaced_header, ours
 from sppruner_server.routes.requests import (
     BatchRequest,
     ChatRequest,
@@ -41,6 +41,14 @@ def test_every_slip_of_one_letter_is_found(name: str) -> None:
 )
 def test_ours_with_something_around_it_is_found(name: str) -> None:
     assert ours(name) is not None
+
+
+def test_a_header_that_names_a_field_of_ours_is_found_and_none_that_is_like_one() -> None:
+    for name in ("x-sppruner-keep-ratio", "keep_ratio", "X-Max-Pixels", "x-sppruner-images-keep-ratio"):
+        assert misplaced_header(["host", name]).param == name
+    assert (
+        misplaced_header(["keep-alive", "x-sppruner-affinity", "x-stainless-arch", "max-forwards", "x-method"]) is None
+    )
 
 
 def test_no_field_of_vllms_is_taken_for_ours() -> None:

@@ -97,3 +97,11 @@ def test_of_an_answer_that_is_sent_back_nothing_is_left_out(client: httpx.Client
     assert tokens(all_of_it) == whole
     assert tokens(one, two, type="message", id="msg_1", status="completed") == whole > tokens(one)
     assert tokens({"type": "refusal", "refusal": "one fine day in May"}) == whole
+
+
+@pytest.mark.parametrize("path", [CHAT, RESPONSES, MESSAGES, INVOCATIONS])
+def test_a_field_of_ours_in_a_header_is_refused_and_not_dropped(client: httpx.Client, path: str) -> None:
+    answer = client.post(path, json=good(path), headers={"x-sppruner-keep-ratio": "0.5"})
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert (error["code"], error["param"]) == ("unknown_parameter", "x-sppruner-keep-ratio")
