@@ -55,7 +55,8 @@ class ReductionFields(BaseModel):
         None, description="Visual tokens to keep per image. Not together with keep_ratio."
     )
     keep_tokens_total: Annotated[Any, _documented(type="integer", minimum=FEWEST_TOKENS)] = Field(
-        None, description="Visual tokens that all images share. Not together with keep_ratio or keep_tokens."
+        None,
+        description="Visual tokens that all images and videos share. Not together with keep_ratio or keep_tokens.",
     )
     max_pixels: Annotated[Any, _documented(_LIMITS, **_PIXELS)] = Field(
         None, description="Most pixels that an image is encoded with, or a list with a number for each image."
@@ -127,7 +128,7 @@ class ReductionRequest:
     keep_ratio: fraction in (0, 1]. keep_tokens: absolute budget per image, which wins over the ratio when set.
     keep_ratios: one for each image, None in it for the operator's default; None where all images are asked the same.
     auto: the ratio is to fit the image, and is not known yet.
-    keep_tokens_total: absolute budget that all images share, which wins over the others when set.
+    keep_tokens_total: absolute budget that all images and videos share, which wins over the others when set.
     focus_query: text that replaces the user turn as the query; None leaves the turn in force.
     focus_scope: whom the selections serve; `question` beside a focus_query.
     insists: the budget is the request's own, so that it is kept to whether it pays or not.
@@ -170,15 +171,14 @@ class ReductionRequest:
 
     @property
     def video_ratio(self) -> float:
-        """The fraction that is kept of each video: the one of all images, or the operator's where each is asked its
-        own, or for a number of tokens."""
+        """The fraction that is kept of each video: the one of all images, or the operator's where each image is asked
+        its own, or for a number of tokens. Of no matter where all share a budget."""
         return self.keep_ratio
 
     @property
     def insists_on_videos(self) -> bool:
         """Whether that fraction is the request's own."""
-        tokens = self.keep_tokens is not None or self.keep_tokens_total is not None
-        return self.insists and not (self.auto or tokens or self.keep_ratios is not None)
+        return self.insists and not (self.auto or self.keep_tokens is not None or self.keep_ratios is not None)
 
     @property
     def per_image(self) -> bool:

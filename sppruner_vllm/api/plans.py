@@ -33,6 +33,7 @@ from sppruner_vllm.planning.plan import ReductionPlan, unreduced
 from sppruner_vllm.planning.planner import Prompt, Sent, all_whole, plan_images
 from sppruner_vllm.planning.query import TurnFinder
 from sppruner_vllm.planning.scope import FirstQuestions
+from sppruner_vllm.planning.sharing import Claim
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.recipes import get_recipe
 from sppruner_vllm.reduction.pieces import Piece
@@ -157,6 +158,7 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         sent: Sequence[Sent],
         profiling: bool,
         known: FirstQuestions,
+        videos: Sequence[Claim] = (),
     ) -> tuple[ReductionPlan, ...]:
         if not sent:
             return ()
@@ -165,11 +167,11 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         if not request.keeps_all and not (self.family.reduces and self._all_places_filled(inputs)):
             with refusing():
                 return all_whole(sent, request, "unsupported_input")
-        prompt = Prompt(inputs.prompt, self.family.image_token, lambda: self.turns, self._encode)
+        prompt = self._prompt(inputs)
         cut = self.family.cut
         block = None if cut is None else cut.block(settings().encoder_cut_block)
         with refusing():
-            plans = plan_images(sent, prompt, request, settings(), known, self._parts, block, cut is not None)
+            plans = plan_images(sent, prompt, request, settings(), known, self._parts, block, cut is not None, videos)
         if any(plan.reduces for plan in plans):
             self._refuse_beyond_bounds(inputs, plans, sent)
         else:
@@ -178,6 +180,9 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
             with refusing():
                 refuse_beyond_context(tokens, self._context)
         return plans
+
+    def _prompt(self, inputs: ProcessorInputs) -> Prompt:
+        return Prompt(inputs.prompt, self.family.image_token, lambda: self.turns, self._encode)
 
     def _all_places_filled(self, inputs: ProcessorInputs) -> bool:
         """Whether no id in the prompt looks like a place of a modality of which there is no item.

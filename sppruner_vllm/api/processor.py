@@ -34,22 +34,23 @@ from .embedded import came_encoded
 from .fitting import blaming, refuse_misfit, refuse_other_sizes
 from .identity import encoded_as, identities, told_apart
 from .pixel_limits import limits_of
-from .pixels_cache import PixelsCache, merged
+from .pixels_cache import merged
 from .placeholders import shortened
 from .places import refuse_spare_places, refuse_unknown_uuids
 from .refusing import refusing
+from .shared_budget import SharedBudgetMixin
 from .typed_markers import TypedMarkers
 from .unprocessed import unprocessed
 from .uuids import LastSent
 from .video_placeholders import shortened_videos
-from .videos import VideosMixin, video_tokens
+from .videos import video_tokens
 
 _PROFILING: Final = "sppruner_profiling"
 _BY_VLLM: Final = object()
 """Marks vLLM's own profiling inputs; no request can spell it."""
 
 
-class ReductionProcessorMixin(VideosMixin):
+class ReductionProcessorMixin(SharedBudgetMixin):
     """Put before a model family's own processor in the base-class list."""
 
     @cached_property
@@ -60,16 +61,6 @@ class ReductionProcessorMixin(VideosMixin):
     @cached_property
     def _last_sent(self) -> LastSent:
         return LastSent(self.info.ctx.get_mm_config().mm_hasher_algorithm)
-
-    @cached_property
-    def _pixels(self) -> PixelsCache:
-        # Pixels that are sent in shared memory would hold it for as long as they are kept.
-        shared = self.info.ctx.get_mm_config().mm_tensor_ipc == "torch_shm"
-        return PixelsCache(0 if shared else settings().pixels_cache_mib * 2**20)
-
-    def forget_pixels(self) -> None:
-        """Drop all pixels that are kept: vLLM drops its own, so that a UUID may stand for another picture."""
-        self._pixels.clear()
 
     def apply(self, inputs: ProcessorInputs, timing_ctx: Any) -> Any:
         given = inputs.hf_processor_mm_kwargs
@@ -97,7 +88,9 @@ class ReductionProcessorMixin(VideosMixin):
             self._sent(inputs, index, key, limit)
             for index, (key, limit) in enumerate(zip(hashes.get("image", ()), pixels, strict=True))
         ]
-        plans = self._plan(inputs, request, sent, profiling, known)
+        with refusing(), blaming(kwargs):
+            claims = [] if profiling else self._claims_of_videos(inputs, request, hashes.get("video", ()))
+        plans = self._plan(inputs, request, sent, profiling, known, claims)
         algorithm = self.info.ctx.get_mm_config().mm_hasher_algorithm
         kept = not (profiling or came_encoded(inputs)) and (settings().rows_cache_mib or settings().pixels_cache_mib)
         pictures = tuple(encoded_as(algorithm, sent, plans)) if kept else ("",) * len(plans)
@@ -106,7 +99,8 @@ class ReductionProcessorMixin(VideosMixin):
             keys = told_apart(algorithm, identities(algorithm, hashes["image"], plans), told)
             hashes = {**hashes, "image": keys}
             refuse_unknown_uuids(inputs, hashes["image"])
-        videos = self._ask_videos(inputs, request, hashes.get("video", ()), known, profiling=profiling)
+        parts = self._parts_of_videos(inputs, request, sent, claims)
+        videos = self._ask_videos(inputs, request, hashes.get("video", ()), known, parts, profiling=profiling)
         if videos:
             hashes = {**hashes, "video": [video.identity for video in videos]}
         if any(video.ask.reduces for video in videos):

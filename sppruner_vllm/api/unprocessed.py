@@ -32,7 +32,7 @@ def unprocessed(
             pictures = [_at_size(values.get(place), plans[place].resized, cell) for place in own]
             left[kind] = ImageProcessorItems(pictures)
         elif own:
-            left[kind] = _some_videos(values, own)
+            left[kind] = some_videos(values, own)
     same = all(left.get(kind) is values for kind, values in items.items())
     return items if same else MultiModalDataItems(left)
 
@@ -41,7 +41,8 @@ def _resizes(plans: Sequence[ReductionPlan]) -> bool:
     return any(plan.resized is not None for plan in plans)
 
 
-def _some_videos(videos: Any, places: Sequence[int]) -> VideoProcessorItems:
+def some_videos(videos: Any, places: Sequence[int]) -> VideoProcessorItems:
+    """Some videos of a request, as vLLM's parser would hold them alone."""
     known = videos.metadata
     some = [known[place] for place in places] if isinstance(known, list) else known
     return VideoProcessorItems([videos.data[place] for place in places], metadata=some)

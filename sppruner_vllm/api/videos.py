@@ -7,7 +7,7 @@ follows with its pixels. docs/develop/algorithm.md, "Videos".
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
@@ -32,6 +32,7 @@ from sppruner_vllm.request import ReductionRequest
 from sppruner_vllm.settings import settings
 
 from .identity import question_name, video_encoded_as, video_identities
+from .pixels_cache import PixelsCache
 from .plans import PlanningMixin
 from .refusing import refusing
 from .video_placeholders import can_be_placed
@@ -70,6 +71,16 @@ class VideosMixin(PlanningMixin):
     """The part of ReductionProcessorMixin (processor.py) that is about videos."""
 
     @cached_property
+    def _pixels(self) -> PixelsCache:
+        # Pixels that are sent in shared memory would hold it for as long as they are kept.
+        shared = self.info.ctx.get_mm_config().mm_tensor_ipc == "torch_shm"
+        return PixelsCache(0 if shared else settings().pixels_cache_mib * 2**20)
+
+    def forget_pixels(self) -> None:
+        """Drop all pixels that are kept: vLLM drops its own, so that a UUID may stand for another picture."""
+        self._pixels.clear()
+
+    @cached_property
     def _sized(self) -> LRUCache[str, SizedVideo]:
         """By identity, for those that vLLM does not process again."""
         return LRUCache(maxsize=_REMEMBERED)
@@ -85,38 +96,49 @@ class VideosMixin(PlanningMixin):
         request: ReductionRequest,
         keys: Sequence[str],
         known: FirstQuestions,
+        parts: Sequence[int] | None,
         *,
         profiling: bool,
     ) -> tuple[AskedVideo, ...]:
         """What is asked of each video.
 
         Args:
-            keys: upstream's hash of each. profiling: the request is vLLM's own.
+            keys: upstream's hash of each. parts: of a budget that all share; None where there is none.
+            profiling: the request is vLLM's own.
         """
         if not keys:
             return ()
         if profiling:
             request = replace(request, keep_ratio=1.0)
-        supported = self._orders_videos and not _came_encoded(inputs)
-        places = self._video_places(inputs.prompt) if supported else []
-        supported = supported and self._all_places_filled(inputs) and can_be_placed(inputs.prompt, places, len(keys))
-        asked = supported and request.video_ratio < 1
+        supported = self._can_reduce_videos(inputs, len(keys))
+        asked = supported and (request.video_ratio < 1 or parts is not None)
+        places = self._video_places(inputs.prompt)
         queries = self._video_queries(inputs.prompt, places, request) if asked else [()] * len(keys)
+        shared: Sequence[int | None] = [None] * len(keys) if parts is None else parts
         asks = [
-            ask_of_video(key, request, query, settings(), known, unsupported=not supported)
-            for key, query in zip(keys, queries, strict=True)
+            ask_of_video(key, request, query, settings(), known, unsupported=not supported, part=part)
+            for key, query, part in zip(keys, queries, shared, strict=True)
         ]
         algorithm = self.info.ctx.get_mm_config().mm_hasher_algorithm
         kept = (settings().rows_cache_mib or settings().pixels_cache_mib) and not (profiling or _came_encoded(inputs))
         names = [video_encoded_as(algorithm, key) if kept else "" for key in keys]
         return tuple(map(AskedVideo, asks, video_identities(algorithm, asks), names))
 
+    def _can_reduce_videos(self, inputs: ProcessorInputs, videos: int) -> bool:
+        """Whether tokens of a request's videos can be dropped."""
+        return (
+            self._orders_videos
+            and not _came_encoded(inputs)
+            and self._all_places_filled(inputs)
+            and can_be_placed(inputs.prompt, self._video_places(inputs.prompt), videos)
+        )
+
     @property
     def _orders_videos(self) -> bool:
         return self.family.reduces and self.family.videos is not None
 
     def _video_places(self, prompt: Sequence[int]) -> list[int]:
-        token = self.family.media_tokens["video"]
+        token = self.family.media_tokens.get("video")
         return [index for index, one in enumerate(prompt) if one == token]
 
     def _video_queries(
@@ -138,30 +160,43 @@ class VideosMixin(PlanningMixin):
         Args:
             output: of vLLM's processor, of those videos.
         """
-        facts = self.family.videos
-        if facts is None:
-            raise RowCountError("videos are planned of a family that serves them whole")
-        grids = facts.grids(output)
-        pixels = _pixels_of(output, facts, grids)
         seconds = output.get("second_per_grid_ts")
+        keys = [video.ask.key if video.ask.reduces else None for video in videos]
         orders = []
-        for number, (video, grid) in enumerate(zip(videos, grids, strict=True)):
-            changes = None
-            if video.ask.reduces and pixels is not None:
-                changes = self._changes_in(video.ask.key, pixels[number], grid)
+        for number, (video, (grid, changes)) in enumerate(zip(videos, self._sizes_in(output, keys), strict=True)):
             # Not looked for before the first request: vLLM processes videos of its own while workers are still cold.
             guarded = video.ask.reduces and video.ask.guarded
             plan = plan_video(video.ask, grid, changes, self._parts if guarded else None)
-            positions = facts.extent(grid, 1.0 if seconds is None else float(seconds[number]))
+            positions = self._video_facts.extent(grid, 1.0 if seconds is None else float(seconds[number]))
             self._sized[video.identity] = SizedVideo(grid[0], plan.original, positions, plan.skipped_reason)
             orders.append(_order(plan, profiling, video.name))
         return orders
 
-    def _changes_in(self, key: str, pixels: torch.Tensor, grid: FrameGrid) -> list[float]:
-        """How much of each frame the one before did not show."""
-        if (known := self._changes.get(key)) is None:
-            self._changes[key] = known = pixel_changes(pixels, grid[0], grid[1] * grid[2])
-        return known
+    def _sizes_in(
+        self, output: Mapping[str, Any], keys: Sequence[str | None]
+    ) -> Iterator[tuple[FrameGrid, list[float] | None]]:
+        """Of each processed video its grid, and how much of each frame the one before did not show.
+
+        Args:
+            output: of vLLM's processor. keys: upstream's hash of each; None where nothing depends on its changes.
+        """
+        facts = self._video_facts
+        grids = facts.grids(output)
+        found = _pixels_of(output, facts, grids)
+        pixels: Sequence[torch.Tensor | None] = [None] * len(grids) if found is None else found
+        for key, grid, own in zip(keys, grids, pixels, strict=True):
+            if key is None or own is None:
+                yield grid, None
+                continue
+            if (known := self._changes.get(key)) is None:
+                self._changes[key] = known = pixel_changes(own, grid[0], grid[1] * grid[2])
+            yield grid, known
+
+    @property
+    def _video_facts(self) -> Videos:
+        if self.family.videos is None:
+            raise RowCountError("videos are planned of a family that serves them whole")
+        return self.family.videos
 
     def _sizes_of(self, videos: Sequence[AskedVideo], placed: Sequence[int]) -> list[SizedVideo]:
         """Of each video; of one that is not remembered what was placed.
@@ -207,9 +242,10 @@ def video_tokens(videos: Sequence[AskedVideo], sizes: Sequence[SizedVideo], plac
 def _accounted(ask: VideoAsk, size: SizedVideo, placed: int) -> VideoTokens:
     if ask.whole is not None:
         return VideoTokens(placed, placed, 1.0, ask.whole, size.frames)
-    ratio = round(placed / size.tokens, 6) if ask.raised else ask.ratio
+    came_to = ask.raised or ask.tokens is not None
+    ratio = round(placed / size.tokens, 6) if came_to else ask.ratio
     scope = None if size.skipped_reason else ask.scope
-    return VideoTokens(size.tokens, placed, ratio, size.skipped_reason, size.frames, scope, ask.raised)
+    return VideoTokens(size.tokens, placed, ratio, size.skipped_reason, size.frames, scope, came_to)
 
 
 def _came_encoded(inputs: ProcessorInputs) -> bool:

@@ -51,7 +51,7 @@ class VideoTokens:
     original, retained, skipped_reason: as of an image. keep_ratio: as of an image; 1 where it stays whole by itself.
     frames: that the encoder sees, 0 where that is not known.
     scope: whom its selection served; None where no question could steer it.
-    raised: the ratio is one of the operator's.
+    came_to: keep_ratio is what a number of tokens, or a budget of the operator's, came to.
     """
 
     original: int
@@ -60,12 +60,12 @@ class VideoTokens:
     skipped_reason: str | None
     frames: int = 0
     scope: Served | None = None
-    raised: bool = False
+    came_to: bool = False
 
     def as_usage(self) -> dict[str, Any]:
         """Its part of a usage."""
         fields = asdict(self)
-        del fields["scope"], fields["raised"]
+        del fields["scope"], fields["came_to"]
         return fields
 
 
@@ -154,7 +154,7 @@ def account(
     both: tuple[ImageTokens | VideoTokens, ...] = (*each, *videos)
     original, retained = sum(one.original for one in both), sum(one.retained for one in both)
     asked = {None if plan.raised else plan.ratio for plan in plans}
-    asked |= {None if video.raised else video.keep_ratio for video in videos}
+    asked |= {None if video.came_to else video.keep_ratio for video in videos}
     ratio = asked.pop() if len(asked) == 1 else None
     reasons = [one.skipped_reason for one in both]
     return VisualTokens(

@@ -21,7 +21,7 @@ from .paying import Parts
 from .plan import ReductionPlan, SkippedReason, kept_within, plan_image, unreduced
 from .query import TurnFinder, turn_numbers, turn_queries
 from .scope import FirstQuestions, Served, nothing_known
-from .sharing import Claim, shares
+from .sharing import Claim, shares_of_both
 from .smaller import Grid, smaller_grid
 
 MOST_SURVIVORS: Final = 0.75
@@ -83,6 +83,7 @@ def plan_images(
     parts: Parts | None = None,
     cut_block: int | None = None,
     skips: bool = False,
+    videos: Sequence[Claim] = (),
 ) -> tuple[ReductionPlan, ...]:
     """One plan per image.
 
@@ -95,6 +96,7 @@ def plan_images(
         parts: what the parts of a prefill take; without them every reduction counts as paying.
         cut_block: the encoder's block behind which it can be cut, None where it cannot.
         skips: whether the encoder can do without tokens that repeat others.
+        videos: what the request's videos may get of a budget that all share.
 
     Raises:
         InvalidField: a list of ratios has not one for each image.
@@ -112,7 +114,7 @@ def plan_images(
     known = nothing_known() if known is None else known
     asked_of = _each(request, len(sent))
     if request.keep_tokens_total is not None:
-        parts_of = shares(_claims(sent, prompt, request, limits), request.keep_tokens_total)
+        parts_of, _ = shares_of_both(claims_of(sent, prompt, request, limits), videos, request.keep_tokens_total)
         asked_of = [asked.with_share(part) for asked, part in zip(asked_of, parts_of, strict=True)]
     asked_of = [
         asked.at_ratio(auto_ratio(image.tokens, image.texture(), asked, limits)) if asked.auto else asked
@@ -144,7 +146,7 @@ def _each(request: ReductionRequest, images: int) -> list[ReductionRequest]:
     return [request.of_image(place) for place in range(images)]
 
 
-def _claims(sent: Sequence[Sent], prompt: Prompt, request: ReductionRequest, limits: Settings) -> list[Claim]:
+def claims_of(sent: Sequence[Sent], prompt: Prompt, request: ReductionRequest, limits: Settings) -> list[Claim]:
     """What each image may get of a budget that all share."""
     turns = turn_numbers(prompt.ids, prompt.places[: len(sent)], prompt.turns())
     return [

@@ -1,6 +1,7 @@
-"""One budget for all images of a request: what each gets of it, before any is encoded.
+"""One budget for all images and videos of a request: what each gets of it, before any is encoded.
 
-An image's part grows with its visual tokens and with what its pixels have to tell (pictures/texture.py). In a chat that
+An image's part grows with its visual tokens and with what its pixels have to tell (pictures/texture.py); of a video
+what its frames show anew. In a chat that
 goes on, what earlier images got has to stay for the prefix cache to hold. So the price per unit of weight changes by
 halves alone, and seldom: docs/use/api.md, "A budget for all pictures".
 """
@@ -19,10 +20,11 @@ _HALVINGS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one image may get.
+    """What one image or video may get.
 
     tokens: visual tokens of it. texture: of its pixels, in [0, 1]. turn: of the prompt, in which it stands.
     least, most: tokens within which its part is held, 1 <= least <= most <= tokens.
+    new: share of the tokens that show what none before them did, in (0, 1]; 1 of an image.
     """
 
     tokens: int
@@ -30,10 +32,11 @@ class Claim:
     turn: int
     least: int
     most: int
+    new: float = 1.0
 
     @property
     def weight(self) -> float:
-        return self.tokens * (1 + TEXTURE_WEIGHT * self.texture)
+        return self.tokens * self.new * (1 + TEXTURE_WEIGHT * self.texture)
 
     def at(self, price: float) -> int:
         """Tokens at a price: so many for each unit of weight."""
@@ -60,6 +63,15 @@ def shares(claims: Sequence[Claim], total: int) -> list[int]:
     while sum(claim.at(price) for claim in claims) > total:
         price /= 2
     return [claim.at(price) for claim in claims]
+
+
+def shares_of_both(images: Sequence[Claim], videos: Sequence[Claim], total: int) -> tuple[list[int], list[int]]:
+    """Tokens of each image and of each video of a request, as `shares` has them; at least one of either."""
+    claims = [*images, *videos]
+    in_turn = sorted(range(len(claims)), key=lambda place: claims[place].turn)
+    parts = dict(zip(in_turn, shares([claims[place] for place in in_turn], total), strict=True))
+    ordered = [parts[place] for place in range(len(claims))]
+    return ordered[: len(images)], ordered[len(images) :]
 
 
 def _price(claims: Sequence[Claim], total: int) -> float:

@@ -42,6 +42,7 @@ class VideoAsk:
     guarded: it stays whole where selecting takes longer than it saves.
     scope: whom the selection serves; None where no question could steer it.
     raised: the operator's ratio for shared selections stands in place of the request's.
+    tokens: its part of a budget that all share, which wins over the ratio; None where there is none.
     """
 
     key: str
@@ -53,15 +54,16 @@ class VideoAsk:
     guarded: bool = False
     scope: Served | None = None
     raised: bool = False
+    tokens: int | None = None
 
     @property
     def reduces(self) -> bool:
         return self.whole is None
 
     @property
-    def budget(self) -> tuple[float, int, str, bool]:
+    def budget(self) -> tuple[float | int, int, str, bool]:
         """All that its plan depends on besides its pixels and its question."""
-        return self.ratio, self.fewest, self.method, self.guarded
+        return self.ratio if self.tokens is None else self.tokens, self.fewest, self.method, self.guarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,32 +107,35 @@ def ask_of_video(
     known: FirstQuestions,
     *,
     unsupported: bool = False,
+    part: int | None = None,
 ) -> VideoAsk:
     """What a request asks of one of its videos.
 
-    A ratio for all its pictures is one for its videos; any other budget is for pictures alone and leaves videos to the
-    operator's default. A video has no smaller form: a method that makes one selects alone, or does nothing.
+    A ratio for all its pictures is one for its videos, and what they share they share with its videos; any other budget
+    is for pictures alone and leaves videos to the operator's default. A video has no smaller form: a method that makes
+    one selects alone, or does nothing.
 
     Args:
         key, query_ids: of the video. limits: the operator's settings. known: what videos were asked before.
-        unsupported: tokens of it cannot be dropped.
+        unsupported: tokens of it cannot be dropped. part: tokens of a budget that all share.
     """
     recipe = get_recipe(request.method)
     method = recipe.selects or request.method
-    ask = VideoAsk(key, request.video_ratio, limits.min_tokens, method, guarded=not request.insists_on_videos)
-    if ask.ratio == 1:
+    guarded = part is None and not request.insists_on_videos
+    ask = VideoAsk(key, request.video_ratio, limits.min_tokens, method, guarded=guarded, tokens=part)
+    if ask.ratio == 1 and part is None:
         return replace(ask, whole="keep_ratio_is_1")
     if unsupported or recipe.selects is None:
         return replace(ask, whole="unsupported_input")
     if not recipe.uses_query:
         return ask
     if request.focus_scope == "auto":
-        shared = max(ask.ratio, min(limits.shared_keep_ratio or 0.0, request.bounds.high))
+        # What all share nothing may raise.
+        at_least = 0.0 if part is not None else min(limits.shared_keep_ratio or 0.0, request.bounds.high)
+        shared = replace(ask, ratio=max(ask.ratio, at_least), scope="image", raised=at_least > ask.ratio)
         # What would share a selection counts as one.
-        if not known.is_first(f"{key} {method} {shared} of a video", query_ids):
-            raised = shared > ask.ratio
-            whole: SkippedReason | None = "keep_ratio_is_1" if shared == 1 else None
-            return replace(ask, ratio=shared, scope="image", raised=raised, whole=whole)
+        if not known.is_first(f"{key} {method} {shared.budget[0]} of a video", query_ids):
+            return replace(shared, whole="keep_ratio_is_1") if shared.raised and shared.ratio == 1 else shared
     return replace(ask, query_ids=query_ids, scope="question" if query_ids else "image")
 
 
@@ -150,7 +155,8 @@ def plan_video(
     if ask.whole is not None:
         return whole
     fewest = min(each, FEWEST_TOKENS)
-    budget = max(frames * fewest, retained_tokens(total, ask.ratio, floor=ask.fewest))
+    asked = retained_tokens(total, ask.ratio, floor=ask.fewest) if ask.tokens is None else min(total, ask.tokens)
+    budget = max(frames * fewest, asked)
     if budget == total:
         return replace(whole, skipped_reason="image_too_small")
     if max(budget, each) > MOST_TOKENS:

@@ -20,7 +20,7 @@ logger = init_logger("vllm.sppruner")
 
 
 class ReducingMultiModalConfig(MultiModalConfig):
-    """Says that pictures are reduced, so that runners ask for positions; videos keep their upstream layout."""
+    """Says that tokens are dropped, so that runners ask for positions; upstream's own pruning of videos stays off."""
 
     def is_multimodal_pruning_enabled(self) -> bool:
         return True

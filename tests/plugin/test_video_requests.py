@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from scheduling import configured
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.processing.context import TimingContext
@@ -47,8 +48,11 @@ def video(frames: int, seed: int = 0) -> Any:
     return pixels, {**known, "do_sample_frames": False}
 
 
-def process(processor: Any, prompt: list[int], videos: list[Any], **fields: Any) -> Any:
-    inputs = ProcessorInputs(prompt, processor.info.parse_mm_data({"video": videos}), hf_processor_mm_kwargs=fields)
+def process(
+    processor: Any, prompt: list[int], videos: list[Any], pictures: list[Any] | None = None, **fields: Any
+) -> Any:
+    media = {"video": videos} | ({"image": pictures} if pictures else {})
+    inputs = ProcessorInputs(prompt, processor.info.parse_mm_data(media), hf_processor_mm_kwargs=fields)
     return processor.apply(inputs, TimingContext())
 
 
@@ -136,3 +140,37 @@ def test_a_video_may_not_be_larger_before_reduction_than_vllm_lets_an_item_be(pr
     assert told(process(processor, prompt, [video(4)], keep_ratio=0.1)).retained == 8
     with pytest.raises(VLLMValidationError, match="video 0 has 100 visual tokens before reduction; there may be 80"):
         process(processor, prompt, [video(5)], keep_ratio=0.1)
+
+
+def still(frames: int) -> Any:
+    pixels, known = video(1)
+    return np.repeat(pixels[:1], 2 * frames, axis=0), {
+        **known,
+        "total_num_frames": 2 * frames,
+        "frames_indices": list(range(2 * frames)),
+    }
+
+
+def test_pictures_and_videos_share_a_budget_by_size_and_by_what_is_new(processor: Any, monkeypatch: Any) -> None:
+    config = processor.info.get_hf_config()
+    shown = [config.vision_start_token_id, config.image_token_id, config.vision_end_token_id]
+    prompt = [*place(processor), *shown, *place(processor), 7]
+    calls: list[int] = []
+    upstream = processor._call_hf_processor
+
+    def counting(data: Any, kwargs: Any) -> Any:
+        calls.append(len(data.get("videos", ())))
+        return upstream(data, kwargs)
+
+    monkeypatch.setattr(processor, "_call_hf_processor", counting)
+    media: tuple[Any, Any] = [video(4), still(4)], [Image.fromarray(video(1)[0][0])]
+    account = told(process(processor, prompt, *media, keep_tokens_total=60))
+    assert account.retained == 60
+    (picture,), (moving, calm) = account.images, account.videos
+    assert moving.retained > picture.retained > 2
+    assert calm.retained < moving.retained / 2
+    assert (account.original, moving.keep_ratio) == (20 + 80 + 80, round(moving.retained / 80, 6))
+    assert sum(calls) == 2, "sized ahead, and not made pixels of again"
+    assert told(process(processor, prompt, *media, keep_tokens_total=60)) == account
+    assert told(process(processor, prompt, *media, keep_tokens_total=500)).retained == 180
+    assert sum(calls) == 2

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from sppruner_vllm.planning.sharing import TEXTURE_WEIGHT, Claim, shares
+from sppruner_vllm.planning.sharing import TEXTURE_WEIGHT, Claim, shares, shares_of_both
 
 
 def claim(tokens: int = 100, texture: float = 0.0, turn: int = 0, least: int = 2, most: int | None = None) -> Claim:
@@ -26,6 +26,18 @@ def drawn(seed: int, turns: int) -> list[Claim]:
 
 def test_size_and_texture_weigh():
     assert shares([claim(100), claim(200), claim(100, 1.0)], 70) == [10, 20, int(10 * (1 + TEXTURE_WEIGHT))]
+
+
+def test_of_a_video_weighs_what_its_frames_show_anew():
+    still = Claim(400, 0.0, 0, 8, 400, new=0.25)
+    assert shares_of_both([claim(100)], [still, claim(400)], 120) == ([20], [20, 80])
+
+
+def test_videos_and_pictures_stand_in_the_turns_that_they_stand_in():
+    """The price is that of the first turn, whatever it holds."""
+    images, videos = [claim(100, turn=1)], [claim(100, turn=0)]
+    assert shares_of_both(images, videos, 60) == ([30], [30])
+    assert shares_of_both([], videos, 60) == ([], [60])
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -27,11 +27,15 @@ class Memory(dict[bytes, bytes]):
 
 
 def asked(
-    fields: dict[str, object], memory: Memory | None = None, query: tuple[int, ...] = (5, 6), **settings: Any
+    fields: dict[str, object],
+    memory: Memory | None = None,
+    query: tuple[int, ...] = (5, 6),
+    part: int | None = None,
+    **settings: Any,
 ) -> VideoAsk:
     limits = Settings(**{"keep_ratio": 0.5, "allow_method": True, **settings})
     known = FirstQuestions(lambda: Memory() if memory is None else memory)
-    ask = ask_of_video("key", validate_request(fields, limits, request_methods()), query, limits, known)
+    ask = ask_of_video("key", validate_request(fields, limits, request_methods()), query, limits, known, part=part)
     known.keep()
     return ask
 
@@ -43,7 +47,7 @@ def test_a_plain_ratio_is_for_videos_too_and_insists() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"keep_ratio": "auto"}, {"keep_ratio": [1, 0.1]}, {"keep_tokens": 9}, {"keep_tokens_total": 9}],
+    [{}, {"keep_ratio": "auto"}, {"keep_ratio": [1, 0.1]}, {"keep_tokens": 9}],
     ids=str,
 )
 def test_any_other_budget_leaves_videos_to_the_operators_default(fields: dict[str, object]) -> None:
@@ -82,6 +86,26 @@ def test_the_operator_may_let_a_shared_selection_keep_more() -> None:
     memory = Memory()
     _, other = (asked({"focus_scope": "auto"}, memory, query, shared_keep_ratio=1.0) for query in ((5,), (6,)))
     assert (other.whole, other.reduces) == ("keep_ratio_is_1", False)
+
+
+def test_a_part_of_a_budget_that_all_share_wins_over_every_ratio_and_nothing_raises_it() -> None:
+    memory = Memory()
+    fields = {"keep_tokens_total": 90, "focus_scope": "auto"}
+    first, other = (
+        asked(fields, memory, query, part=40, keep_ratio=1.0, shared_keep_ratio=0.9) for query in ((5,), (6,))
+    )
+    for ask in (first, other):
+        assert (ask.tokens, ask.guarded, ask.raised, ask.reduces) == (40, False, False, True)
+        assert plan_video(ask, (4, 8, 12), None).retained == 40
+    assert (first.scope, other.scope) == ("question", "image")
+    assert first.budget != asked(fields, part=41).budget
+
+
+@pytest.mark.parametrize(("part", "kept"), [(3, 8), (384, 384), (900, 384)])
+def test_a_part_is_held_between_two_tokens_a_frame_and_all(part: int, kept: int) -> None:
+    plan = plan_video(VideoAsk("key", 1.0, 2, "uniform", tokens=part), (4, 8, 12), None)
+    assert plan.retained == kept
+    assert plan.skipped_reason == ("image_too_small" if kept == 384 else None)
 
 
 @pytest.mark.parametrize(("frames", "kept"), [(16, 16 * 24), (64, 64 * 24)])

@@ -156,3 +156,13 @@ def test_who_asks_what_was_kept_is_told_of_the_pictures_beside_a_video(client):
     assert told.status_code == 200, told.text
     assert [len(one["kept"]) for one in told.json()["pictures"]] == [72]
     assert told.json()["visual_tokens"]["videos"][0]["retained"] == 40
+
+
+def test_a_budget_is_shared_by_pictures_and_videos(client):
+    body = body_with(clip(200), data_url(png(336, 336, seed=200)), keep_tokens_total=60)
+    _, account, _ = answered(client, body)
+    assert (account["original"], account["retained"]) == (224, 60)
+    parts = [account["images"][0]["retained"], account["videos"][0]["retained"]]
+    assert sum(parts) == 60
+    assert min(parts) >= 8
+    assert account["videos"][0]["keep_ratio"] == round(parts[1] / 80, 6)
