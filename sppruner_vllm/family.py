@@ -125,7 +125,8 @@ class Videos:
 
     together: a prompt has one run of placeholders for all frames of a video, in place of one for each frame.
     pixels: name of the encoder input that holds the pixels of all videos, one after the other.
-    grids: of each video in a batch of encoder inputs. flat_inputs: as `Family.flat_inputs` has it, of videos.
+    grids: of each video in a batch of encoder inputs. flat_inputs: by their grids, rows that each has of the
+        inputs that are flat over videos.
     extent: positions that a video takes in an unreduced prompt, text between its frames apart, by its grid and the
         seconds between two frames.
     """
@@ -185,10 +186,6 @@ class Family(Protocol):
         form can be sent."""
 
     @property
-    def fixed_pixels(self) -> int | None:
-        """Most pixels of what every picture is brought to, all its views together; None where each keeps its own."""
-
-    @property
     def row_width(self) -> int:
         """Columns of a row that the encoder gives."""
 
@@ -240,6 +237,13 @@ class Family(Protocol):
             info, width, height, kwargs: as for `token_grid`.
         """
 
+    def fixed_pixels(self, info: Any) -> int | None:
+        """Most pixels of what every picture is brought to, all its views together; None where each keeps its own.
+
+        Args:
+            info: as for `token_grid`.
+        """
+
     def embedded_grid(self, item: Any) -> Grid:
         """Visual tokens of an image that was sent as embeddings, as vLLM's parser holds it.
 
@@ -275,8 +279,9 @@ class Family(Protocol):
     def tokens_of(self, item: Mapping[str, Any], modality: str) -> int | None:
         """Visual tokens of one image or video as vLLM holds it, before reduction; None where it does not say."""
 
-    def flat_inputs(self, grids: Sequence[Grid]) -> Mapping[str, list[int]]:
-        """Inputs that are flat over the images of a batch, and how many of their rows each image has."""
+    def rows_of_inputs(self, inputs: Mapping[str, Any]) -> Mapping[str, Sequence[int] | None]:
+        """Rows that each image has of a batch's encoder inputs: of those that are flat over images. None for what all
+        images share; an input that is not named has one entry for each."""
 
     def tap_points(self, model: Any) -> TapPoints:
         """Where the vision tower of a model can be listened to."""

@@ -12,7 +12,6 @@ from PIL import Image
 from vllm.multimodal.parse import ImageProcessorItems
 
 from sppruner_vllm.errors import InvalidField
-from sppruner_vllm.family import Family
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.request import MAX_PIXELS, ReductionRequest
 from sppruner_vllm.settings import settings
@@ -30,10 +29,11 @@ def limits_of(request: ReductionRequest, images: int) -> list[int | None]:
     return [min((limit for limit in (own, pixels) if limit is not None), default=None) for pixels in asked]
 
 
-def refuse_fixed(family: Family, request: ReductionRequest, items: Any, images: int) -> None:
+def refuse_fixed(fixed: int | None, request: ReductionRequest, items: Any, images: int) -> None:
     """Refuse a limit of the request's for what cannot be made smaller; one of the operator's passes it by.
 
     Args:
+        fixed: most pixels of what the model brings every picture to; None where each keeps its own.
         items: vLLM's, of the images.
 
     Raises:
@@ -43,7 +43,6 @@ def refuse_fixed(family: Family, request: ReductionRequest, items: Any, images: 
         if (asked := request.pixels_of(place)) is None:
             continue
         item = items.get(place) if isinstance(items, ImageProcessorItems) else items
-        fixed = family.fixed_pixels
         if fixed is not None and fixed > asked:
             why = f"this model brings pictures to sizes of its own, of up to {fixed} pixels"
         elif fixed is None and not (item is None or isinstance(item, Image.Image)):

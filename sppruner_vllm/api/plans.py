@@ -208,7 +208,7 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         if item is not None:
             size = cast("ImageProcessorItems", items).get_image_size(index)
             grid = self._grid(size.width, size.height, kwargs)
-            pieces = self.family.pieces(self.info, size.width, size.height, kwargs) if self.family.reduces else ()
+            pieces = self._pieces(size.width, size.height, kwargs)
             self._known[key] = _Known(grid, pieces, isinstance(item, Image.Image), limit_of(item))
         elif key not in self._known:
             raise VLLMValidationError(f"image {index} was sent by uuid only and is not cached", parameter="uuid")
@@ -232,7 +232,7 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         """
         if all(limit is None for limit in pixels):
             return inputs
-        refuse_fixed(self.family, request, inputs.mm_data_items["image"], len(pixels))
+        refuse_fixed(self.family.fixed_pixels(self.info), request, inputs.mm_data_items["image"], len(pixels))
         cell = self.family.cell
         if cell is None or came_encoded(inputs):
             return inputs
@@ -256,6 +256,16 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
     @cached_property
     def _usual_grid(self) -> Callable[[int, int], Grid]:
         return lru_cache(maxsize=4096)(lambda width, height: self.family.token_grid(self.info, width, height, {}))
+
+    def _pieces(self, width: int, height: int, kwargs: Mapping[str, object]) -> tuple[Piece, ...]:
+        """The grids that the rows of a picture are, where they are several."""
+        if not self.family.reduces:
+            return ()
+        return self.family.pieces(self.info, width, height, kwargs) if kwargs else self._usual_pieces(width, height)
+
+    @cached_property
+    def _usual_pieces(self) -> Callable[[int, int], tuple[Piece, ...]]:
+        return lru_cache(maxsize=4096)(lambda width, height: self.family.pieces(self.info, width, height, {}))
 
     def _regrid(self, kwargs: Mapping[str, object], cell: int, grid: Grid) -> Grid:
         return self._grid(grid[1] * cell, grid[0] * cell, kwargs)

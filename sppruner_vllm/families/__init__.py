@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 ARCHITECTURES: Final = {
+    "InternVLForConditionalGeneration": f"{__name__}.internvl",
     "LlavaForConditionalGeneration": f"{__name__}.llava",
     "LlavaNextForConditionalGeneration": f"{__name__}.llava_next",
     "LlavaOnevisionForConditionalGeneration": f"{__name__}.llava_onevision",
@@ -17,6 +18,7 @@ ARCHITECTURES: Final = {
 
 PREPARED: Final = frozenset(
     {
+        "InternVLForConditionalGeneration",
         "LlavaForConditionalGeneration",
         "LlavaNextForConditionalGeneration",
         "LlavaOnevisionForConditionalGeneration",

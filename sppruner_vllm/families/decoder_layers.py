@@ -13,11 +13,15 @@ from typing import Any, Final
 from torch import Tensor, nn
 from vllm.model_executor.models.llama import LlamaDecoderLayer
 from vllm.model_executor.models.qwen2 import Qwen2DecoderLayer
+from vllm.model_executor.models.qwen3 import Qwen3DecoderLayer
 from vllm.model_executor.models.qwen3_vl import Qwen3VLDecoderLayer
 
 from sppruner_vllm.family import Attend, TextLayer, TextLayers
 
-_KNOWN: Final = (LlamaDecoderLayer, Qwen2DecoderLayer, Qwen3VLDecoderLayer)
+_NORMING: Final = (Qwen3DecoderLayer, Qwen3VLDecoderLayer)
+"""Those that norm each head of queries and keys."""
+
+_KNOWN: Final = (LlamaDecoderLayer, Qwen2DecoderLayer, *_NORMING)
 """Exactly these: what stands on them may do more."""
 
 
@@ -59,7 +63,7 @@ def _run(
     attention = layer.self_attn
     projected, _ = _inside(attention.qkv_proj)(hidden)
     query, key, value = projected.split([attention.q_size, attention.kv_size, attention.kv_size], dim=-1)
-    if isinstance(layer, Qwen3VLDecoderLayer):
+    if isinstance(layer, _NORMING):
         query, key = _normed(attention.q_norm, query), _normed(attention.k_norm, key)
     query, key = attention.rotary_emb(positions, query, key)
     own, keys, values = (part.unflatten(-1, (-1, attention.head_dim)) for part in (query, key, value))

@@ -39,13 +39,15 @@ class LlavaNext(Llava):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.tiler: Tiler = tiler_of(config)
-        self.fixed_pixels = self.tiler.most_pixels
 
     def token_grid(self, info: Any, width: int, height: int, kwargs: Mapping[str, object]) -> Grid:
         return 1, int(info.get_num_image_tokens(image_width=width, image_height=height))
 
     def pieces(self, info: Any, width: int, height: int, kwargs: Mapping[str, object]) -> tuple[Piece, ...]:
         return self.tiler.of(height, width).pieces
+
+    def fixed_pixels(self, info: Any) -> int | None:
+        return self.tiler.most_pixels
 
     def embedded_grid(self, item: Any) -> Grid:
         return 1, int(item.shape[-2])

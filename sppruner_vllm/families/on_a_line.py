@@ -6,18 +6,23 @@ handed the one row that is real, so that it is stock's in every kernel.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, ClassVar, Final
 
 from torch import Tensor
 from vllm.config import VllmConfig
 
+from sppruner_vllm import wire
 from sppruner_vllm.errors import UnsupportedSetup
-from sppruner_vllm.family import Family
+from sppruner_vllm.family import Family, MediaSpan, TextLayers
+from sppruner_vllm.planning.smaller import Grid
+from sppruner_vllm.reduction import Need
 from sppruner_vllm.worker.original_positions import OriginalPositionsMixin
 from sppruner_vllm.worker.reducing import ReducingMixin
 
-STILL_ROW: Final = 2
-"""The real positions are row 0, which a drafter of other positions takes too."""
+from .decoder_layers import text_layers
 
 _LENGTHENED: Final = frozenset({"default", "linear", "llama3"})
 """Kinds of rotary table that can be made longer without changing what it holds."""
@@ -30,6 +35,56 @@ def lengthens(text: Any) -> bool:
         text: its configuration.
     """
     return text.rope_parameters.get("rope_type", "default") in _LENGTHENED
+
+
+class OnALineFamily:
+    """What a `Family` says of itself whose language model has positions on a line."""
+
+    cell = None
+    cut = None
+    videos = None
+    still_row = 2
+    """The real positions are row 0, which a drafter of other positions takes too."""
+    heard: frozenset[Need] = frozenset({"merger_input"})
+    fixed_kwargs: Mapping[str, int] = {}
+
+    def most_positions(self, longest: int) -> int:
+        # What ratio 1 would take: beyond it the model knows no position.
+        return longest
+
+    def extent(self, grid: Grid) -> int:
+        return math.prod(grid)
+
+    def tokens_of(self, item: Mapping[str, Any], modality: str) -> int | None:
+        order = wire.decode_item(item)
+        return None if order is None else order.encoded
+
+    def text_layers(self, model: Any) -> TextLayers | None:
+        return text_layers(model.get_language_model())
+
+    def packing_width(self, grid: Grid) -> int:
+        return 1
+
+    def spans(self, model: Any, features: Sequence[Any]) -> list[MediaSpan]:
+        ordered = sorted(features, key=lambda feature: feature.mm_position.offset)
+        return [span for feature in ordered for span in self._parts(feature)]
+
+    def _parts(self, feature: Any) -> Iterator[MediaSpan]:
+        """An image, or a video, or the frames of a video with text between them."""
+        tokens = self.tokens_of(feature.data, feature.modality)
+        for first, length in _runs(feature.mm_position):
+            yield MediaSpan(first, length, (tokens or length, 1, 1))
+
+
+def _runs(place: Any) -> Iterator[tuple[int, int]]:
+    """First prompt index and length of each run of tokens that get rows, in a `PlaceholderRange`."""
+    if place.is_embed is None:
+        yield place.offset, place.length
+        return
+    rows = place.is_embed.nonzero().flatten().tolist()
+    starts = [index for index, row in enumerate(rows) if index == 0 or row != rows[index - 1] + 1]
+    for start, end in pairwise([*starts, len(rows)]):
+        yield place.offset + rows[start], end - start
 
 
 class OnALineMixin(ReducingMixin, OriginalPositionsMixin):

@@ -30,7 +30,6 @@ class QwenFamily(ABC):
     reduces = True
     cut: TowerCut | None = None
     videos: Videos
-    fixed_pixels: int | None = None
     still_row = 0
     heard: frozenset[Need] = frozenset({"attention", "merger_input"})
 
@@ -104,6 +103,9 @@ class QwenFamily(ABC):
     def pieces(self, info: Any, width: int, height: int, kwargs: Mapping[str, object]) -> tuple[Piece, ...]:
         return ()
 
+    def fixed_pixels(self, info: Any) -> int | None:
+        return None
+
     def layouts(self, inputs: Mapping[str, Any]) -> Sequence[Layout | None]:
         return [None] * len(inputs["image_grid_thw"])
 
@@ -111,8 +113,8 @@ class QwenFamily(ABC):
         name = f"{modality}_grid_thw"
         return int(item[name].data.prod()) // self._merge**2 if name in item else None
 
-    def flat_inputs(self, grids: Sequence[Grid]) -> Mapping[str, list[int]]:
-        tokens = [math.prod(grid) for grid in grids]
+    def rows_of_inputs(self, inputs: Mapping[str, Any]) -> Mapping[str, Sequence[int] | None]:
+        tokens = [math.prod(grid) for grid in self.grids(inputs)]
         return {"pixel_values": [count * self._merge**2 for count in tokens], "image_embeds": tokens}
 
     def text_layers(self, model: Any) -> TextLayers | None:

@@ -28,11 +28,13 @@ class Piece:
 
     start: its first row. grid: (height, width) in visual tokens.
     line_ends: whether behind each of its lines stands one more row, which ends the line.
+    tile: (height, width) of the tiles that its rows come in, one after the other; None where they come line by line.
     """
 
     start: int
     grid: tuple[int, int]
     line_ends: bool = False
+    tile: tuple[int, int] | None = None
 
     @property
     def tokens(self) -> int:
@@ -46,7 +48,12 @@ class Piece:
 
     def row(self, token: Place) -> Place:
         """The row of the image that one of its visual tokens is, or each of many; they are counted line by line."""
-        return self.start + token + token // self.grid[1] if self.line_ends else self.start + token
+        if self.tile is None:
+            return self.start + token + token // self.grid[1] if self.line_ends else self.start + token
+        (height, width), across = self.tile, self.grid[1] // self.tile[1]
+        line, column = token // self.grid[1], token % self.grid[1]
+        before = (line // height) * across + column // width
+        return self.start + before * (height * width) + line % height * width + column % width
 
     def end(self, line: Place) -> Place:
         """The row of the image that ends one of its lines, or each of many."""

@@ -72,7 +72,7 @@ class Encoder:
         upstream: upstream's `embed_multimodal`.
         """
         self._family, self._model, self._upstream = family, model, upstream
-        self.flat_inputs = family.flat_inputs
+        self.rows_of_inputs = family.rows_of_inputs
 
     @cached_property
     def taps(self) -> Taps:
@@ -119,7 +119,7 @@ class Encoder:
             return Encoded(images, *self._pass(inputs, grids, needs, left_out, *ways))
         found: dict[int, tuple[Tensor, Tapped]] = {}
         for way, members in ways.items():
-            part = pick(inputs, members, self.flat_inputs(grids))
+            part = pick(inputs, members, self.rows_of_inputs(inputs))
             rows, tapped = self._pass(part, [grids[i] for i in members], needs, [left_out[i] for i in members], way)
             found |= {index: (rows[place], tapped.one(place)) for place, index in enumerate(members)}
         ordered = [found[index] for index in range(len(grids))]
@@ -132,7 +132,7 @@ class Encoder:
         firsts: dict[int, Tensor | None] = {}
         looked_at = [index for index, own in enumerate(stages) if any(stage.where == "entry" for stage in own)]
         if looked_at and (cut := self._family.cut) is not None:
-            part = pick(inputs, looked_at, self.flat_inputs(grids))
+            part = pick(inputs, looked_at, self.rows_of_inputs(inputs))
             firsts = dict(zip(looked_at, cut.repeats(self._model, part), strict=True))
             self._count(firsts.values())
         survive = [next((stage.budget for stage in own if stage.where == "encoder"), None) for own in stages]
@@ -172,6 +172,6 @@ class Encoder:
         if budget is None or sum(sizes) <= budget:
             yield slice(0, len(sizes)), inputs
             return
-        flat = self.flat_inputs(grids)
+        rows_of = self.rows_of_inputs(inputs)
         for images in micro_batches(sizes, budget):
-            yield images, cut(inputs, images, flat)
+            yield images, cut(inputs, images, rows_of)

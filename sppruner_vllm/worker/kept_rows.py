@@ -20,7 +20,7 @@ from sppruner_vllm.metrics import events
 from sppruner_vllm.wire import Order, StageOrder
 
 from .encoder import Encoded, inside_encoder
-from .micro_batches import micro_batches, pick
+from .micro_batches import Rows, micro_batches, pick
 from .rows_cache import ImageRows, RowsCache, RowsKey, rows_key
 
 
@@ -55,8 +55,8 @@ class _Alike:
 class Encodes(Protocol):
     """What encodes the images of a step, or its videos."""
 
-    def flat_inputs(self, grids: Sequence[Any], /) -> Mapping[str, Sequence[int]]:
-        """Rows of each image in those of the encoder's inputs that are flat, by name."""
+    def rows_of_inputs(self, inputs: Mapping[str, Any], /) -> Rows:
+        """As `Family.rows_of_inputs` has it, of images or of videos."""
 
     def run(
         self,
@@ -106,9 +106,9 @@ class KeptRows:
         if missing:
             first = [alike.images[0] for alike in missing]
             needs = [alike.wanted for alike in missing]
-            flat = encoder.flat_inputs(grids)
+            rows_of = encoder.rows_of_inputs(inputs)
             stages = [inside_encoder(orders[index]) for index in first]
-            for part in encoder.run(pick(inputs, first, flat), needs, budget, stages):
+            for part in encoder.run(pick(inputs, first, rows_of), needs, budget, stages):
                 encoded = missing[part.images]
                 rows = [self._remember(self.cache, alike, _image(part, at)) for at, alike in enumerate(encoded)]
                 yield _batch([alike.images[0] for alike in encoded], rows, wanted)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -30,25 +30,30 @@ def micro_batches(sizes: Sequence[int], budget: int) -> Iterator[slice]:
     yield slice(start, len(sizes))
 
 
-def cut(inputs: Mapping[str, Any], images: slice, rows: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+Rows: TypeAlias = Mapping[str, Sequence[int] | None]
+"""Rows per image of each input that is flat over images; None for one that all images share."""
+
+
+def cut(inputs: Mapping[str, Any], images: slice, rows: Rows) -> dict[str, Any]:
     """The part of a batch of encoder inputs that belongs to some of its images.
 
     Args:
-        inputs: tensors by name; those in `rows` are flat over images, the others have one entry per image.
+        inputs: tensors by name; those that `rows` does not name have one entry per image.
         images: which images.
-        rows: rows per image of each flat tensor.
     """
     part: dict[str, Any] = {}
     for name, value in inputs.items():
         if name not in rows:
             part[name] = value[images]
-            continue
-        begin = sum(rows[name][: images.start])
-        part[name] = value[begin : begin + sum(rows[name][images])]
+        elif (own := rows[name]) is None:
+            part[name] = value
+        else:
+            begin = sum(own[: images.start])
+            part[name] = value[begin : begin + sum(own[images])]
     return part
 
 
-def pick(inputs: Mapping[str, Any], images: Sequence[int], rows: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+def pick(inputs: Mapping[str, Any], images: Sequence[int], rows: Rows) -> dict[str, Any]:
     """The part of a batch of encoder inputs that belongs to any of its images; neighbours cost no copy.
 
     Args:
@@ -56,7 +61,10 @@ def pick(inputs: Mapping[str, Any], images: Sequence[int], rows: Mapping[str, Se
         images: which, at least one, ascending.
     """
     parts = [cut(inputs, run, rows) for run in _runs(images)]
-    return parts[0] if len(parts) == 1 else {name: _joined([part[name] for part in parts]) for name in inputs}
+    if len(parts) == 1:
+        return parts[0]
+    shared = {name for name in inputs if name in rows and rows[name] is None}
+    return {name: inputs[name] if name in shared else _joined([part[name] for part in parts]) for name in inputs}
 
 
 def _runs(images: Sequence[int]) -> Iterator[slice]:

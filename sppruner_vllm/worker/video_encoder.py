@@ -6,7 +6,7 @@ Every block of a tower sees one frame at a time, so that each frame is overheard
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -17,7 +17,7 @@ from sppruner_vllm.planning.videos import FrameGrid
 from sppruner_vllm.wire import StageOrder
 
 from .encoder import Encoded
-from .micro_batches import cut, micro_batches
+from .micro_batches import Rows, cut, micro_batches
 from .taps import Tapped, Taps
 
 
@@ -29,7 +29,11 @@ class VideoEncoder:
         facts: of the family's videos. taps: gives what listens to the tower. upstream: its own `embed_multimodal`.
         """
         self._taps, self._upstream = taps, upstream
-        self.grids, self.flat_inputs = facts.grids, facts.flat_inputs
+        self.grids, self._flat_inputs = facts.grids, facts.flat_inputs
+
+    def rows_of_inputs(self, inputs: Mapping[str, Any]) -> Rows:
+        """As `Family.rows_of_inputs` has it, of videos."""
+        return self._flat_inputs(self.grids(inputs))
 
     def run(
         self,
@@ -50,7 +54,7 @@ class VideoEncoder:
         sizes = [math.prod(grid) for grid in grids]
         for videos in micro_batches(sizes, sum(sizes) if budget is None else budget):
             whole = len(grids[videos]) == len(grids)
-            part = inputs if whole else cut(inputs, videos, self.flat_inputs(grids))
+            part = inputs if whole else cut(inputs, videos, self._flat_inputs(grids))
             frames = [(height, width) for count, height, width in grids[videos] for _ in range(count)]
             needs = frozenset[Tap]().union(*wanted[videos])
             with self._taps().watching(frames, needs) if needs else nullcontext(Tapped()) as tapped:

@@ -9,6 +9,8 @@ from typing import Final
 
 from sppruner_vllm.demo.tiny_model import build_tiny_model
 
+from .internvl import TOKENS as INTERN_TOKENS
+from .internvl import build_internvl
 from .llava import TOKENS as CLIP_TOKENS
 from .llava import build_llava
 from .llava_next import TOKENS as NEXT_TOKENS
@@ -26,7 +28,7 @@ Size = tuple[int, int]
 class Bed:
     """One family's tiny model.
 
-    name: of the family's file, in vLLM and in ours.
+    name: of the family's file.
     build: writes the checkpoint, float32 and seeded, and returns its folder.
     placeholder: the text that stands for a picture's token in a prompt.
     tokens: visual tokens of a picture of some width and height, before reduction.
@@ -34,6 +36,7 @@ class Bed:
     block: of its encoder, behind which the tests cut; None where it cannot be.
     attention: whether its encoder's attention is overheard. reads: whether questions are read by its language model.
     square: keep ratios to test, from the largest down, and the tokens that a square of 336 pixels keeps at each.
+    module: of vLLM's own class, where it has another name than the family's file.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Bed:
     tokens: Callable[[Size], int]
     limits: Mapping[str, int]
     square: Mapping[float, int]
+    module: str | None = None
     block: int | None = None
     attention: bool = True
     reads: bool = True
@@ -53,7 +57,7 @@ class Bed:
     @property
     def upstream(self) -> str:
         """Module of vLLM's own class."""
-        return f"vllm.model_executor.models.{self.name}"
+        return f"vllm.model_executor.models.{self.module or self.name}"
 
     @property
     def ours(self) -> str:
@@ -76,6 +80,7 @@ _QWEN_SQUARE: Final = {0.5: 72, 0.222: 32, 0.06: 9}  # of 144
 _QWEN3_SQUARE: Final = {0.5: 50, 0.222: 23, 0.06: 6}  # of 100
 _CLIP_SQUARE: Final = {0.5: 288, 0.3333: 192, 0.1111: 64}  # of 576; the last two are those of the pruning papers
 _NEXT_SQUARE: Final = {0.5: 150, 0.222: 67, 0.06: 18}  # of 300
+_INTERN_SQUARE: Final = {0.5: 90, 0.222: 40, 0.06: 11}  # of 180
 _ONEVISION_SQUARE: Final = {0.5: 189, 0.222: 84, 0.06: 23}  # of 378
 
 BEDS: Final = {
@@ -100,6 +105,16 @@ BEDS: Final = {
             ONEVISION_TOKENS.__getitem__,
             _QWEN_LIMITS,
             _ONEVISION_SQUARE,
+            attention=False,
+        ),
+        Bed(
+            "internvl",
+            build_internvl,
+            "<IMG_CONTEXT>",
+            INTERN_TOKENS.__getitem__,
+            _QWEN_LIMITS,
+            _INTERN_SQUARE,
+            module="interns1",
             attention=False,
         ),
         Bed("qwen3_vl", build_qwen3_vl, "<|image_pad|>", _qwen3_tokens, _QWEN_LIMITS, _QWEN3_SQUARE),

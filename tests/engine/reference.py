@@ -135,7 +135,17 @@ class Reference:
         sizes = {name: inputs[name] for name in ("image_grid_thw", "image_sizes") if name in inputs}
         found = self.model.model.get_image_features(inputs["pixel_values"], **sizes)
         levels = getattr(found, "deepstack_features", None) or ()
+        if isinstance(found.pooler_output, Tensor):
+            # Of tiles, which the prompt alone says whose they are.
+            rows: list[Tensor] = list(found.pooler_output.flatten(0, 1).split(self._runs(inputs["input_ids"][0])))
+            return rows
         return [torch.cat(parts, dim=1) for parts in zip(found.pooler_output, *levels, strict=True)]
+
+    def _runs(self, ids: Tensor) -> list[int]:
+        """How many placeholders stand side by side, of each image."""
+        image = (ids == self.model.config.image_token_id).int()
+        edges = torch.cat((image.new_zeros(1), image, image.new_zeros(1))).diff()
+        return ((edges == -1).nonzero() - (edges == 1).nonzero()).flatten().tolist()
 
     def _positions(self, inputs: Any) -> tuple[Tensor, int]:
         """Of the unreduced prompt, (..., N), and the position of the token after it."""

@@ -15,6 +15,7 @@ from transformers import (
     Qwen2VLConfig,
     SiglipVisionConfig,
 )
+from vllm.multimodal.inputs import PlaceholderRange
 from vllm.transformers_utils.config import uses_mrope
 
 from sppruner_vllm.families.llava import Llava, LlavaForConditionalGeneration
@@ -105,7 +106,7 @@ def test_a_llava_picture_takes_as_many_positions_as_it_had_tokens() -> None:
     stage = (StageOrder("rows", "uniform", 64),)
     fields = encode([Order(576, 64, stage, torch.empty(0, dtype=torch.int64))])
     data = {name: SimpleNamespace(data=value[0]) for name, value in fields.items()}
-    feature = SimpleNamespace(data=data, mm_position=SimpleNamespace(offset=5, length=64))
+    feature = SimpleNamespace(data=data, modality="image", mm_position=PlaceholderRange(offset=5, length=64))
     (span,) = Llava(llava(CLIP)).spans(None, [feature])
     assert (span.offset, span.length, span.grid, span.reduced) == (5, 64, (576, 1, 1), True)
 
@@ -114,7 +115,10 @@ def test_a_qwen_sizes_its_pictures_by_cells() -> None:
     family = Qwen2VL(Qwen2VLConfig(image_token_id=9))
     assert (family.cell, family.still_row, family.image_token) == (28, 0, 9)
     assert family.grids({"image_grid_thw": torch.tensor([[1, 8, 12], [1, 2, 4]])}) == [(4, 6), (1, 2)]
-    assert family.flat_inputs([(4, 6), (1, 2)]) == {"pixel_values": [96, 8], "image_embeds": [24, 2]}
+    assert family.rows_of_inputs({"image_grid_thw": torch.tensor([[1, 8, 12], [1, 2, 4]])}) == {
+        "pixel_values": [96, 8],
+        "image_embeds": [24, 2],
+    }
     assert family.extent((4, 6)) == 6
     item = {"image_grid_thw": SimpleNamespace(data=torch.tensor([1, 8, 12]))}
     assert family.tokens_of(item, "image") == 24

@@ -72,7 +72,7 @@ def test_what_becomes_of_its_media(architecture: str, family: Any, model_class: 
     row = tables()[0][architecture]
     assert row["images"] == ("reduced" if family.reduces else "whole")
     assert row["several images"] == said(bed.limits["image"] > 1)
-    seen = "video" in family.media_tokens
+    seen = "video" in bed.limits
     assert row["videos"] == ("none" if not seen else "whole" if family.videos is None else "reduced")
     assert row["positions"] == ("kept" if issubclass(model_class, OriginalPositionsMixin) else "renumbered")
 

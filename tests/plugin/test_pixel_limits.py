@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,13 +13,6 @@ from sppruner_vllm.api.pixel_limits import limits_of, refuse_fixed, same_size
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.request import validate_request
 from sppruner_vllm.settings import Settings
-
-
-@dataclass(frozen=True)
-class Fixed:
-    """A family that brings every picture to one size, or none."""
-
-    fixed_pixels: int | None
 
 
 def asking(pixels: object) -> Any:
@@ -62,13 +54,13 @@ PICTURE = Image.new("RGB", (56, 56))
 def test_what_cannot_be_made_smaller_is_refused(fixed, pixels, words):
     items = ImageProcessorItems([PICTURE]) if fixed else object()
     with pytest.raises(InvalidField, match=words) as refusal:
-        refuse_fixed(Fixed(fixed), asking(pixels), items, 1)
+        refuse_fixed(fixed, asking(pixels), items, 1)
     assert (refusal.value.field, refusal.value.code) == ("max_pixels", "unsupported_parameter")
 
 
 @pytest.mark.parametrize(("fixed", "pixels"), [(336 * 336, 2**18), (None, 1000), (336 * 336, None)])
 def test_a_limit_that_can_be_kept_to_is_not(fixed, pixels):
-    refuse_fixed(Fixed(fixed), asking(pixels), ImageProcessorItems([PICTURE]), 1)
+    refuse_fixed(fixed, asking(pixels), ImageProcessorItems([PICTURE]), 1)
 
 
 @pytest.mark.parametrize(

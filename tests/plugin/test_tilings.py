@@ -9,12 +9,24 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import CLIPVisionConfig, LlavaNextConfig, LlavaOnevisionConfig, SiglipVisionConfig
+from transformers import (
+    CLIPVisionConfig,
+    InternVLConfig,
+    InternVLVisionConfig,
+    LlavaNextConfig,
+    LlavaOnevisionConfig,
+    SiglipVisionConfig,
+)
+from transformers.image_utils import SizeDict
+from transformers.models.got_ocr2.image_processing_got_ocr2 import GotOcr2ImageProcessor, get_optimal_tiled_canvas
 from transformers.models.llava_next.modeling_llava_next import LlavaNextModel
 from transformers.models.llava_onevision.modeling_llava_onevision import LlavaOnevisionModel
+from vllm.multimodal.inputs import PlaceholderRange
 
+from sppruner_vllm.families.internvl import InternVL
 from sppruner_vllm.families.llava_next import LlavaNext
 from sppruner_vllm.families.llava_onevision import LlavaOnevision
+from sppruner_vllm.family import MediaSpan
 
 CONFIG = LlavaNextConfig(
     vision_config=CLIPVisionConfig(image_size=56, patch_size=14),
@@ -68,6 +80,49 @@ def test_rows_lie_as_transformers_packs_them(family: LlavaNext, pack: Any, size:
     assert base.tokens == SIDE**2
     assert layout.pieces == family.pieces(None, size[1], size[0], {})
     assert (arranged == 0)[:, 0, 0].nonzero().flatten().tolist() == [mosaic.end(line) for line in range(mosaic.ends)]
+
+
+INTERN = InternVL(
+    InternVLConfig(vision_config=InternVLVisionConfig(image_size=[56, 56], patch_size=[14, 14]), image_token_id=9)
+)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_tiles_of_an_internvl_lie_as_transformers_cuts_them(size: tuple[int, int]) -> None:
+    """By a picture in which each token has its own colour."""
+    across, down = get_optimal_tiled_canvas(size, (56, 56), 1, 12)
+    mosaic, *thumbnail = INTERN._pieces(down, across)
+    assert [piece.start for piece in thumbnail] == ([4 * down * across] if down * across > 1 else [])
+    colours = torch.arange(4.0 * down * across).view(2 * down, 2 * across)
+    picture = colours.repeat_interleave(28, 0).repeat_interleave(28, 1).expand(1, 3, -1, -1)
+    tile = SizeDict(height=56, width=56)
+    (tiles,) = GotOcr2ImageProcessor().crop_image_to_patches(picture, down * across, down * across, patch_size=tile)
+    rows = tiles[:, 0].unfold(1, 28, 28).unfold(2, 28, 28).mean((3, 4)).flatten()
+    assert torch.equal(rows[mosaic.row(torch.arange(mosaic.tokens))], colours.flatten())
+
+
+def test_the_inputs_of_an_internvl_are_cut_by_its_tiles() -> None:
+    given = {
+        "pixel_values": torch.zeros(8, 3, 56, 56),
+        "image_num_patches": torch.tensor([7, 1]),
+        "sppruner_tiles": torch.tensor([(2, 3), (1, 1)]),
+    }
+    assert INTERN.rows_of_inputs(given) == {"image_token_id": None, "pixel_values": [7, 1]}
+    assert INTERN.grids(given) == [(1, 28), (1, 4)]
+    assert [layout.in_tower for layout in INTERN.layouts(given) if layout is not None] == [28, 4]
+    assert INTERN.misfit(given) is None
+    other = {"pixel_values": torch.zeros(2, 3, 28, 28)}
+    assert INTERN.misfit(other) == "tiles and frames must be brought to 56 x 56 pixels"
+
+
+def test_marks_around_the_rows_of_a_picture_are_no_rows_of_it() -> None:
+    def feature(modality: str, embedded: str) -> Any:
+        place = PlaceholderRange(5, len(embedded), torch.tensor([mark == "x" for mark in embedded]))
+        return SimpleNamespace(data={}, modality=modality, mm_position=place)
+
+    assert INTERN.spans(None, [feature("image", "-xxxx-")]) == [MediaSpan(6, 4, (4, 1, 1))]
+    frames = INTERN.spans(None, [feature("video", "--xxxx----xxxx-")])
+    assert frames == [MediaSpan(7, 4, (4, 1, 1)), MediaSpan(15, 4, (4, 1, 1))]
 
 
 def test_some_of_these_mosaics_are_shrunk_and_some_are_not() -> None:

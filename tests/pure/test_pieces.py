@@ -26,6 +26,16 @@ def test_the_rows_of_a_piece_leave_out_the_ends_of_its_lines() -> None:
     assert BASE.ends == 0
 
 
+def test_the_rows_of_tiles_come_tile_by_tile() -> None:
+    mosaic = Piece(100, (4, 6), tile=(2, 3))
+    places = torch.full((4, 6), -1)
+    for tile in range(4):
+        for place in range(6):
+            places[tile // 2 * 2 + place // 3, tile % 2 * 3 + place % 3] = 100 + tile * 6 + place
+    assert mosaic.row(torch.arange(24)).tolist() == places.flatten().tolist()
+    assert [mosaic.row(token) for token in range(24)] == places.flatten().tolist()
+
+
 @pytest.mark.parametrize(
     ("budget", "stay"),
     [(32, ENDS), (16, ENDS), (15, [14, 26, 32]), (8, [20, 32]), (4, [26]), (3, []), (30, ENDS)],

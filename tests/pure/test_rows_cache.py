@@ -153,3 +153,9 @@ def test_any_images_of_a_batch_can_be_picked(images: list[int]) -> None:
     assert part["pixel_values"].flatten().tolist() == pixels
     assert part["grid"].tolist() == [ROWS["pixel_values"][index] for index in images]
     assert part["names"] == ["abcd"[index] for index in images]
+
+
+@pytest.mark.parametrize("images", [[1], [0, 2], [0, 1, 2, 3]])
+def test_what_all_images_share_goes_with_any_of_them(images: list[int]) -> None:
+    number = torch.tensor(7)
+    assert pick({**INPUTS, "number": number}, images, {**ROWS, "number": None})["number"] is number
