@@ -19,7 +19,7 @@ from reference import Prompt, Reference
 
 _OF_28, _OF_32 = (112, 140), (128, 160)
 FRAMES: dict[str, Size] = {"qwen2_5_vl": _OF_28, "qwen2_vl": _OF_28, "qwen3_vl": _OF_32, "qwen3_vl_moe": _OF_32}
-"""Width and height of a video's pictures, by family, in whole visual tokens."""
+"""Width and height of a video's pictures, by family that reduces videos, in whole visual tokens."""
 
 EACH = 20
 """Visual tokens of a frame."""
