@@ -1,4 +1,4 @@
-"""InternVL 3 and 3.5 in transformers' format, with visual-token reduction: a mosaic of tiles and a thumbnail.
+"""InternVL in transformers' format, with visual-token reduction: a mosaic of tiles and a thumbnail.
 
 The tiles of a mosaic are selected from as one picture, since neighbours across their borders are neighbours. Videos are
 served whole. Version of the package when the flags last changed: 0.2.0.
