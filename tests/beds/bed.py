@@ -34,6 +34,7 @@ class Bed:
     tokens: visual tokens of a picture of some width and height, before reduction.
     limits: most items of each kind in a prompt.
     block: of its encoder, behind which the tests cut; None where it cannot be.
+    videos: whether they are reduced, where it takes any.
     attention: whether its encoder's attention is overheard. reads: whether questions are read by its language model.
     square: keep ratios to test, from the largest down, and the tokens that a square of 336 pixels keeps at each.
     module: of vLLM's own class, where it has another name than the family's file.
@@ -47,6 +48,7 @@ class Bed:
     square: Mapping[float, int]
     module: str | None = None
     block: int | None = None
+    videos: bool = False
     attention: bool = True
     reads: bool = True
 
@@ -86,8 +88,17 @@ _ONEVISION_SQUARE: Final = {0.5: 189, 0.222: 84, 0.06: 23}  # of 378
 BEDS: Final = {
     bed.name: bed
     for bed in (
-        Bed("qwen2_5_vl", build_tiny_model, "<|image_pad|>", _qwen_tokens, _QWEN_LIMITS, _QWEN_SQUARE, block=1),
-        Bed("qwen2_vl", build_qwen2_vl, "<|image_pad|>", _qwen_tokens, _QWEN_LIMITS, _QWEN_SQUARE),
+        Bed(
+            "qwen2_5_vl",
+            build_tiny_model,
+            "<|image_pad|>",
+            _qwen_tokens,
+            _QWEN_LIMITS,
+            _QWEN_SQUARE,
+            block=1,
+            videos=True,
+        ),
+        Bed("qwen2_vl", build_qwen2_vl, "<|image_pad|>", _qwen_tokens, _QWEN_LIMITS, _QWEN_SQUARE, videos=True),
         Bed("llava", build_llava, "<image>", lambda _: CLIP_TOKENS, {"image": 4}, _CLIP_SQUARE, attention=False),
         Bed(
             "llava_next",
@@ -117,9 +128,16 @@ BEDS: Final = {
             module="interns1",
             attention=False,
         ),
-        Bed("qwen3_vl", build_qwen3_vl, "<|image_pad|>", _qwen3_tokens, _QWEN_LIMITS, _QWEN3_SQUARE),
+        Bed("qwen3_vl", build_qwen3_vl, "<|image_pad|>", _qwen3_tokens, _QWEN_LIMITS, _QWEN3_SQUARE, videos=True),
         Bed(
-            "qwen3_vl_moe", build_qwen3_vl_moe, "<|image_pad|>", _qwen3_tokens, _QWEN_LIMITS, _QWEN3_SQUARE, reads=False
+            "qwen3_vl_moe",
+            build_qwen3_vl_moe,
+            "<|image_pad|>",
+            _qwen3_tokens,
+            _QWEN_LIMITS,
+            _QWEN3_SQUARE,
+            videos=True,
+            reads=False,
         ),
     )
 }

@@ -79,7 +79,7 @@ def main(name: str, model: Path, out: Path) -> None:
             kept, runs = zip(*llm.apply_model(rank.recorded), strict=True)
             said[index, ratio] = answer, list(kept), list(runs)
     shown_videos = None
-    if name in FRAMES:
+    if bed.videos:
         llm.apply_model(rank.recorded_videos)
         asked = Shown(("video", "image", "video"), FRAMES[name], 30_000)
         shown_videos = asked, ask_shown(llm, asked, bed.ratios[1]), llm.apply_model(rank.recorded_videos)

@@ -20,7 +20,7 @@ from cases import MIXED, REDUCED
 from engines import TOKENS, Answer
 from reference import OnRows, Reference
 from sppruner_vllm.planning.plan import retained_tokens
-from videos import FRAMES, Kept, Shown, VideoReference
+from videos import Kept, Shown, VideoReference
 
 PROGRAM = Path(__file__).with_name("family_on_two_ranks.py")
 TOLERANCE = 2e-3
@@ -120,7 +120,7 @@ def test_both_ranks_read_a_question_as_transformers_does(family: Bed, family_ref
 def test_both_ranks_keep_the_same_of_videos_and_answer_like_transformers(
     family: Bed, family_model: Path, both: Both
 ) -> None:
-    assert (both[3] is not None) == (family.name in FRAMES)
+    assert (both[3] is not None) == family.videos
     if both[3] is None:
         return
     asked, answer, ranks = both[3]

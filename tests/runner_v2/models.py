@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from scenarios import CHUNKS, ENGINES, SHORT, UNREAD, VIDEO, VIDEOS, WHOLE, Engine
+from scenarios import CHUNKS, ENGINES, SHORT, UNREAD, VIDEOS, WHOLE, Engine
 
 from beds import UNTRAINED
 from sppruner_vllm import demo_model
@@ -28,7 +28,7 @@ MODELS: Final = (
         Model(
             bed.name,
             bed.build,
-            (SHORT if bed.reads else UNREAD, WHOLE, CHUNKS, *([VIDEOS] if VIDEO in bed.limits else [])),
+            (SHORT if bed.reads else UNREAD, WHOLE, CHUNKS, *([VIDEOS] if bed.videos else [])),
         )
         for bed in UNTRAINED
     ),
