@@ -227,8 +227,8 @@ def about_video(value: float, *shown: str) -> Request:
 
 
 VIDEOS: Final = Engine(
-    "videos in chunks of 48",
-    {"max_num_batched_tokens": 48, "max_num_seqs": 4, "limit_mm_per_prompt": {"image": 2, VIDEO: 2}},
+    "videos in chunks of 32",
+    {"max_num_batched_tokens": 32, "max_num_seqs": 4, "limit_mm_per_prompt": {"image": 2, VIDEO: 2}},
     (
         Step("video at 1", (about_video(1),), ("a chunk ends inside a picture",)),
         Step("video at 0.5", (about_video(0.5),)),
