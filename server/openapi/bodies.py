@@ -65,7 +65,7 @@ def _limit(known: Known) -> Schema:
 
 def _shared() -> dict[str, Schema]:
     url = {"type": "string", "format": IMAGE_URL, "description": "A picture as a data: URL in base64."}
-    detail = {"detail": DETAIL, "max_pixels": MAX_PIXELS}
+    detail = {"detail": or_null(**DETAIL), "max_pixels": MAX_PIXELS}
     return {
         "ImageUrl": url,
         "TextPart": obj({"type": const("text"), "text": STRING}, "type", "text"),
@@ -140,7 +140,7 @@ def _responses(known: Known) -> dict[str, Schema]:
         {
             "type": const("input_image"),
             "image_url": ref("ImageUrl"),
-            "detail": DETAIL,
+            "detail": or_null(**DETAIL),
             "max_pixels": MAX_PIXELS,
         },
         *("type", "image_url"),
