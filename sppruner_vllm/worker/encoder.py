@@ -24,7 +24,7 @@ from sppruner_vllm.metrics import events
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.wire import Order, StageOrder
 
-from .micro_batches import cut, micro_batches, pick
+from .micro_batches import parts, pick
 from .taps import Tapped, Taps
 
 
@@ -96,7 +96,7 @@ class Encoder:
             stages: those of each image that drop tokens in the tower; left out where all images go through it whole.
         """
         grids = self._family.grids(inputs)
-        for images, part in self._parts(inputs, grids, budget):
+        for images, part in parts(inputs, [math.prod(grid) for grid in grids], budget, self.rows_of_inputs):
             needs = frozenset[Tap]().union(*wanted[images])
             own: Sequence[Sequence[StageOrder]] = [()] * len(grids[images]) if stages is None else stages[images]
             yield self._encode(images, part, grids[images], needs, own)
@@ -164,14 +164,3 @@ class Encoder:
         elif not tapped.through:
             tapped.through.extend(torch.ones(len(image), dtype=torch.bool, device=image.device) for image in rows)
         return rows, tapped
-
-    def _parts(
-        self, inputs: dict[str, Any], grids: Sequence[Grid], budget: int | None
-    ) -> Iterator[tuple[slice, dict[str, Any]]]:
-        sizes = [math.prod(grid) for grid in grids]
-        if budget is None or sum(sizes) <= budget:
-            yield slice(0, len(sizes)), inputs
-            return
-        rows_of = self.rows_of_inputs(inputs)
-        for images in micro_batches(sizes, budget):
-            yield images, cut(inputs, images, rows_of)

@@ -6,7 +6,7 @@ measured. Cutting a batch by unreduced tokens keeps the peak where it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -51,6 +51,23 @@ def cut(inputs: Mapping[str, Any], images: slice, rows: Rows) -> dict[str, Any]:
             begin = sum(own[: images.start])
             part[name] = value[begin : begin + sum(own[images])]
     return part
+
+
+def parts(
+    inputs: dict[str, Any], sizes: Sequence[int], budget: int | None, rows_of: Callable[[Mapping[str, Any]], Rows]
+) -> Iterator[tuple[slice, dict[str, Any]]]:
+    """A batch of encoder inputs in micro-batches: which images, and their inputs.
+
+    Args:
+        inputs: as for `cut`. sizes, budget: as for `micro_batches`; None leaves the batch in one piece.
+        rows_of: gives the rows of the inputs; not asked of a batch that stays in one piece.
+    """
+    if budget is None or sum(sizes) <= budget:
+        yield slice(0, len(sizes)), inputs
+        return
+    rows = rows_of(inputs)
+    for images in micro_batches(sizes, budget):
+        yield images, cut(inputs, images, rows)
 
 
 def pick(inputs: Mapping[str, Any], images: Sequence[int], rows: Rows) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from .measuring import measure
 from .reading import questions_of
 from .rows_cache import RowsCache
 from .selecting import Selector, select_in_pieces
-from .served import overheard, overheard_by_requests, usual_selection
+from .served import overheard_for, usual_selection
 from .startup import ReducingMultiModalConfig, check_setup
 from .telling import Memory, Remembered, Stopwatch
 from .video_encoder import VideoEncoder
@@ -269,12 +269,9 @@ def _for_methods(taps: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _overheard_for(order: Order, grid: Grid, heard: frozenset[Tap]) -> frozenset[Tap]:
-    """What has to be overheard in the encoder for one image.
+    """What has to be overheard in the encoder for one image, and for who asked to be told of it.
 
     Args: heard: what can be of this family.
     """
-    if order.profiling:
-        return overheard_by_requests() & heard
-    dropping = [s.method for s in order.stages if s.where == "rows" and s.budget < math.prod(grid)]
-    told = frozenset[Tap]({"through"} if order.told and inside_encoder(order) else ())
-    return told.union(*(overheard(method) & heard for method in dropping))
+    told = not order.profiling and order.told and inside_encoder(order)
+    return overheard_for(order, math.prod(grid), heard) | frozenset[Tap]({"through"} if told else ())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from sppruner_vllm.family import Tap
 from sppruner_vllm.recipes import get_recipe, request_methods
 from sppruner_vllm.reduction import DEFAULT_METHOD, Need, get_method
 from sppruner_vllm.settings import settings
+from sppruner_vllm.wire import Order
 
 
 def usual_selection() -> str:
@@ -24,3 +26,15 @@ def overheard_by_requests() -> frozenset[Need]:
     names = request_methods() if settings().allow_method else {settings().method}
     methods = [get_recipe(name).selects for name in names]
     return frozenset[Need]().union(*(overheard(method) for method in methods if method is not None))
+
+
+def overheard_for(order: Order, tokens: int, heard: frozenset[Tap]) -> frozenset[Tap]:
+    """What has to be overheard in the encoder for the methods that select from one image or video.
+
+    Args:
+        tokens: visual tokens of it. heard: what can be overheard of its family.
+    """
+    if order.profiling:
+        return overheard_by_requests() & heard
+    dropping = [stage.method for stage in order.stages if stage.where == "rows" and stage.budget < tokens]
+    return frozenset[Tap]().union(*(overheard(method) & heard for method in dropping))

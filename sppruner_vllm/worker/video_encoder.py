@@ -17,7 +17,7 @@ from sppruner_vllm.planning.videos import FrameGrid
 from sppruner_vllm.wire import StageOrder
 
 from .encoder import Encoded
-from .micro_batches import Rows, cut, micro_batches
+from .micro_batches import Rows, parts
 from .taps import Tapped, Taps
 
 
@@ -51,10 +51,7 @@ class VideoEncoder:
             stages: none drops tokens of a video in the tower.
         """
         grids = self.grids(inputs)
-        sizes = [math.prod(grid) for grid in grids]
-        for videos in micro_batches(sizes, sum(sizes) if budget is None else budget):
-            whole = len(grids[videos]) == len(grids)
-            part = inputs if whole else cut(inputs, videos, self._flat_inputs(grids))
+        for videos, part in parts(inputs, [math.prod(grid) for grid in grids], budget, self.rows_of_inputs):
             frames = [(height, width) for count, height, width in grids[videos] for _ in range(count)]
             needs = frozenset[Tap]().union(*wanted[videos])
             with self._taps().watching(frames, needs) if needs else nullcontext(Tapped()) as tapped:

@@ -6,6 +6,7 @@ frame before counts for less among a frame's tokens. docs/develop/algorithm.md, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from sppruner_vllm.errors import RowCountError
-from sppruner_vllm.family import Family, Tap, Videos
+from sppruner_vllm.family import Family, Videos
 from sppruner_vllm.owned import owned
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.planning.videos import FrameGrid
@@ -24,7 +25,7 @@ from sppruner_vllm.wire import Order
 from . import positions
 from .kept_rows import KeptRows
 from .selecting import Selector
-from .served import overheard, overheard_by_requests
+from .served import overheard_for
 from .video_encoder import VideoEncoder
 
 
@@ -83,7 +84,9 @@ class VideoReducer:
             budget: most visual tokens that are encoded at once, but for one video that has more; None for any number.
         """
         grids = self.encoder.grids(inputs)
-        wanted = [_overheard(order, self._family.heard) for order in orders]
+        wanted = [
+            overheard_for(order, math.prod(grid), self._family.heard) for order, grid in zip(orders, grids, strict=True)
+        ]
         kept: dict[int, Tensor] = {}
         for batch in self._rows.run(self.encoder, inputs, orders, grids, wanted, budget):
             for place, rows, taps in zip(batch.images, batch.rows, batch.taps, strict=True):
@@ -135,13 +138,3 @@ def _method(order: Order, rows: int) -> str:
     if len(order.stages) > 1 or order.stages[0].where != "rows" or sum(order.frames) != order.placed:
         raise RowCountError(f"no way to carry out {order.stages} on the frames of a video")
     return order.stages[0].method
-
-
-def _overheard(order: Order, heard: frozenset[Tap]) -> frozenset[Tap]:
-    """What has to be overheard in the encoder for one video.
-
-    Args: heard: what can be of its family.
-    """
-    if order.profiling:
-        return overheard_by_requests() & heard
-    return frozenset[Tap]().union(*(overheard(stage.method) & heard for stage in order.stages))
