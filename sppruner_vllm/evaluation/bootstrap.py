@@ -38,6 +38,14 @@ class Interval:
             return "win"
         return "loss" if self.high is not None and self.high < 0 else "tie"
 
+    @property
+    def points(self) -> str:
+        """Of a difference of shares: percentage points with a sign, and the interval where there is one."""
+        value = f"{100 * (self.value or 0):+.1f}"
+        if self.low is None or self.high is None:
+            return value
+        return f"{value} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+
 
 class Bootstrap:
     """The draws for one set of questions."""

@@ -106,19 +106,12 @@ def table(rows: Sequence[Row]) -> str:
             f"{row.ratio:g}",
             f"{100 * row.opened:.1f}",
             f"{100 * (row.relative.value or 0):.1f}",
-            _points(row.blind),
-            "" if row.query == "words" and row.disturbed is None else _points(row.words),
+            row.blind.points,
+            "" if row.query == "words" and row.disturbed is None else row.words.points,
             "" if row.disturbed is None else "yes" if row.holds else "**no**",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _points(found: Interval) -> str:
-    value = f"{100 * (found.value or 0):+.1f}"
-    if found.low is None or found.high is None:
-        return value
-    return f"{value} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
 
 
 def main(options: argparse.Namespace) -> int:

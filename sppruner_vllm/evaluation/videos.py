@@ -144,16 +144,9 @@ def table(rows: Sequence[Row]) -> str:
     ]
     for row in rows:
         figures = f"{100 * row.accuracy:.1f} | {100 * row.whole:.1f} | {100 * (row.relative.value or 0):.1f}"
-        better = "" if row.method == SERVED else _points(row.served)
+        better = "" if row.method == SERVED else row.served.points
         lines.append(f"| {row.kind} | {row.ratio:g} | {row.method} | {figures} | {better} |")
     return "\n".join(lines)
-
-
-def _points(found: Interval) -> str:
-    value = f"{100 * (found.value or 0):+.1f}"
-    if found.low is None or found.high is None:
-        return value
-    return f"{value} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
 
 
 def main(options: argparse.Namespace) -> int:
