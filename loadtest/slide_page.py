@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from .page import Page, Picture
 from .plots import COLOURS, png, requests_of
 from .shapes import spike
+from .slo import keeps
 from .tables import Table, number, percent
 
 FIXED: Final = "fixed"
@@ -140,7 +141,8 @@ def _figures(runs: Sequence[Run], seconds: float) -> tuple[str, ...]:
     """The cells of a row; `seconds`: of all these runs together."""
     answered = [request for run in runs for request in requests_of(run.result)]
     limits = {name: limit for run in runs for name, limit in (run.result["sppruner"]["slo"] or {}).items()}
-    good = sum(_is_good(request, limits) for request in answered)
+    limits.pop("share", None)
+    good = sum(keeps(request, limits) for request in answered)
     original, retained = (sum(one[f"visual_{name}"] for one in answered) for name in ("original", "retained"))
     sent = _sent(runs)
     return (
@@ -153,11 +155,6 @@ def _figures(runs: Sequence[Run], seconds: float) -> tuple[str, ...]:
         percent(good / sent if sent else None),
         number(good / seconds, 2),
     )
-
-
-def _is_good(request: dict[str, Any], slo: dict[str, float]) -> bool:
-    """As in slo.py: for a single token `tpot` is 0."""
-    return all((request[name] or 0.0) <= limit for name, limit in slo.items() if name != "share")
 
 
 def _sent(runs: Sequence[Run]) -> int:

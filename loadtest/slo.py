@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,12 +38,21 @@ class Slo:
         """Whether a request was good; a failed one never is. For a single token tpot is 0, as in vLLM's bench."""
         if answer.error is not None or answer.ttft_s is None:
             return False
-        seen = {"ttft": answer.ttft_s, "tpot": answer.tpot_s or 0.0, "e2el": answer.end_s}
-        return all(seen[name] * 1000 <= limit for name, limit in self.limits.items())
+        seen = {"ttft": answer.ttft_s * 1000, "tpot": (answer.tpot_s or 0.0) * 1000, "e2el": answer.end_s * 1000}
+        return keeps(seen, self.limits)
 
     def good_share(self, answers: Sequence[StreamedAnswer]) -> float:
         """The part of the requests that kept every limit; 0 of none."""
         return sum(map(self.kept_by, answers)) / len(answers) if answers else 0.0
+
+
+def keeps(seen: Mapping[str, float | None], limits: Mapping[str, float]) -> bool:
+    """Whether an answered request kept its limits.
+
+    Args:
+        seen: milliseconds by name; None, as `tpot` is of a single token, counts as 0. limits: as `Slo.limits`.
+    """
+    return all((seen[name] or 0.0) <= limit for name, limit in limits.items())
 
 
 def parse_slo(text: str, share: float = 0.99) -> Slo:
