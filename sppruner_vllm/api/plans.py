@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 from cachetools import LRUCache
 from PIL import Image
@@ -48,6 +48,9 @@ from .question_table import QuestionTable
 from .refusing import refusing
 from .room import Most, Room, within
 from .shrinking import shrunk
+
+REMEMBERED: Final = 8192
+"""Images and videos whose sizes, details and changes are kept in mind, of each kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +89,12 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
     @cached_property
     def _known(self) -> LRUCache[str, _Known]:
         """By hash, for images that later come by UUID alone."""
-        return LRUCache(maxsize=8192)
+        return LRUCache(maxsize=REMEMBERED)
 
     @cached_property
     def _textures(self) -> LRUCache[str, float]:
         """Of each image by hash, for those that come again in every turn of a chat."""
-        return LRUCache(maxsize=8192)
+        return LRUCache(maxsize=REMEMBERED)
 
     @cached_property
     def _questions(self) -> QuestionTable:

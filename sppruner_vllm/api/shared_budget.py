@@ -31,10 +31,9 @@ from sppruner_vllm.settings import FEWEST_TOKENS, settings
 
 from .fitting import refuse_misfit
 from .identity import video_encoded_as
+from .plans import REMEMBERED
 from .unprocessed import some_videos
 from .videos import VideosMixin
-
-_REMEMBERED = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class SharedBudgetMixin(VideosMixin):
     @cached_property
     def _looked(self) -> LRUCache[str, _Looked]:
         """Of each video by hash, for those that come again in every turn of a chat."""
-        return LRUCache(maxsize=_REMEMBERED)
+        return LRUCache(maxsize=REMEMBERED)
 
     def _claims_of_videos(self, inputs: ProcessorInputs, request: ReductionRequest, keys: Sequence[str]) -> list[Claim]:
         """What each video may get of a budget that all share; none where there is no such budget.

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import torch
 from cachetools import LRUCache
@@ -33,11 +33,9 @@ from sppruner_vllm.settings import settings
 
 from .identity import question_name, video_encoded_as, video_identities
 from .pixels_cache import PixelsCache
-from .plans import PlanningMixin
+from .plans import REMEMBERED, PlanningMixin
 from .refusing import refusing
 from .video_placeholders import can_be_placed
-
-_REMEMBERED: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +81,12 @@ class VideosMixin(PlanningMixin):
     @cached_property
     def _sized(self) -> LRUCache[str, SizedVideo]:
         """By identity, for those that vLLM does not process again."""
-        return LRUCache(maxsize=_REMEMBERED)
+        return LRUCache(maxsize=REMEMBERED)
 
     @cached_property
     def _changes(self) -> LRUCache[str, list[float]]:
         """By upstream's hash, for videos that are asked about again."""
-        return LRUCache(maxsize=_REMEMBERED)
+        return LRUCache(maxsize=REMEMBERED)
 
     def _ask_videos(
         self,

@@ -1,9 +1,9 @@
 """One budget for all images and videos of a request: what each gets of it, before any is encoded.
 
 An image's part grows with its visual tokens and with what its pixels have to tell (pictures/texture.py); of a video
-what its frames show anew. In a chat that
-goes on, what earlier images got has to stay for the prefix cache to hold. So the price per unit of weight changes by
-halves alone, and seldom: docs/use/api.md, "A budget for all pictures".
+what its frames show anew counts too. In a chat that goes on, what earlier images got has to stay for the prefix cache
+to hold. So the price per unit of weight changes by halves alone, and seldom: docs/use/api.md, "A budget for all
+pictures".
 """
 
 from __future__ import annotations
