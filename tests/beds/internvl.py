@@ -22,8 +22,8 @@ from sppruner_vllm.demo.tokenizer import SPECIAL_TOKENS, build_tokenizer, word_i
 from sppruner_vllm.demo.weights import fill_with_random_weights
 
 from .files import write_checkpoint, write_json
+from .qwen_text import LONGEST, small_qwen
 
-LONGEST: Final = 8192
 SEED: Final = 11
 
 _TILE: Final = 168
@@ -66,19 +66,7 @@ def build_internvl(folder: Path) -> Path:
             patch_size=[14, 14],
             attention_bias=True,
         ),
-        text_config=Qwen3Config(
-            vocab_size=len(tokenizer),
-            hidden_size=128,
-            intermediate_size=256,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            head_dim=32,
-            max_position_embeddings=LONGEST,
-            bos_token_id=ids["<|endoftext|>"],
-            eos_token_id=ids["<|im_end|>"],
-            pad_token_id=ids["<|endoftext|>"],
-        ),
+        text_config=Qwen3Config(**small_qwen(tokenizer), head_dim=32),
         image_token_id=ids[_MARKS["context_image_token"]],
         image_seq_length=_ROWS,
         tie_word_embeddings=False,

@@ -21,8 +21,8 @@ from sppruner_vllm.demo.weights import fill_with_random_weights
 
 from .files import write_checkpoint, write_json
 from .llava import hub_name
+from .qwen_text import LONGEST, small_qwen
 
-LONGEST: Final = 8192
 SEED: Final = 11
 
 _TILE: Final = 84
@@ -57,18 +57,7 @@ def build_llava_onevision(folder: Path) -> Path:
             patch_size=14,
             vision_use_head=False,
         ),
-        text_config=Qwen2Config(
-            vocab_size=len(tokenizer),
-            hidden_size=128,
-            intermediate_size=256,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=LONGEST,
-            bos_token_id=ids["<|endoftext|>"],
-            eos_token_id=ids["<|im_end|>"],
-            pad_token_id=ids["<|endoftext|>"],
-        ),
+        text_config=Qwen2Config(**small_qwen(tokenizer)),
         image_token_index=ids["<|image_pad|>"],
         video_token_index=ids["<|video_pad|>"],
         image_grid_pinpoints=_MOSAICS,
