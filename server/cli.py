@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from sppruner_vllm.compat import serve_parser, set_up_command
+from sppruner_vllm.compat.versions import serve_parser, set_up_command
 from sppruner_vllm.fetching import Forbidden, host_of
 from sppruner_vllm.recipes import request_methods
 from sppruner_vllm.reduction import BrokenMethod

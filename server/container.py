@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from sppruner_vllm.compat import QUEUE_CHUNK
+from sppruner_vllm.compat.processes import QUEUE_CHUNK
 from sppruner_vllm.demo_model.flags import DEMO_ENVIRONMENT, KV_SPACE, demo_arguments
 
 from .__main__ import main as serve

@@ -2,7 +2,7 @@
 
 Each says what vLLM lacks and what would make it go. tests/plugin/test_hooks.py holds them against the real classes:
 that what is rebound is there, that vLLM calls it as we take it to, and that it is still needed. What the plugin rebinds
-in every process stands in sppruner_vllm/compat.py.
+in every process stands in sppruner_vllm/compat/.
 """
 
 from __future__ import annotations

@@ -6,16 +6,14 @@ import importlib
 import multiprocessing
 from typing import Any
 
-from .compat import (
-    check_version,
+from .compat.processes import (
     fit_response_queues,
     let_front_announce_stop,
-    let_processors_know_encoder_room,
     let_ranks_share_unnamed_memory,
-    let_renderers_forget_pixels,
     let_scheduler_charge,
-    let_typed_markers_be_text,
 )
+from .compat.rendering import let_processors_know_encoder_room, let_renderers_forget_pixels, let_typed_markers_be_text
+from .compat.versions import check_version
 from .families import ARCHITECTURES, PREPARED
 from .front import leave_signals_to_front
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from sppruner_vllm.compat import is_client_gone
+from sppruner_vllm.compat.versions import is_client_gone
 
 from ..headers import headers_of
 from ..request.record import RequestRecord

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse, Response
 from vllm.entrypoints.openai.chat_completion import api_router as chat_api
 
 from sppruner_vllm.admission import admit
-from sppruner_vllm.compat import is_client_gone
+from sppruner_vllm.compat.versions import is_client_gone
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.request import Telling
 

@@ -74,7 +74,7 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
     _encoder_room: int | None = None
 
     def know_encoder_room(self, rows: int) -> None:
-        """How many rows of the encoder one item of a prompt may have: vLLM holds unreduced ones to it (compat.py)."""
+        """How many rows of the encoder one item of a prompt may have: vLLM holds unreduced ones to it (compat/)."""
         self._encoder_room = rows
         self.__dict__.pop("_bounds", None)
 
@@ -107,7 +107,7 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
 
     def rendering(self, given: Mapping[str, Any], messages: object = ()) -> AbstractContextManager[None]:
         """Holds pictures that are read while a prompt is rendered against the room in it, and against what may be
-        decoded for it (compat.py).
+        decoded for it (compat/rendering.py).
 
         Args:
             given: processor kwargs of the request. messages: of the conversation.

@@ -21,7 +21,7 @@ from vllm.multimodal.processing.inputs import ProcessorInputs
 
 from sppruner_vllm import wire
 from sppruner_vllm.admission import Admitted, admit
-from sppruner_vllm.compat import media_placeholders
+from sppruner_vllm.compat.versions import media_placeholders
 from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, account
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.scope import FirstQuestions
@@ -55,7 +55,7 @@ class ReductionProcessorMixin(SharedBudgetMixin):
 
     @cached_property
     def typed_markers(self) -> TypedMarkers:
-        """What clients may type of this model's markers, for the renderer (compat.py)."""
+        """What clients may type of this model's markers, for the renderer (compat/rendering.py)."""
         return TypedMarkers(self.info.get_tokenizer(), self.family.media_tokens.values(), media_placeholders())
 
     @cached_property

@@ -16,7 +16,7 @@ from vllm.config import VllmConfig
 from vllm.distributed import get_tensor_model_parallel_rank
 from vllm.utils.import_utils import resolve_obj_by_qualname
 
-from sppruner_vllm.compat import call_when_warm, let_runners_ask, let_workers_forget_rows, let_workers_tell
+from sppruner_vllm.compat.workers import call_when_warm, let_runners_ask, let_workers_forget_rows, let_workers_tell
 from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family, Layout, Tap
 from sppruner_vllm.heap import trim_heap_every

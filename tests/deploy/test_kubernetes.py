@@ -19,7 +19,7 @@ from sppruner_server.middleware.drain import ALWAYS_OPEN
 from sppruner_server.routes import health
 
 from sppruner_vllm import __version__
-from sppruner_vllm.compat import serve_parser
+from sppruner_vllm.compat.versions import serve_parser
 
 VERSIONS = ("1.30.0", "1.37.0")
 NATIVE = {"apps/v1", "v1", "policy/v1", "networking.k8s.io/v1"}

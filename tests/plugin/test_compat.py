@@ -11,20 +11,20 @@ from types import SimpleNamespace
 import pytest
 
 import sppruner_vllm
-from sppruner_vllm import compat
+from sppruner_vllm.compat import processes, rendering, versions, workers
 from sppruner_vllm.errors import UnsupportedSetup
 from sppruner_vllm.families import ARCHITECTURES
 
 
 @pytest.mark.parametrize("version", ["0.32.0", "0.32.0+cpu", "0.32.1", "0.33.0", "0.33.2rc1", "0.33.1.dev3+gabc"])
 def test_known_versions_of_vllm_are_accepted(version: str) -> None:
-    compat.check_version(version)
+    versions.check_version(version)
 
 
 @pytest.mark.parametrize("version", ["0.31.9", "0.34.0", "0.34.0rc1", "1.0"])
 def test_other_versions_are_refused_clearly(version: str) -> None:
     with pytest.raises(UnsupportedSetup, match=r"supports vllm>=0\.32,<0\.34"):
-        compat.check_version(version)
+        versions.check_version(version)
 
 
 def test_registering_twice_is_harmless() -> None:
@@ -67,8 +67,8 @@ def test_a_warm_worker_calls_once_however_often_that_was_asked_for() -> None:
             return "times"
 
     called: list[object] = []
-    compat.call_when_warm(Worker, called.append)
-    compat.call_when_warm(Worker, called.append)
+    workers.call_when_warm(Worker, called.append)
+    workers.call_when_warm(Worker, called.append)
     worker = Worker()
     assert worker.compile_or_warm_up_model() == "times"
     assert called == [worker]
@@ -111,7 +111,7 @@ def test_the_queues_are_made_with_the_arguments_we_take_them_to_have() -> None:
 def test_what_vllms_command_sets_up_is_found_in_this_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_WORKER_MULTIPROC_METHOD", "")
     monkeypatch.delenv("VLLM_WORKER_MULTIPROC_METHOD")
-    compat.set_up_command()
+    versions.set_up_command()
     assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
 
 
@@ -137,9 +137,9 @@ def test_a_client_that_left_is_told_from_an_answer_as_this_version_returns_it() 
 
         return await route(None, Request({"type": "http"}, receive))
 
-    assert compat.is_client_gone(asyncio.run(ask(left=True)))
-    assert not compat.is_client_gone(asyncio.run(ask(left=False)))
-    assert not compat.is_client_gone(Response(b"{}", media_type="application/json"))
+    assert versions.is_client_gone(asyncio.run(ask(left=True)))
+    assert not versions.is_client_gone(asyncio.run(ask(left=False)))
+    assert not versions.is_client_gone(Response(b"{}", media_type="application/json"))
 
 
 def test_the_parts_of_the_renderer_that_the_cache_shim_replaces_exist() -> None:
@@ -164,8 +164,8 @@ def test_workers_still_do_not_tell_a_model_that_what_it_keeps_is_stale() -> None
 def test_a_worker_that_drops_encoder_outputs_lets_its_model_forget() -> None:
     from vllm.v1.worker.gpu_worker import Worker
 
-    compat.let_workers_forget_rows()
-    compat.let_workers_forget_rows()
+    workers.let_workers_forget_rows()
+    workers.let_workers_forget_rows()
     told: list[str] = []
     runner = SimpleNamespace(
         get_model=lambda: SimpleNamespace(forget_rows=lambda: told.append("model")),
@@ -181,7 +181,7 @@ def test_a_worker_that_drops_encoder_outputs_lets_its_model_forget() -> None:
 def test_a_renderer_still_tells_its_processor_nothing_of_a_cache_that_is_cleared() -> None:
     from vllm.renderers.base import BaseRenderer
 
-    compat.let_renderers_forget_pixels()
+    rendering.let_renderers_forget_pixels()
     upstream = inspect.getsource(inspect.unwrap(BaseRenderer.clear_mm_cache))
     assert "_mm_processor_cache" in upstream
     assert "self.mm_processor" not in upstream
@@ -221,11 +221,11 @@ def test_the_queues_of_worker_answers_still_need_their_chunk_size_set(monkeypatc
         seen.append(max_chunk_bytes)
 
     monkeypatch.setattr(MessageQueue, "__init__", init)
-    compat.fit_response_queues()
+    processes.fit_response_queues()
     MessageQueue(1, 1)
-    monkeypatch.setenv(compat.QUEUE_CHUNK, "2")
-    compat.fit_response_queues()
-    compat.fit_response_queues()
+    monkeypatch.setenv(processes.QUEUE_CHUNK, "2")
+    processes.fit_response_queues()
+    processes.fit_response_queues()
     MessageQueue(1, 1)
     MessageQueue(1, 1, None, 5)
     MessageQueue(1, 1, max_chunk_bytes=7)
@@ -253,4 +253,4 @@ def test_a_renderer_still_cuts_what_was_typed_with_what_its_template_made() -> N
 
 
 def test_what_vllm_takes_for_the_place_of_a_picture_is_found_in_this_version() -> None:
-    assert "<##IMAGE##>" in compat.media_placeholders()
+    assert "<##IMAGE##>" in versions.media_placeholders()

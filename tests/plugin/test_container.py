@@ -6,7 +6,8 @@ import pytest
 from sppruner_server.cli import add_flags
 from sppruner_server.container import command_line, environment, names_a_model
 
-from sppruner_vllm.compat import QUEUE_CHUNK, serve_parser
+from sppruner_vllm.compat.processes import QUEUE_CHUNK
+from sppruner_vllm.compat.versions import serve_parser
 from sppruner_vllm.demo_model.flags import DEMO_NAME, KV_SPACE
 
 ROOMY = 2**34
