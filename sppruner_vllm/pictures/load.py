@@ -75,9 +75,11 @@ def decode(judged: Judged, how: Decoding) -> tuple[Image.Image, str]:
     head, shrinks = judged.head, judged.shrunk_from is not None
     name, sound = formats.clean(judged.content, head)
     at_least = judged.size if shrinks else None
-    image = _decoded(sound, name, head, at_least)
-    if name == "JPEG":
-        jpeg.refuse_short(image, judged.content, head, at_least)
+    image = jpeg.decoded(sound, head) if name == "JPEG" and not shrinks else None
+    if image is None:
+        image = _decoded(sound, name, head, at_least)
+        if name == "JPEG":
+            jpeg.refuse_short(image, judged.content, head, at_least)
     came_in = image.mode
     # Pillow writes what AVIF's boxes say into an EXIF block.
     turned = orientation.in_exif(image.info.get("exif", b"")) if name == "AVIF" else head.orientation
