@@ -33,7 +33,6 @@ from sppruner_vllm.planning.plan import ReductionPlan, unreduced
 from sppruner_vllm.planning.planner import Prompt, Sent, all_whole, plan_images
 from sppruner_vllm.planning.query import TurnFinder
 from sppruner_vllm.planning.scope import FirstQuestions
-from sppruner_vllm.planning.sharing import Claim
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.recipes import get_recipe
 from sppruner_vllm.reduction.pieces import Piece
@@ -161,8 +160,9 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         sent: Sequence[Sent],
         profiling: bool,
         known: FirstQuestions,
-        videos: Sequence[Claim] = (),
+        shares: Sequence[int] | None,
     ) -> tuple[ReductionPlan, ...]:
+        """The plan of each image. Args: shares: what each gets of a budget that videos share; None without one."""
         if not sent:
             return ()
         if profiling:
@@ -174,7 +174,7 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         cut = self.family.cut
         block = None if cut is None else cut.block(settings().encoder_cut_block)
         with refusing():
-            plans = plan_images(sent, prompt, request, settings(), known, self._parts, block, cut is not None, videos)
+            plans = plan_images(sent, prompt, request, settings(), known, self._parts, block, cut is not None, shares)
         if any(plan.reduces for plan in plans):
             self._refuse_beyond_bounds(inputs, plans, sent)
         else:

@@ -90,7 +90,8 @@ class ReductionProcessorMixin(SharedBudgetMixin):
         ]
         with refusing(), blaming(kwargs):
             claims = [] if profiling else self._claims_of_videos(inputs, request, hashes.get("video", ()))
-        plans = self._plan(inputs, request, sent, profiling, known, claims)
+        of_pictures, of_videos = self._shares_of_both(inputs, request, sent, claims)
+        plans = self._plan(inputs, request, sent, profiling, known, of_pictures)
         algorithm = self.info.ctx.get_mm_config().mm_hasher_algorithm
         kept = not (profiling or came_encoded(inputs)) and (settings().rows_cache_mib or settings().pixels_cache_mib)
         pictures = tuple(encoded_as(algorithm, sent, plans)) if kept else ("",) * len(plans)
@@ -99,8 +100,7 @@ class ReductionProcessorMixin(SharedBudgetMixin):
             keys = told_apart(algorithm, identities(algorithm, hashes["image"], plans), told)
             hashes = {**hashes, "image": keys}
             refuse_unknown_uuids(inputs, hashes["image"])
-        parts = self._parts_of_videos(inputs, request, sent, claims)
-        videos = self._ask_videos(inputs, request, hashes.get("video", ()), known, parts, profiling=profiling)
+        videos = self._ask_videos(inputs, request, hashes.get("video", ()), known, of_videos, profiling=profiling)
         if videos:
             hashes = {**hashes, "video": [video.identity for video in videos]}
         if any(video.ask.reduces for video in videos):

@@ -65,14 +65,18 @@ class SharedBudgetMixin(VideosMixin):
         turns = turn_numbers(inputs.prompt, self._video_places(inputs.prompt), self.turns)
         return [_claim(self._looked[key], turn, request) for key, turn in zip(keys, turns, strict=True)]
 
-    def _parts_of_videos(
+    def _shares_of_both(
         self, inputs: ProcessorInputs, request: ReductionRequest, sent: Sequence[Sent], claims: Sequence[Claim]
-    ) -> list[int] | None:
-        """What each video gets; None where there is no such budget. `claims` as above."""
+    ) -> tuple[list[int] | None, list[int] | None]:
+        """What each picture and each video gets; None where videos share no budget.
+
+        Args:
+            claims: of the videos, as above.
+        """
         if request.keep_tokens_total is None or not claims:
-            return None
+            return None, None
         pictures = claims_of(sent, self._prompt(inputs), request, settings())
-        return shares_of_both(pictures, claims, request.keep_tokens_total)[1]
+        return shares_of_both(pictures, claims, request.keep_tokens_total)
 
     def _look_at(self, inputs: ProcessorInputs, keys: Sequence[str]) -> None:
         """Process the videos that are not known yet, and keep their pixels.

@@ -1,5 +1,5 @@
 """`python -m sppruner_vllm.evaluation`: ask and report, write a report again, show what a selection kept, try its gate,
-measure how visual tokens and words agree, or compare ways to choose the tokens of videos."""
+measure how visual tokens and words agree, or compare ways to choose the tokens of videos or to split a budget."""
 
 from __future__ import annotations
 
@@ -54,6 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
         from .videos import main as videos
 
         return videos(options)
+    if options.command == "shares":
+        from .shared_budgets import main as shares
+
+        return shares(options)
     from .explain import main as explain
 
     return explain(options)
@@ -71,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_stress(commands.add_parser("stress", help="ask with disturbed questions: does the gate hold?"))
     _add_misfit(misfit)
     _add_videos(commands.add_parser("videos", help="compare ways to choose the tokens of videos"))
+    _add_shares(commands.add_parser("shares", help="compare ways to split a budget among the pictures of a request"))
     return parser
 
 
@@ -150,11 +155,20 @@ def _add_misfit(command: argparse.ArgumentParser) -> None:
 
 
 def _add_videos(command: argparse.ArgumentParser) -> None:
+    _add_exam(command, ("still", "cut", "moving"))
+    command.add_argument("--frames", type=count, default=4, help="of a video (default: %(default)s)")
+
+
+def _add_shares(command: argparse.ArgumentParser) -> None:
+    _add_exam(command, ("alike", "small", "blank"))
+
+
+def _add_exam(command: argparse.ArgumentParser, kinds: tuple[str, ...]) -> None:
+    """What exams of their own kinds of requests have in common."""
     command.add_argument("--model", default=str(CHECKPOINT), help="folder or hub name (default: the demo model)")
     command.add_argument("--dataset", default=DEMO, help="demo, or a JSONL file (default: %(default)s)")
     command.add_argument("--limit", type=count, default=210, help="questions (default: %(default)s)")
-    command.add_argument("--frames", type=count, default=4, help="of a video (default: %(default)s)")
-    command.add_argument("--kinds", type=_names, default=("still", "cut", "moving"), help="with commas between")
+    command.add_argument("--kinds", type=_names, default=kinds, help=f"with commas between: {', '.join(kinds)}")
     command.add_argument("--seed", type=int, default=0, help="of the demo's scenes (default: %(default)s)")
     command.add_argument("--ratios", type=_ratios, default=(0.25, 0.1, 0.05), help="with commas between")
     command.add_argument("--max-tokens", type=count, default=6, help="longest answer (default: %(default)s)")

@@ -25,7 +25,7 @@ from .capacity_memory import DTYPE_BYTES, pool, read_kv_shape
 from .capacity_rate import Measurement
 from .capacity_results import read_results
 from .capacity_sizing import Question, Sizing, make_sizing
-from .capacity_tokens import Request, read_patches, visual_tokens
+from .capacity_tokens import Request, Video, read_patches, visual_tokens
 from .capacity_view import document, facts, markdown, table
 
 
@@ -73,17 +73,19 @@ def _request(options: argparse.Namespace, reports: Sequence[Measurement]) -> Req
     typical = reports[0].request if reports else None
     if options.image_size:
         width, height = options.image_size
-        visual = (visual_tokens(width, height, read_patches(options.model)),) * options.images
+        visual: tuple[int, ...] = (visual_tokens(width, height, read_patches(options.model)),) * options.images
+    elif options.video:
+        visual = ()
     elif typical is not None:
         visual = typical.visual
     else:
-        raise ValueError("without a report, --image-size says what a request shows")
-    text, output = options.text_tokens, options.output_tokens
+        raise ValueError("without a report, --image-size or --video says what a request shows")
+    text, output, videos = options.text_tokens, options.output_tokens, tuple(options.video)
     if typical is not None:
-        return Request(visual, typical.text if text is None else text, typical.output if output is None else output)
+        text, output = typical.text if text is None else text, typical.output if output is None else output
     if text is None or output is None:
         raise ValueError("without a report, --text-tokens and --output-tokens say how long a request is")
-    return Request(visual, text, output)
+    return Request(visual, text, output, videos)
 
 
 def _assumed(text: str, request: Request) -> Measurement:
@@ -129,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     add = asked.add_argument
     add("--image-size", type=_size, help="WIDTHxHEIGHT in pixels")
     add("--images", type=count, default=1, help="images of that size (default: %(default)s)")
+    add("--video", type=_video, action="append", default=[], metavar="FRAMESxTOKENS", help="a video; may be repeated")
     add("--text-tokens", type=_positive, help="prompt tokens that are not visual")
     add("--output-tokens", type=_positive, help="tokens of an answer")
     fleet = parser.add_argument_group("the fleet")
@@ -157,6 +160,10 @@ def _ratios(text: str) -> tuple[float, ...]:
 def _size(text: str) -> tuple[int, int]:
     width, height = (count(side) for side in text.split("x"))
     return width, height
+
+
+def _video(text: str) -> Video:
+    return Video(*map(count, text.split("x")))
 
 
 def _positive(text: str) -> float:

@@ -61,7 +61,7 @@ def make_sizing(question: Question, measured: Sequence[Measurement]) -> Sizing:
         measured: any number of loads per keep ratio. Those of requests with other visual tokens are no measure of
             this one and are left out, with a warning.
     """
-    usable = [one for one in measured if one.request.visual == question.request.visual]
+    usable = [one for one in measured if one.request.shown == question.request.shown]
     warnings = []
     if len(usable) < len(measured):
         warnings.append(

@@ -1,4 +1,4 @@
-"""Capacity, tokens: how long a prompt is when its images keep a part of their visual tokens.
+"""Capacity, tokens: how long a prompt is when its images and videos keep a part of their visual tokens.
 
 Images are resized by transformers' own function for Qwen2.5-VL; the rest is arithmetic.
 docs/operate/scaling.md, "Tokens".
@@ -10,9 +10,11 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sppruner_vllm.planning.plan import retained_tokens
 from sppruner_vllm.planning.smaller import Grid
+from sppruner_vllm.settings import FEWEST_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +36,39 @@ class Patches:
         return self.patch_size * self.merge_size
 
 
+class Video(NamedTuple):
+    """frames: that the encoder sees. each: visual tokens of a frame."""
+
+    frames: int
+    each: int
+
+    @property
+    def tokens(self) -> int:
+        return self.frames * self.each
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What a typical request holds.
 
-    visual: visual tokens of each of its images, before reduction; empty for text alone.
+    visual: visual tokens of each of its images, before reduction; empty for none.
     text: all other prompt tokens: the question, the template, marks around images. May be a mean, as output may.
-    output: tokens of the answer.
+    output: tokens of the answer. videos: each of them.
     """
 
     visual: tuple[int, ...]
     text: float
     output: float
+    videos: tuple[Video, ...] = ()
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """Visual tokens of each image and video, before reduction."""
+        return self.visual + tuple(video.tokens for video in self.videos)
 
     @property
     def original(self) -> int:
-        return sum(self.visual)
+        return sum(self.shown)
 
 
 def read_patches(folder: Path) -> Patches:
@@ -97,8 +116,13 @@ def visual_tokens(width: int, height: int, patches: Patches) -> int:
 
 
 def retained(request: Request, keep_ratio: float) -> int:
-    """Visual tokens that a request keeps: the sum over its images of ceil(tokens x keep_ratio), at least 2 each."""
-    return sum(retained_tokens(tokens, keep_ratio) for tokens in request.visual)
+    """Visual tokens that a request keeps: of each image and video ceil(tokens x keep_ratio), at least 2 of each image
+    and of each frame of a video."""
+    images = sum(retained_tokens(tokens, keep_ratio) for tokens in request.visual)
+    return images + sum(
+        max(video.frames * min(video.each, FEWEST_TOKENS), retained_tokens(video.tokens, keep_ratio))
+        for video in request.videos
+    )
 
 
 def prompt_tokens(request: Request, keep_ratio: float) -> float:

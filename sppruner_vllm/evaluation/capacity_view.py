@@ -51,8 +51,9 @@ def facts(sizing: Sizing) -> tuple[str, ...]:
     """What all rows share, in sentences."""
     question = sizing.question
     request, pool, traffic, layout = question.request, question.pool, question.traffic, question.layout
-    several = len(request.visual) > 1
-    images = f"{request.original:,} visual tokens" + (f" of {len(request.visual)} images" if several else "")
+    several = {"images": len(request.visual), "videos": len(request.videos)}
+    named = " and ".join(f"{count} {kind}" for kind, count in several.items() if count)
+    images = f"{request.original:,} visual tokens" + (f" of {named}" if len(request.shown) > 1 else "")
     spread = f"{layout.regions} regions, of which one may be lost" if layout.regions > 1 else "one region"
     cells_of = f"cells of {layout.per_cell} replicas" if layout.per_cell else "one cell per region"
     return (

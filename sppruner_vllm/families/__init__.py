@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 ARCHITECTURES: Final = {
+    "Glm4vForConditionalGeneration": f"{__name__}.glm4_1v",
+    "InternVLChatModel": f"{__name__}.internvl_chat",
     "InternVLForConditionalGeneration": f"{__name__}.internvl",
     "LlavaForConditionalGeneration": f"{__name__}.llava",
     "LlavaNextForConditionalGeneration": f"{__name__}.llava_next",
@@ -18,6 +20,7 @@ ARCHITECTURES: Final = {
 
 PREPARED: Final = frozenset(
     {
+        "InternVLChatModel",
         "InternVLForConditionalGeneration",
         "LlavaForConditionalGeneration",
         "LlavaNextForConditionalGeneration",

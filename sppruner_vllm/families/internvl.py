@@ -1,14 +1,14 @@
 """InternVL in transformers' format, with visual-token reduction: a mosaic of tiles and a thumbnail.
 
 The tiles of a mosaic are selected from as one picture, since neighbours across their borders are neighbours. Videos are
-served whole. Version of the package when the flags last changed: 0.2.0.
+served whole. The original format is internvl_chat.py. Version of the package when the flags last changed: 0.2.0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from vllm.model_executor.models import interns1 as upstream
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.inputs import MultiModalFieldConfig
 from vllm.multimodal.parse import ImageProcessorItems, MultiModalDataItems
+from vllm.multimodal.processing import BaseMultiModalProcessor
 
 from sppruner_vllm.api.given_pictures import judging
 from sppruner_vllm.api.processor import ReductionProcessorMixin
@@ -32,16 +33,38 @@ from .on_a_line import OnALineFamily, OnALineMixin, keep_three_rows, lengthens
 _TILES: Final = "sppruner_tiles"
 """Field of an image: tiles of its mosaic, (down, across), which the number of its tiles does not tell."""
 
+UNKNOWN: Final = -1
+"""Token of a picture where a configuration does not say it."""
+
 _CROPS: Final = True
 """Whether pictures are tiled where nobody says: transformers' processor does, whatever its image processor says."""
+
+
+class Mosaic(NamedTuple):
+    """The tiles that a picture is cut into, and whether a view of the whole of it follows them."""
+
+    down: int
+    across: int
+    thumbnail: bool
+
+    @property
+    def tiles(self) -> int:
+        """All that the encoder gets, the thumbnail among them."""
+        return self.down * self.across + self.thumbnail
 
 
 class InternVL(OnALineFamily):
     """A `Family` for InternVL, whose language model speaks ChatML.
 
     The grid of an image is the line of its rows: those of each tile line by line, then the thumbnail's where there is
-    more than one tile.
+    one.
     """
+
+    pixels: ClassVar[str] = "pixel_values"
+    """Encoder input that has the tiles of all pictures."""
+
+    frames: ClassVar[str] = "pixel_values_videos"
+    """Encoder input that has the frames of all videos."""
 
     def __init__(self, config: Any) -> None:
         """Args:
@@ -49,14 +72,14 @@ class InternVL(OnALineFamily):
         """
         vision, text = config.vision_config, config.get_text_config()
         self.reduces = lengthens(text)
-        self.image_token = int(config.image_token_id)
+        self.image_token = int(getattr(config, "image_token_id", UNKNOWN))
         # Of a video it says no id; none is needed, for no frame is a single token.
         self.media_tokens = {"image": self.image_token}
         self.row_width = self.word_width = int(text.hidden_size)
         self.lead = () if text.bos_token_id is None else (int(text.bos_token_id),)
-        height, width = vision.image_size
-        self._side = int(height // vision.patch_size[0] * config.downsample_ratio)
-        self._tile = int(vision.num_channels), int(height), int(width)
+        height, width = _sides(vision.image_size)
+        self._side = int(height // _sides(vision.patch_size)[0] * config.downsample_ratio)
+        self._tile = int(getattr(vision, "num_channels", 3)), height, width
 
     def turns(self, tokenizer: Any) -> TurnFinder:
         return chatml_turns(tokenizer, [self.image_token])
@@ -65,7 +88,7 @@ class InternVL(OnALineFamily):
         return 1, sum(piece.tokens for piece in self.pieces(info, width, height, kwargs))
 
     def pieces(self, info: Any, width: int, height: int, kwargs: Mapping[str, object]) -> tuple[Piece, ...]:
-        return self._pieces(*info.tiles(width, height, kwargs))
+        return self._pieces(info.mosaic(width, height, kwargs))
 
     def fixed_pixels(self, info: Any) -> int | None:
         tiles = int(info.get_max_image_tokens()) // self._side**2
@@ -75,34 +98,41 @@ class InternVL(OnALineFamily):
         return 1, int(item.shape[-2])
 
     def misfit(self, inputs: Mapping[str, Any]) -> str | None:
-        for name in ("pixel_values", "pixel_values_videos"):
+        for name in (self.pixels, self.frames):
             if name in inputs and tuple(inputs[name].shape[1:]) != self._tile:
                 return f"tiles and frames must be brought to {self._tile[1]} x {self._tile[2]} pixels"
         return None
 
     def grids(self, inputs: Mapping[str, Any]) -> list[Grid]:
-        if "pixel_values" in inputs:
+        if self.pixels in inputs:
             return [(1, layout.rows) for layout in self._layouts(inputs)]
         return [(1, len(rows)) for rows in inputs["image_embeds"]]
 
     def layouts(self, inputs: Mapping[str, Any]) -> Sequence[Layout | None]:
-        return self._layouts(inputs) if "pixel_values" in inputs else [None] * len(inputs["image_embeds"])
+        return self._layouts(inputs) if self.pixels in inputs else [None] * len(inputs["image_embeds"])
 
     def rows_of_inputs(self, inputs: Mapping[str, Any]) -> Mapping[str, Sequence[int] | None]:
         tiles = inputs.get("image_num_patches")
-        return {"image_token_id": None} if tiles is None else {"image_token_id": None, "pixel_values": tiles.tolist()}
+        return {"image_token_id": None} if tiles is None else {"image_token_id": None, self.pixels: tiles.tolist()}
 
     def tap_points(self, model: Any) -> TapPoints:
         return TapPoints(None, model.multi_modal_projector.layer_norm, 1, 1, None)
 
     def _layouts(self, inputs: Mapping[str, Any]) -> list[Layout]:
-        pieces = [self._pieces(down, across) for down, across in inputs[_TILES].tolist()]
+        counted = zip(inputs[_TILES].tolist(), inputs["image_num_patches"].tolist(), strict=True)
+        pieces = [self._pieces(Mosaic(down, across, tiles > down * across)) for (down, across), tiles in counted]
         return [Layout(own, sum(piece.tokens for piece in own), _as_it_is) for own in pieces]
 
-    def _pieces(self, down: int, across: int) -> tuple[Piece, ...]:
+    def _pieces(self, mosaic: Mosaic) -> tuple[Piece, ...]:
         side = self._side
-        mosaic = Piece(0, (down * side, across * side), tile=(side, side))
-        return (mosaic, Piece(mosaic.tokens, (side, side))) if down * across > 1 else (mosaic,)
+        tiles = Piece(0, (mosaic.down * side, mosaic.across * side), tile=(side, side))
+        return (tiles, Piece(tiles.tokens, (side, side))) if mosaic.thumbnail else (tiles,)
+
+
+def _sides(size: Any) -> tuple[int, int]:
+    """Height and width, of a configuration that may say one number for both."""
+    height, width = size if isinstance(size, list | tuple) else (size, size)
+    return int(height), int(width)
 
 
 def _as_it_is(values: Tensor) -> Tensor:
@@ -112,8 +142,8 @@ def _as_it_is(values: Tensor) -> Tensor:
 class InternVLInfo(upstream.InternS1ProcessingInfo):
     """Upstream's, which counts one tile where a checkpoint's image processor alone does not tile."""
 
-    def tiles(self, width: int, height: int, kwargs: Mapping[str, object]) -> tuple[int, int]:
-        """Tiles of the mosaic of a picture of so many pixels, (down, across).
+    def mosaic(self, width: int, height: int, kwargs: Mapping[str, object]) -> Mosaic:
+        """That of a picture of so many pixels.
 
         Args:
             kwargs: processor kwargs of the request.
@@ -125,33 +155,32 @@ class InternVLInfo(upstream.InternS1ProcessingInfo):
             int(options.get(name, getattr(image_processor, name))) for name in ("min_patches", "max_patches")
         )
         if not options.get("crop_to_patches", _CROPS):
-            return 1, 1
+            return Mosaic(1, 1, thumbnail=False)
         size = image_processor.size
         return _mosaic(height, width, size.height, size.width, least, most)
 
     def get_num_image_tokens(
         self, *, image_width: int, image_height: int, processor: Any, mm_kwargs: Mapping[str, object]
     ) -> int:
-        down, across = self.tiles(image_width, image_height, mm_kwargs)
-        tiles = down * across
-        return int(processor.image_seq_length) * (tiles + (tiles > 1))
+        return int(processor.image_seq_length) * self.mosaic(image_width, image_height, mm_kwargs).tiles
 
 
 @lru_cache(maxsize=4096)
-def _mosaic(height: int, width: int, tile_height: int, tile_width: int, least: int, most: int) -> tuple[int, int]:
+def _mosaic(height: int, width: int, tile_height: int, tile_width: int, least: int, most: int) -> Mosaic:
     across, down = get_optimal_tiled_canvas((height, width), (tile_height, tile_width), least, most)
-    return down, across
+    return Mosaic(down, across, thumbnail=down * across > 1)
 
 
-class _TilingProcessor(upstream.InternS1MultiModalProcessor):
-    """Says of each image how its tiles lie."""
+class TilingMixin(BaseMultiModalProcessor[Any]):
+    """Says of each image how its tiles lie; put before upstream's processor in the base-class list."""
 
     def _apply_hf_processor_main(self, mm_items: MultiModalDataItems, hf_kwargs: Mapping[str, object]) -> BatchFeature:
         output = super()._apply_hf_processor_main(mm_items, hf_kwargs)
         images = mm_items.get("image")
         if isinstance(images, ImageProcessorItems):
             sizes = [images.get_image_size(place) for place in range(len(images))]
-            output[_TILES] = torch.tensor([self.info.tiles(size.width, size.height, hf_kwargs) for size in sizes])
+            mosaics = [self.info.mosaic(size.width, size.height, hf_kwargs) for size in sizes]
+            output[_TILES] = torch.tensor([(mosaic.down, mosaic.across) for mosaic in mosaics])
         return output
 
     def _get_mm_fields_config(
@@ -163,7 +192,7 @@ class _TilingProcessor(upstream.InternS1MultiModalProcessor):
         }
 
 
-class InternVLReductionProcessor(ReductionProcessorMixin, _TilingProcessor):
+class InternVLReductionProcessor(ReductionProcessorMixin, TilingMixin, upstream.InternS1MultiModalProcessor):
     """InternVL's processor with a plan per image."""
 
     family_of = InternVL

@@ -15,18 +15,15 @@ from vllm.multimodal import MULTIMODAL_REGISTRY
 from sppruner_vllm.api.given_pictures import judging
 from sppruner_vllm.api.processor import ReductionProcessorMixin
 from sppruner_vllm.family import Layout, TapPoints
-from sppruner_vllm.planning.query import SpokenTurns, TurnFinder
+from sppruner_vllm.planning.query import TurnFinder
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction.pieces import Piece
 
-from .chatml import chatml_turns, speaks_chatml
 from .on_a_line import OnALineFamily, OnALineMixin, keep_three_rows, lengthens
+from .turns import turns_of
 
 _TOWERS: Final = {"clip_vision_model": "default", "siglip_vision_model": "full"}
 """Vision towers whose visual tokens are a square grid, and the feature selection that makes them so."""
-
-_BLANKS: Final = str.maketrans({"\u2581": " ", "\u0120": " ", "\u010a": "\n"})
-"""How tokenizers write blanks inside a token."""
 
 
 class Llava(OnALineFamily):
@@ -50,14 +47,7 @@ class Llava(OnALineFamily):
         self._picture = (int(getattr(vision, "num_channels", 3)), int(vision.image_size), int(vision.image_size))
 
     def turns(self, tokenizer: Any) -> TurnFinder:
-        if speaks_chatml(tokenizer):
-            return chatml_turns(tokenizer, [self.image_token])
-
-        def pieces(prompt: Sequence[int]) -> list[str]:
-            # An id of the model that the tokenizer does not know has no piece.
-            return [(piece or "").translate(_BLANKS) for piece in tokenizer.convert_ids_to_tokens(list(prompt))]
-
-        return SpokenTurns(self.openings, pieces, frozenset((*tokenizer.all_special_ids, self.image_token)))
+        return turns_of(tokenizer, self.openings, [self.image_token])
 
     def token_grid(self, info: Any, width: int, height: int, kwargs: Mapping[str, object]) -> Grid:
         if self.reduces:

@@ -24,8 +24,11 @@ from sppruner_vllm.worker.reducing import ReducingMixin
 
 from .decoder_layers import text_layers
 
-_LENGTHENED: Final = frozenset({"default", "linear", "llama3"})
+_LENGTHENED: Final = frozenset({"default", "dynamic", "linear", "llama3"})
 """Kinds of rotary table that can be made longer without changing what it holds."""
+
+_TRAINED: Final = "max_trained_positions"
+"""Says of a dynamic table that what it holds depends on its length."""
 
 
 def lengthens(text: Any) -> bool:
@@ -34,7 +37,8 @@ def lengthens(text: Any) -> bool:
     Args:
         text: its configuration.
     """
-    return text.rope_parameters.get("rope_type", "default") in _LENGTHENED
+    rope = text.rope_parameters
+    return rope.get("rope_type", "default") in _LENGTHENED and _TRAINED not in rope
 
 
 class OnALineFamily:
@@ -110,7 +114,11 @@ class OnALineMixin(ReducingMixin, OriginalPositionsMixin):
         # A prompt may begin where the context ends before its pictures were reduced: the answer needs a table as long.
         text = config.get_text_config()
         context = text.max_position_embeddings
-        text.max_position_embeddings = 2 * context
+        longest = context
+        if text.rope_parameters.get("rope_type") == "dynamic":
+            # vLLM 0.32 and 0.33 take longer prompts than they make this table (config/model.py, "scaling_factor").
+            longest = max(context, vllm_config.model_config.max_model_len)
+        text.max_position_embeddings = 2 * longest
         try:
             super().__init__(vllm_config=vllm_config, prefix=prefix)
         finally:

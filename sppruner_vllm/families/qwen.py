@@ -1,18 +1,22 @@
-"""What Qwen's vision-language models have in common: ChatML, square visual tokens, M-RoPE, flat pixel rows."""
+"""What Qwen's vision-language models have in common: ChatML, square visual tokens, M-RoPE, flat pixel rows.
+
+GLM-4.1V has all but ChatML.
+"""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import accumulate
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from sppruner_vllm import wire
 from sppruner_vllm.family import Layout, MediaSpan, TapPoints, TextLayers, TowerCut, Videos
-from sppruner_vllm.planning.query import TurnMarkers
+from sppruner_vllm.planning.query import TurnFinder
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.planning.videos import FrameGrid
 from sppruner_vllm.reduction import Need
@@ -29,8 +33,11 @@ class QwenFamily(ABC):
 
     reduces = True
     cut: TowerCut | None = None
-    videos: Videos
+    videos: Videos | None
     still_row = 0
+    closing: ClassVar[str] = "vision_end_token_id"
+    """What a configuration calls the id behind a picture's tokens."""
+
     heard: frozenset[Need] = frozenset({"attention", "merger_input"})
 
     def __init__(self, config: Any) -> None:
@@ -43,7 +50,7 @@ class QwenFamily(ABC):
         self.image_token = int(config.image_token_id)
         self.media_tokens = {"image": self.image_token, "video": int(config.video_token_id)}
         # What stands before the question where a picture comes first.
-        self.lead = (int(config.vision_end_token_id),)
+        self.lead = (int(getattr(config, self.closing)),)
         self.cell = int(config.vision_config.patch_size) * self._merge
         self.row_width = self.word_width = int(text.hidden_size)
         self._table = 4 * _context(text)
@@ -55,16 +62,14 @@ class QwenFamily(ABC):
         }
         # What vLLM's own positions of a video go by.
         self._positions_per_second = float(getattr(vision, "tokens_per_second", 1.0))
-        self.videos = Videos(
-            True, "pixel_values_videos", self._video_grids, self._flat_video_inputs, self._video_extent
-        )
+        self.videos = self._video_facts()
         channels = int(getattr(vision, "in_channels", 3))
         self._patch_width = channels * int(vision.temporal_patch_size) * int(vision.patch_size) ** 2
 
     def most_positions(self, longest: int) -> int:
         return self._table - longest
 
-    def turns(self, tokenizer: Any) -> TurnMarkers:
+    def turns(self, tokenizer: Any) -> TurnFinder:
         vision = (
             *self.media_tokens.values(),
             self._config.vision_start_token_id,
@@ -137,6 +142,9 @@ class QwenFamily(ABC):
     def tap_points(self, model: Any) -> TapPoints:
         """Where the tower can be listened to; it is what the models of this line differ in."""
 
+    def _video_facts(self) -> Videos:
+        return Videos(True, "pixel_values_videos", self._video_grids, self._flat_video_inputs, self._video_extent)
+
     def _video_grids(self, inputs: Mapping[str, Any]) -> list[FrameGrid]:
         return [
             (frames, height // self._merge, width // self._merge)
@@ -162,6 +170,30 @@ class QwenFamily(ABC):
         merger: nn.Module = model.visual.merger
         # The merger itself is compiled: its first norm is the first module inside that a hook can stand on.
         return TapPoints(attention.attn, merger.ln_q, self._merge**2, attention.tp_size, order)  # type: ignore[arg-type]
+
+
+def spans_of_frames(features: Sequence[Any], merge: int) -> list[MediaSpan]:
+    """The images and frames of a prompt by ascending offset, where each frame is a medium of its own.
+
+    Args:
+        merge: patches along a side of a visual token.
+    """
+    ordered = sorted(features, key=lambda feature: feature.mm_position.offset)
+    return [span for feature in ordered for span in _parts(feature, merge)]
+
+
+def _parts(feature: Any, merge: int) -> Iterator[MediaSpan]:
+    """An image, or the frames of a video."""
+    place = feature.mm_position
+    frames, height, width = feature.data[f"{feature.modality}_grid_thw"].data.tolist()
+    grid = 1, height // merge, width // merge
+    if feature.modality == "image":
+        yield MediaSpan(place.offset, place.length, grid)
+        return
+    kept = kept_of_frames(feature) or (grid[1] * grid[2],) * frames
+    rows = place.is_embed.nonzero().flatten().tolist()
+    for count, before in zip(kept, accumulate(kept, initial=0), strict=False):
+        yield MediaSpan(place.offset + rows[before], count, grid)
 
 
 def kept_of_frames(feature: Any) -> tuple[int, ...]:

@@ -9,9 +9,8 @@ caches by file stand in this file. Version of the package when the flags last ch
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import accumulate
 from typing import Any
 
 from vllm.model_executor.models import qwen3_vl as upstream
@@ -19,10 +18,10 @@ from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from sppruner_vllm.api.given_pictures import judging
 from sppruner_vllm.api.processor import ReductionProcessorMixin
-from sppruner_vllm.family import MediaSpan, TapPoints
+from sppruner_vllm.family import MediaSpan, TapPoints, Videos
 from sppruner_vllm.planning.videos import FrameGrid
 
-from .qwen import QwenFamily, QwenModelMixin, kept_of_frames
+from .qwen import QwenFamily, QwenModelMixin, spans_of_frames
 
 
 class Qwen3VL(QwenFamily):
@@ -34,7 +33,6 @@ class Qwen3VL(QwenFamily):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         vision = config.vision_config
-        self.videos = replace(self.videos, together=False, extent=_extent)
         self.row_width = int(vision.out_hidden_size) * (1 + len(vision.deepstack_visual_indexes))
 
     def tap_points(self, model: Any) -> TapPoints:
@@ -42,21 +40,10 @@ class Qwen3VL(QwenFamily):
         return TapPoints(attention.attn, model.visual.merger.norm, self._merge**2, attention.tp_size, None)
 
     def spans(self, model: Any, features: Sequence[Any]) -> list[MediaSpan]:
-        ordered = sorted(features, key=lambda feature: feature.mm_position.offset)
-        return [span for feature in ordered for span in self._parts(feature)]
+        return spans_of_frames(features, self._merge)
 
-    def _parts(self, feature: Any) -> Iterator[MediaSpan]:
-        """An image, or the frames of a video."""
-        place = feature.mm_position
-        frames, height, width = feature.data[f"{feature.modality}_grid_thw"].data.tolist()
-        grid = 1, height // self._merge, width // self._merge
-        if feature.modality == "image":
-            yield MediaSpan(place.offset, place.length, grid)
-            return
-        kept = kept_of_frames(feature) or (grid[1] * grid[2],) * frames
-        rows = place.is_embed.nonzero().flatten().tolist()
-        for count, before in zip(kept, accumulate(kept, initial=0), strict=False):
-            yield MediaSpan(place.offset + rows[before], count, grid)
+    def _video_facts(self) -> Videos:
+        return replace(super()._video_facts(), together=False, extent=_extent)
 
 
 def _extent(grid: FrameGrid, _: float) -> int:

@@ -88,8 +88,9 @@ def count_visual_tokens(tokens: VisualTokens) -> None:
     families.SHRUNK.metric.inc(tokens.shrunk)
     if tokens.original == 0:
         return
-    families.VISUAL_TOKENS_ORIGINAL.metric.inc(tokens.original)
-    families.VISUAL_TOKENS_RETAINED.metric.inc(tokens.retained)
+    for modality, (original, retained) in tokens.by_modality.items():
+        families.VISUAL_TOKENS_ORIGINAL.metric.labels(modality).inc(original)
+        families.VISUAL_TOKENS_RETAINED.metric.labels(modality).inc(retained)
     families.REQUESTED_RATIO.metric.observe(tokens.keep_ratio)
     for ratio in tokens.keep_ratios:
         families.IMAGE_KEEP_RATIO.metric.observe(ratio)

@@ -13,6 +13,7 @@ from typing import ClassVar, Final, Literal, get_args
 from prometheus_client import Counter, Gauge, Histogram
 
 from sppruner_vllm.metrics.bands import RATIO_BANDS
+from sppruner_vllm.planning.accounting import Modality
 from sppruner_vllm.planning.plan import SkippedReason
 from sppruner_vllm.planning.scope import Served
 
@@ -158,13 +159,14 @@ DECODING: Final = Label("decoding", ("greedy", "sampled"))
 GIVEN_UP: Final = Label("reason", get_args(GivenUp))
 ASKED_BY: Final = Label("asked_by", get_args(AskedBy))
 TELLING: Final = Label("telling", ("told", "lost"))
+MODALITY: Final = Label("modality", get_args(Modality))
 METHOD: Final = Label("method", meaning="a selection method")
 
 VISUAL_TOKENS_ORIGINAL: Final = CounterFamily(
-    "sppruner_visual_tokens_original", "Visual tokens of served requests, before reduction."
+    "sppruner_visual_tokens_original", "Visual tokens of served requests, before reduction.", (MODALITY,)
 )
 VISUAL_TOKENS_RETAINED: Final = CounterFamily(
-    "sppruner_visual_tokens_retained", "Visual tokens of served requests, after reduction."
+    "sppruner_visual_tokens_retained", "Visual tokens of served requests, after reduction.", (MODALITY,)
 )
 REQUESTED_RATIO: Final = HistogramFamily(
     "sppruner_requested_ratio",

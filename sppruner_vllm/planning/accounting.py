@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from sppruner_vllm.planning.plan import ReductionPlan, SkippedReason, unreduced
 from sppruner_vllm.request import ReductionRequest
@@ -16,6 +16,8 @@ from sppruner_vllm.request import ReductionRequest
 from .scope import Served
 
 ENGINE_INPUT_KEY: Final = "sppruner"
+
+Modality = Literal["image", "video"]
 
 SHRUNK: Final = "shrunk_images"
 """Stands in a usage only where an image was made smaller to keep a limit."""
@@ -92,6 +94,14 @@ class VisualTokens:
     shrunk: int = 0
     images: tuple[ImageTokens, ...] = ()
     videos: tuple[VideoTokens, ...] = ()
+
+    @property
+    def by_modality(self) -> Mapping[Modality, tuple[int, int]]:
+        """Visual tokens before and after the reduction, of what the request has."""
+        videos = sum(video.original for video in self.videos), sum(video.retained for video in self.videos)
+        images = self.original - videos[0], self.retained - videos[1]
+        both: Mapping[Modality, tuple[int, int]] = {"image": images, "video": videos}
+        return {modality: tokens for modality, tokens in both.items() if tokens[0]}
 
     @property
     def keep_ratios(self) -> tuple[float, ...]:

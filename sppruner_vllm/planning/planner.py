@@ -83,7 +83,7 @@ def plan_images(
     parts: Parts | None = None,
     cut_block: int | None = None,
     skips: bool = False,
-    videos: Sequence[Claim] = (),
+    shares: Sequence[int] | None = None,
 ) -> tuple[ReductionPlan, ...]:
     """One plan per image.
 
@@ -96,7 +96,7 @@ def plan_images(
         parts: what the parts of a prefill take; without them every reduction counts as paying.
         cut_block: the encoder's block behind which it can be cut, None where it cannot.
         skips: whether the encoder can do without tokens that repeat others.
-        videos: what the request's videos may get of a budget that all share.
+        shares: what each gets of a budget that videos share; without them images share it alone.
 
     Raises:
         InvalidField: a list of ratios has not one for each image.
@@ -114,8 +114,9 @@ def plan_images(
     known = nothing_known() if known is None else known
     asked_of = _each(request, len(sent))
     if request.keep_tokens_total is not None:
-        parts_of, _ = shares_of_both(claims_of(sent, prompt, request, limits), videos, request.keep_tokens_total)
-        asked_of = [asked.with_share(part) for asked, part in zip(asked_of, parts_of, strict=True)]
+        if shares is None:
+            shares, _ = shares_of_both(claims_of(sent, prompt, request, limits), (), request.keep_tokens_total)
+        asked_of = [asked.with_share(part) for asked, part in zip(asked_of, shares, strict=True)]
     asked_of = [
         asked.at_ratio(auto_ratio(image.tokens, image.texture(), asked, limits)) if asked.auto else asked
         for image, asked in zip(sent, asked_of, strict=True)

@@ -9,8 +9,10 @@ from typing import Final
 
 from sppruner_vllm.demo.tiny_model import build_tiny_model
 
+from .glm4_1v import build_glm4_1v
 from .internvl import TOKENS as INTERN_TOKENS
 from .internvl import build_internvl
+from .internvl_chat import build_internvl_chat
 from .llava import TOKENS as CLIP_TOKENS
 from .llava import build_llava
 from .llava_next import TOKENS as NEXT_TOKENS
@@ -127,6 +129,25 @@ BEDS: Final = {
             _INTERN_SQUARE,
             module="interns1",
             attention=False,
+        ),
+        Bed(
+            "internvl_chat",
+            build_internvl_chat,
+            "<IMG_CONTEXT>",
+            INTERN_TOKENS.__getitem__,
+            _QWEN_LIMITS,
+            _INTERN_SQUARE,
+            module="internvl",
+            attention=False,
+        ),
+        Bed(
+            "glm4_1v",
+            build_glm4_1v,
+            "<|image|>",
+            _qwen_tokens,
+            {"image": 4, "video": 1},
+            _QWEN_SQUARE,
+            reads=False,
         ),
         Bed("qwen3_vl", build_qwen3_vl, "<|image_pad|>", _qwen3_tokens, _QWEN_LIMITS, _QWEN3_SQUARE, videos=True),
         Bed(

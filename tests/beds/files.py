@@ -32,13 +32,25 @@ def write_checkpoint(
     model.config.architectures = [type(model).__name__]
     model.config.dtype = torch.float32
     model.config.save_pretrained(folder)
+    weights = {rename(name): lay_out(name, weight) for name, weight in model.state_dict().items()}
+    write_weights(folder, weights, tokenizer, chat_template)
+
+
+def write_weights(folder: Path, weights: Mapping[str, Tensor], tokenizer: Any, chat_template: str) -> None:
+    """All of a checkpoint but its configuration. Args: folder: is there."""
     GenerationConfig(
         do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     ).save_pretrained(folder)
-    weights = {rename(name): lay_out(name, weight).contiguous() for name, weight in model.state_dict().items()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    laid_out = {name: weight.contiguous() for name, weight in weights.items()}
+    save_file(laid_out, folder / "model.safetensors", metadata={"format": "pt"})
     tokenizer.chat_template = chat_template
     tokenizer.save_pretrained(folder)
+
+
+def twin_of(folder: Path) -> Path:
+    """The folder of a model as transformers knows it: beside one in a format that it does not know, else the same."""
+    twin = folder.with_name(f"{folder.name}-transformers")
+    return twin if twin.exists() else folder
 
 
 def write_json(file: Path, content: Mapping[str, object]) -> None:

@@ -7,7 +7,7 @@ around it does.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from transformers import (
     InternVLConfig,
@@ -26,9 +26,16 @@ from .qwen_text import LONGEST, small_qwen
 
 SEED: Final = 11
 
-_TILE: Final = 168
+TILE: Final = 168
 _ROWS: Final = 36
 """Of a tile."""
+
+SMALL_VISION: Final = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+}
 
 _MARKS: Final = {
     "start_image_token": "<img>",
@@ -38,7 +45,7 @@ _MARKS: Final = {
 }
 _PIXELS: Final = {
     "processor_class": "InternVLProcessor",
-    "size": {"height": _TILE, "width": _TILE},
+    "size": {"height": TILE, "width": TILE},
     "image_mean": [0.485, 0.456, 0.406],
     "image_std": [0.229, 0.224, 0.225],
 }
@@ -54,25 +61,29 @@ def build_internvl(folder: Path) -> Path:
     Returns:
         `folder`.
     """
-    tokenizer = _tokenizer()
-    ids = tokenizer.get_vocab()
+    tokenizer = build_internvl_tokenizer()
+    write_internvl(folder, new_internvl(tokenizer, Qwen3Config(**small_qwen(tokenizer), head_dim=32)), tokenizer)
+    return folder
+
+
+def new_internvl(tokenizer: Qwen2TokenizerFast, text: Any) -> InternVLForConditionalGeneration:
+    """The model with its weights, float32. Args: text: configuration of its language model."""
     config = InternVLConfig(
         vision_config=InternVLVisionConfig(
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            image_size=[_TILE, _TILE],
-            patch_size=[14, 14],
-            attention_bias=True,
+            **SMALL_VISION, image_size=[TILE, TILE], patch_size=[14, 14], attention_bias=True
         ),
-        text_config=Qwen3Config(**small_qwen(tokenizer), head_dim=32),
-        image_token_id=ids[_MARKS["context_image_token"]],
+        text_config=text,
+        image_token_id=tokenizer.get_vocab()[_MARKS["context_image_token"]],
         image_seq_length=_ROWS,
         tie_word_embeddings=False,
     )
     model = InternVLForConditionalGeneration(config).eval()
     fill_with_random_weights(model, SEED, spoken=word_ids(tokenizer))
+    return model
+
+
+def write_internvl(folder: Path, model: InternVLForConditionalGeneration, tokenizer: Qwen2TokenizerFast) -> None:
+    """The files of transformers' format."""
     picture = "'<|vision_start|><|image_pad|><|vision_end|>'"
     video = "'<|vision_start|><|video_pad|><|vision_end|>'"
     template = CHAT_TEMPLATE.replace(picture, "'<IMG_CONTEXT>\\n'").replace(video, "'<video>\\n'")
@@ -83,10 +94,9 @@ def build_internvl(folder: Path) -> Path:
     )
     write_json(folder / "video_preprocessor_config.json", {"video_processor_type": "InternVLVideoProcessor", **_PIXELS})
     write_json(folder / "processor_config.json", {"processor_class": "InternVLProcessor", "image_seq_length": _ROWS})
-    return folder
 
 
-def _tokenizer() -> Qwen2TokenizerFast:
+def build_internvl_tokenizer() -> Qwen2TokenizerFast:
     """The demo's, with the names by which InternVL's processor finds its marks."""
     demo = build_tokenizer(LONGEST)
     return Qwen2TokenizerFast(

@@ -72,6 +72,8 @@ def start_engine(model: Path, started_with: Mapping[str, str] | None = None, **o
         "disable_log_stats": False,
         "limit_mm_per_prompt": {"image": 4, "video": 2},
         "enable_mm_embeds": True,
+        # One bed brings its configuration as code.
+        "trust_remote_code": True,
         "seed": 0,
     }
     with pytest.MonkeyPatch.context() as patch:

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 
 from beds import BEDS
-from cases import MIXED, REDUCED
+from cases import MIXED, REDUCED, Case
 from engines import ask, encoder_runs, operated_with, recorded_rows, recorded_selections, start_engine
+from sppruner_vllm.request import TELLING, Telling
+from sppruner_vllm.told import TELL, Told
 from videos import FRAMES, Kept, Shown, ask_shown, recorded_kept
 
 _recording = ExitStack()
@@ -53,6 +55,16 @@ def recorded_with_rows(model: Any) -> tuple[list[list[int]], list[torch.Tensor]]
     return recorded(model)[0], rows
 
 
+def told_of(llm: Any, case: Case, ratio: float) -> list[Told]:
+    """What the first rank tells of a case's pictures."""
+    telling = Telling("two ranks")
+    ask(llm, [case], ratio, tokens=1, **{TELLING: telling})
+    names = [telling.name_of(place) for place in range(len(case.images()))]
+    found, nothing = llm.collective_rpc(TELL, args=(names,))
+    assert nothing == {}
+    return [Told.from_message(found[name]) for name in names]
+
+
 def read_questions(model: torch.nn.Module) -> list[torch.Tensor]:
     """On a rank: states of two questions, read in one pass and one by one."""
     texts = [torch.tensor([5, 6, 7, 8, 9]), torch.tensor([11, 12, 13])]
@@ -84,14 +96,15 @@ def main(name: str, model: Path, out: Path) -> None:
         asked = Shown(("video", "image", "video"), FRAMES[name], 30_000)
         shown_videos = asked, ask_shown(llm, asked, bed.ratios[1]), llm.apply_model(rank.recorded_videos)
         llm.apply_model(rank.recorded)
-    fewer = {}
+    fewer, told = {}, None
     if bed.block is not None:
         with operated_with(ENCODER_CUT="2", ENCODER_CUT_BLOCK=str(bed.block), SKIP_REPEATS="1"):
             for index, case in enumerate(MIXED):
                 (answer,) = ask(llm, [case], bed.ratios[1])
                 fewer[index] = answer, llm.apply_model(rank.recorded_with_rows)
+            told = told_of(llm, MIXED[1], bed.ratios[1]), llm.apply_model(rank.recorded)
     read = llm.apply_model(rank.read_questions) if bed.reads else None
-    torch.save((said, fewer, read, shown_videos), out)
+    torch.save((said, fewer, read, shown_videos, told), out)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor
 
+from beds.files import twin_of
 from cases import Case
 
 
@@ -46,9 +47,13 @@ class Reference:
     """A tiny model under transformers: one with 3-D positions (Qwen-VL) or with 1-D positions (LLaVA)."""
 
     def __init__(self, model: Path) -> None:
-        self.processor = AutoProcessor.from_pretrained(model)
+        twin = twin_of(model)
+        self.processor = AutoProcessor.from_pretrained(twin)
+        if twin != model:
+            # By Pillow, as vLLM makes pictures smaller whose checkpoints bring no processor.
+            self.processor.image_processor = AutoImageProcessor.from_pretrained(twin, backend="pil")
         self.model = AutoModelForImageTextToText.from_pretrained(
-            model, dtype=torch.float32, attn_implementation="eager"
+            twin, dtype=torch.float32, attn_implementation="eager"
         ).eval()
 
     def encoder_inputs(self, pictures: list[Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ The same list for each bed. A family is done when its row passes.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,11 +16,13 @@ import pytest
 import torch
 
 from beds import Bed
-from cases import FAMILY_STOCK, MIXED, PORTRAIT, REDUCED, SQUARE, Case
+from cases import FAMILY_STOCK, MIXED, PORTRAIT, REDUCED, SQUARE, Case, picture
+from clips import clip
 from engines import (
     TOKENS,
     Answer,
     Reduced,
+    answer_of,
     ask,
     encoder_runs,
     operated_with,
@@ -30,6 +33,7 @@ from engines import (
 from reference import OnRows, Reference
 from sppruner_vllm.planning.plan import retained_tokens
 from switches import switches_of
+from videos import recorded_positions
 
 TOLERANCE = 2e-3
 """Largest difference of a logit, float32 on both sides, different kernels; the logits span some units."""
@@ -160,6 +164,57 @@ def test_four_pictures_answer_like_transformers(family: Bed, engine: Any, family
     tokens, logits = family_reference.answer(case, kept, TOKENS)
     assert answer.tokens == tokens
     assert (answer.logits - logits).abs().max() < TOLERANCE
+
+
+def test_a_video_that_stays_whole_moves_nothing(family: Bed, engine: Any) -> None:
+    """Beside pictures that are reduced, of the families that reduce no videos."""
+    if family.videos or "video" not in family.limits:
+        pytest.skip("it takes no videos, or reduces them")
+    (model,) = engine.apply_model(lambda model: model)
+    seed = next(_seeds)
+    parts: list[dict[str, Any]] = [
+        {"type": "image_pil", "image_pil": picture(SQUARE, seed)},
+        {"type": "video_url", "video_url": {"url": clip(seed)}},
+        {"type": "image_pil", "image_pil": picture(PORTRAIT, seed)},
+        {"type": "text", "text": QUESTION},
+    ]
+    with recorded_positions(model) as whole:
+        ask_parts(engine, parts, 1.0)
+    ids, features = whole["asked"]
+    assert torch.equal(whole["places"], stock_positions(family, model, ids, features))
+    with recorded_selections() as kept, recorded_positions(model) as reduced:
+        answer = ask_parts(engine, parts, family.ratios[1])
+    stays = torch.ones(len(ids), dtype=torch.bool)
+    for feature, own in zip((one for one in features if one.modality == "image"), kept, strict=True):
+        place = feature.mm_position
+        rows = torch.arange(place.length) if place.is_embed is None else place.is_embed.nonzero().flatten()
+        stays[place.offset + rows] = False
+        stays[place.offset + rows[own]] = True
+    assert torch.equal(reduced["places"], whole["places"][:, stays])
+    assert reduced["delta"] - whole["delta"] == int((~stays).sum())
+    assert answer.prompt_ids == torch.tensor(ids)[stays].tolist()
+
+
+def ask_parts(engine: Any, parts: list[dict[str, Any]], ratio: float) -> Answer:
+    """Put one message to an engine."""
+    from vllm import SamplingParams
+
+    sampling = SamplingParams(max_tokens=TOKENS, temperature=0, logprobs=-1, ignore_eos=True)
+    messages: Any = [{"role": "user", "content": parts}]
+    (output,) = engine.chat(messages, sampling, use_tqdm=False, mm_processor_kwargs={"keep_ratio": ratio})
+    return answer_of(output)
+
+
+def stock_positions(family: Bed, model: Any, ids: list[int], features: list[Any]) -> torch.Tensor:
+    """Of a prompt that is not reduced: those of vLLM's own class, or of a line."""
+    upstream = getattr(importlib.import_module(family.upstream), type(model).__name__, None)
+    own = getattr(upstream, "get_mrope_input_positions", None)
+    if own is not None:
+        positions: torch.Tensor = own(model, ids, features)[0]
+        return positions
+    line = model.get_mrope_input_positions(ids, features)[0].clone()
+    line[0] = torch.arange(len(ids))
+    return line
 
 
 # However the engine works

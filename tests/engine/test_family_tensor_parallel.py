@@ -20,6 +20,7 @@ from cases import MIXED, REDUCED
 from engines import TOKENS, Answer
 from reference import OnRows, Reference
 from sppruner_vllm.planning.plan import retained_tokens
+from sppruner_vllm.told import Told
 from videos import Kept, Shown, VideoReference
 
 PROGRAM = Path(__file__).with_name("family_on_two_ranks.py")
@@ -47,7 +48,10 @@ Fewer = dict[int, tuple[Answer, list[tuple[list[list[int]], list[Tensor]]]]]
 Videos = tuple[Shown, Answer, list[Kept]]
 """A prompt with videos, its answer, and what each rank kept."""
 
-Both = tuple[Said, Fewer, list[list[Tensor]], Videos | None]
+Of = tuple[list[Told], list[tuple[list[list[int]], list[int]]]]
+"""What is told of the pictures of a prompt, and per rank the kept indices and the pictures of each encoder run."""
+
+Both = tuple[Said, Fewer, list[list[Tensor]], Videos | None, Of | None]
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +104,16 @@ def test_behind_an_encoder_that_not_all_tokens_go_through_they_answer_like_trans
         tokens, logits = reference.answer(MIXED[index], kept, TOKENS)
         assert answer.tokens == tokens
         assert (answer.logits - logits).abs().max() < TOLERANCE
+
+
+def test_what_is_told_behind_such_an_encoder_is_what_both_ranks_kept(family: Bed, both: Both) -> None:
+    assert (both[4] is not None) == (family.block is not None)
+    if both[4] is None:
+        return
+    told, ((kept, _), (others, _)) = both[4]
+    assert kept == others
+    assert sorted(one.kept for one in told) == sorted(kept)
+    assert all(one.through is not None and len(one.through) < len(one.saliency) for one in told)
 
 
 @torch.inference_mode()

@@ -13,7 +13,9 @@ from serving import MODEL_NAME
 
 def real_renderer(model: Path, *, trusted: bool = False) -> OnlineRenderer:
     """An OnlineRenderer with a processor and a sender cache; its BaseRenderer (`.renderer`) wants a shutdown."""
-    arguments = EngineArgs(model=str(model), served_model_name=MODEL_NAME, max_model_len=4096, enforce_eager=True)
+    arguments = EngineArgs(
+        model=str(model), served_model_name=MODEL_NAME, max_model_len=4096, enforce_eager=True, trust_remote_code=True
+    )
     config = arguments.create_engine_config()
     return OnlineRenderer(
         model_config=config.model_config,

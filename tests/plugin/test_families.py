@@ -50,10 +50,19 @@ def test_a_llava_whose_tokens_are_a_square_is_reduced_and_no_other(config: Llava
     assert not uses_mrope(config.get_text_config()), "the language model stays stock's"
 
 
-def test_a_llava_of_another_rotary_table_is_not_reduced() -> None:
+@pytest.mark.parametrize(
+    ("rope", "reduces"),
+    [
+        ({"rope_type": "dynamic"}, True),
+        ({"rope_type": "dynamic", "max_trained_positions": 2048}, False),
+        ({"rope_type": "yarn", "original_max_position_embeddings": 2048}, False),
+    ],
+)
+def test_a_llava_is_reduced_where_its_rotary_table_can_be_made_longer(rope: dict[str, Any], reduces: bool) -> None:
+    """What a dynamic one holds depends on its length where vLLM is told of the positions it was trained on."""
     config = llava(CLIP)
-    config.get_text_config().rope_parameters = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
-    assert not Llava(config).reduces
+    config.get_text_config().rope_parameters = {"factor": 2.0, "rope_theta": 10000.0, **rope}
+    assert Llava(config).reduces is reduces
 
 
 class Speaking:

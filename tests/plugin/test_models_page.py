@@ -13,6 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from vllm.model_executor.models import ModelRegistry
 
 from beds import BEDS, UNTRAINED, Bed
+from beds.internvl_chat import new_internvl_chat_config
 from beds.mistral3 import ARCHITECTURE as STOCK
 from sppruner_vllm.families import ARCHITECTURES
 from sppruner_vllm.worker.original_positions import OriginalPositionsMixin
@@ -50,9 +51,9 @@ def model_class(architecture: str) -> Any:
 
 @pytest.fixture(scope="module")
 def family(architecture: str, model_class: Any) -> Any:
-    """Of a checkpoint as transformers would make one."""
-    (kind,) = (kind for kind, name in MODEL_NAMES.items() if name == architecture)
-    return model_class.family_of(CONFIG_MAPPING[kind]())
+    """Of a checkpoint as transformers would make one, where it knows such."""
+    kind = next((kind for kind, name in MODEL_NAMES.items() if name == architecture), None)
+    return model_class.family_of(new_internvl_chat_config() if kind is None else CONFIG_MAPPING[kind]())
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from transformers.models.llava_next.modeling_llava_next import LlavaNextModel
 from transformers.models.llava_onevision.modeling_llava_onevision import LlavaOnevisionModel
 from vllm.multimodal.inputs import PlaceholderRange
 
-from sppruner_vllm.families.internvl import InternVL
+from sppruner_vllm.families.internvl import InternVL, Mosaic
 from sppruner_vllm.families.llava_next import LlavaNext
 from sppruner_vllm.families.llava_onevision import LlavaOnevision
 from sppruner_vllm.family import MediaSpan
@@ -91,7 +91,7 @@ INTERN = InternVL(
 def test_tiles_of_an_internvl_lie_as_transformers_cuts_them(size: tuple[int, int]) -> None:
     """By a picture in which each token has its own colour."""
     across, down = get_optimal_tiled_canvas(size, (56, 56), 1, 12)
-    mosaic, *thumbnail = INTERN._pieces(down, across)
+    mosaic, *thumbnail = INTERN._pieces(Mosaic(down, across, thumbnail=down * across > 1))
     assert [piece.start for piece in thumbnail] == ([4 * down * across] if down * across > 1 else [])
     colours = torch.arange(4.0 * down * across).view(2 * down, 2 * across)
     picture = colours.repeat_interleave(28, 0).repeat_interleave(28, 1).expand(1, 3, -1, -1)

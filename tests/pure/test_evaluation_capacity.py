@@ -31,6 +31,7 @@ from sppruner_vllm.evaluation.capacity_sizing import Question, make_sizing
 from sppruner_vllm.evaluation.capacity_tokens import (
     Patches,
     Request,
+    Video,
     prompt_tokens,
     read_patches,
     retained,
@@ -91,6 +92,13 @@ def test_a_request_keeps_the_share_of_each_image_rounded_up():
     assert prompt_tokens(request, 0.222) == 405
     assert prompt_tokens(request, 1) == 1717
     assert prompt_tokens(Request((), 30, 64), 0.222) == 30
+
+
+def test_a_video_keeps_its_share_and_two_of_each_frame():
+    request = Request((100,), text=30, output=64, videos=(Video(16, 100), Video(4, 20)))
+    assert (request.original, request.shown) == (1780, (100, 1600, 80))
+    assert retained(request, 0.222) == 23 + 356 + 18  # 22.2, 355.2 and 17.8
+    assert retained(request, 0.01) == 2 + 32 + 8
 
 
 def test_both_spellings_of_the_pixel_bounds_are_read(tmp_path):
@@ -264,6 +272,18 @@ def test_what_is_no_measure_of_one_ratio_is_refused(tmp_path):
         read_results(tmp_path)
 
 
+def test_a_load_test_of_videos_is_a_measure_of_such_videos():
+    measured = measurement(result(scenario="video", original=80, retained=80))
+    question = Question(
+        Request((), measured.request.text, measured.request.output, (Video(4, 20),)),
+        Pool(1000, 16, 100),
+        Traffic(1),
+        Layout(),
+        (1.0,),
+    )
+    assert make_sizing(question, [measured]).rows[0].rate is not None
+
+
 def test_measurements_with_other_images_are_left_out_with_a_warning():
     question = Question(Request((400,), 20, 11), Pool(1000, 16, 100), Traffic(1), Layout(), (1.0,))
     plan = make_sizing(question, [LOAD])
@@ -348,10 +368,14 @@ def test_what_cannot_be_used_is_one_line_and_a_status(sweep, capsys, more, said)
     assert said in capsys.readouterr().err
 
 
+LONG = ["--text-tokens", "30", "--output-tokens", "32"]
+
+
 def test_without_a_report_the_command_needs_the_request(capsys):
     assert main(["--kv-gib", "1", "--ratios", "1"]) == 1
     assert "--image-size" in capsys.readouterr().err
     assert main(["--kv-gib", "1", "--ratios", "1", "--image-size", "672x672"]) == 1
+    assert main(["--kv-gib", "1", "--ratios", "1", "--video", "4x20", *LONG]) == 0
     assert "--output-tokens" in capsys.readouterr().err
 
 

@@ -15,7 +15,7 @@ from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.metrics import events as metrics
 from sppruner_vllm.metrics.bands import RATIO_BANDS, ratio_band
 from sppruner_vllm.metrics.families import FAMILIES, PART, CounterFamily, HistogramFamily, Outcome, RejectedReason
-from sppruner_vllm.planning.accounting import VisualTokens
+from sppruner_vllm.planning.accounting import VideoTokens, VisualTokens
 from sppruner_vllm.planning.paying import Parts
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION, SkippedReason
 from sppruner_vllm.planning.scope import Served
@@ -76,8 +76,6 @@ def test_every_ratio_has_a_band_and_every_band_has_ratios() -> None:
 
 def test_one_request_is_counted_once_in_each_family_of_visual_tokens(growth: Growth) -> None:
     names = (
-        "sppruner_visual_tokens_original_total",
-        "sppruner_visual_tokens_retained_total",
         "sppruner_requested_ratio_count",
         "sppruner_requested_ratio_sum",
         "sppruner_retained_ratio_count",
@@ -87,7 +85,20 @@ def test_one_request_is_counted_once_in_each_family_of_visual_tokens(growth: Gro
     metrics.count_visual_tokens(tokens())  # so that every sample is there
     assert [growth(name) for name in names] == [0] * len(names)
     metrics.count_visual_tokens(VisualTokens(100, 23, 0.222, "uniform", None))
-    assert [growth(name) for name in names] == pytest.approx([100, 23, 1, 0.222, 1, 0.23, 23])
+    assert [growth(name) for name in names] == pytest.approx([1, 0.222, 1, 0.23, 23])
+
+
+def test_tokens_of_images_and_videos_are_told_apart(growth: Growth) -> None:
+    def tokens_of(modality: str) -> list[float]:
+        names = "sppruner_visual_tokens_original_total", "sppruner_visual_tokens_retained_total"
+        return [growth(name, modality=modality) for name in names]
+
+    assert [tokens_of("image"), tokens_of("video")] == [[0, 0], [0, 0]]
+    metrics.count_visual_tokens(VisualTokens(100, 23, 0.222, "uniform", None))
+    assert [tokens_of("image"), tokens_of("video")] == [[100, 23], [0, 0]]
+    videos = VideoTokens(40, 10, 0.25, None), VideoTokens(30, 30, 1.0, "unsupported_input")
+    metrics.count_visual_tokens(VisualTokens(90, 50, 0.5, "uniform", None, videos=videos))
+    assert [tokens_of("image"), tokens_of("video")] == [[120, 33], [70, 40]]
 
 
 def test_each_image_is_counted_by_the_scope_of_its_selection(growth: Growth) -> None:

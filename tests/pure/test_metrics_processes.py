@@ -61,7 +61,7 @@ class Scrape:
 def test_counters_and_histograms_are_sums(folder: Path, pids: list[int]) -> None:
     scrape = Scrape(folder)
     assert scrape.value("sppruner_requests_total", outcome="success") == 2
-    assert scrape.value("sppruner_visual_tokens_original_total") == 128
+    assert scrape.value("sppruner_visual_tokens_original_total", modality="image") == 128
     assert scrape.value("sppruner_kv_tokens_saved_total") == 96
     assert scrape.value("sppruner_retained_ratio_bucket", le="0.25") == 2
     assert scrape.value("sppruner_selection_seconds_count", method="uniform") == 2

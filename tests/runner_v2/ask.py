@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from faults import FAULTS
 from outcomes import Answer, Outcome, Report
 from scenarios import ENGINES, UNREAD, Engine, Step
+
+from sppruner_vllm.request import TELLING, Telling
+from sppruner_vllm.told import TELL
 
 USUAL: dict[str, Any] = {
     "dtype": "float32",
@@ -26,6 +30,7 @@ USUAL: dict[str, Any] = {
     "max_logprobs": -1,
     "disable_log_stats": False,
     "limit_mm_per_prompt": {"image": 2},
+    "trust_remote_code": True,
     "seed": 0,
 }
 """Of `LLM`: small blocks so that prompts hit the prefix cache, raw logits of the whole vocabulary."""
@@ -121,9 +126,19 @@ def put(llm: Any, step: Step) -> Outcome:
         llm.reset_prefix_cache()
     before, runs = preemptions(llm), llm.collective_rpc(encoder_runs)[0]
     sampling = SamplingParams(max_tokens=step.tokens, temperature=0, logprobs=-1, ignore_eos=True)
-    for request in step.requests:
-        llm.enqueue_chat(request.messages(), sampling, use_tqdm=False, mm_processor_kwargs=dict(request.fields))
-    answers = [answer(output) for output in llm.wait_for_completion(use_tqdm=False)]
+    asked = [Telling(f"{step.name}, {number}") if step.told else None for number in range(len(step.requests))]
+    with recorded_selections() as kept:
+        for request, telling in zip(step.requests, asked, strict=True):
+            fields = {**request.fields, **({} if telling is None else {TELLING: telling})}
+            llm.enqueue_chat(request.messages(), sampling, use_tqdm=False, mm_processor_kwargs=fields)
+        answers = [answer(output) for output in llm.wait_for_completion(use_tqdm=False)]
+    names = [
+        telling.name_of(place)
+        for request, telling in zip(step.requests, asked, strict=True)
+        if telling is not None
+        for place in range(len(request.pictures))
+    ]
+    said = llm.collective_rpc(TELL, args=(names,))[0] if names else {}
     scheduler = llm.llm_engine.vllm_config.scheduler_config
     core = llm.llm_engine.engine_core.engine_core
     return Outcome(
@@ -132,7 +147,28 @@ def put(llm: Any, step: Step) -> Outcome:
         preemptions(llm) - before,
         core.batch_queue is not None,
         llm.collective_rpc(encoder_runs)[0] - runs,
+        [said[name]["kept"] for name in names],
+        kept,
     )
+
+
+@contextmanager
+def recorded_selections() -> Iterator[list[list[int]]]:
+    """The kept indices of every picture that this process reduces inside the block, in order."""
+    from sppruner_vllm.worker import positions
+
+    kept: list[list[int]] = []
+    pack = positions.pack
+
+    def recording(rows: Any, indices: Any, width: int) -> Any:
+        kept.append(indices.tolist())
+        return pack(rows, indices, width)
+
+    positions.pack = recording
+    try:
+        yield kept
+    finally:
+        positions.pack = pack
 
 
 def answer(output: Any) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -31,13 +31,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one step. budget: most tokens of an engine step. preemptions, encoder_runs: during this step."""
+    """Of one step. budget: most tokens of an engine step. preemptions, encoder_runs: during this step.
+
+    told: of each picture that was asked about, what a worker says that it keeps. kept: of each picture, what it kept.
+    """
 
     answers: list[Answer]
     budget: int
     preemptions: int
     scheduled_ahead: bool
     encoder_runs: int
+    told: list[list[int]] = field(default_factory=list)
+    kept: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ def differences(ours: Outcome, theirs: Outcome) -> list[str]:
                 lines.append(f"answer {number}: {name} {left} against {right}")
         if (apart := _farthest(one, two)) > ROUNDING:
             lines.append(f"answer {number}: logits up to {apart:.2g} apart")
+    lines += [f"told {one} against {two}" for one, two in zip(ours.told, theirs.told, strict=True) if one != two]
     return lines
 
 
@@ -116,6 +122,9 @@ FACTS: Final[Mapping[str, Callable[[Outcome], bool]]] = {
     "a cached prefix ends inside picture 2": _ends_inside_picture_2,
     "a request was preempted": lambda outcome: outcome.preemptions > 0,
     "no picture is encoded": lambda outcome: outcome.encoder_runs == 0,
+    "what is told is what was kept": lambda outcome: (
+        bool(outcome.told) and sorted(outcome.told) == sorted(outcome.kept)
+    ),
     "scheduled ahead": lambda outcome: outcome.scheduled_ahead,
 }
 """By name: whether a step's outcome bears it out. Those on chunks hold for requests that were asked alone."""

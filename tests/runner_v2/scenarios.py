@@ -39,7 +39,7 @@ class Step:
     """Requests of one batch.
 
     tokens: that each answer has. warm: prefix cache as the steps before left it, else empty.
-    settings: of the operator for this step alone, by name in capitals.
+    settings: of the operator for this step alone, by name in capitals. told: a worker is asked what it keeps.
     shows: names of `outcomes.FACTS` without which the step would not test what its name says.
     """
 
@@ -49,6 +49,7 @@ class Step:
     tokens: int = TOKENS
     warm: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,6 +105,8 @@ def ratio(value: float, **fields: Any) -> dict[str, Any]:
     return {"keep_ratio": value, **fields}
 
 
+TOLD: Final = "what is told is what was kept"
+
 SIGN: Final = picture.QUESTIONS[1][0]
 
 
@@ -114,6 +117,9 @@ def about_scene(value: float, **fields: Any) -> Request:
 def about_both(value: float, text: str = "compare") -> Request:
     return Request(text, ("scene", "half"), ratio(value))
 
+
+SEVERAL_LENGTHS: Final = tuple(about_both(value) for value in (0.222, 0.4, 0.5))
+"""Of one of them the last whole block ends inside the second picture, however much text a template brings."""
 
 AT_MOST_128: Final = Request("compare", ("scene", "half"), {"keep_tokens": 128})
 """Of the demo model's pictures one is reduced and one kept whole."""
@@ -160,15 +166,16 @@ WHOLE: Final = Engine(
     "whole prompts",
     {},
     (
-        *(Step(f"scene at {value}", (about_scene(value),), ("one chunk",)) for value in (1, 0.222, 0.06)),
-        Step("the same again", (about_scene(0.06),), ("a prefix is cached",), warm=True),
-        Step("two pictures", (about_both(0.222),), ("one chunk",)),
-        Step("two pictures again", (about_both(0.222),), ("a cached prefix ends inside picture 2",), warm=True),
+        *(Step(f"scene at {value}", (about_scene(value),), ("one chunk",)) for value in (1, 0.06, 0.222)),
+        Step("the same again", (about_scene(0.222),), ("a prefix is cached",), warm=True),
+        Step("two pictures", SEVERAL_LENGTHS, ("one chunk",)),
+        Step("two pictures again", SEVERAL_LENGTHS, ("a cached prefix ends inside picture 2",), warm=True),
         Step("two pictures of at most 128 tokens", (AT_MOST_128,), ("one chunk",)),
         *(
             Step(f"method {method}", (about_scene(0.3, reduction_method=method),))
             for method in ("uniform", "hybrid", "downscale")
         ),
+        Step("two pictures, told", (about_both(0.222),), (TOLD,), told=True),
         Step("mixed batch", MIXED),
     ),
 )
@@ -179,6 +186,7 @@ CHUNKS: Final = Engine(
         *(Step(f"scene at {value}", (about_scene(value),), ("a chunk ends inside a picture",)) for value in (1, 0.222)),
         Step("two pictures", (about_both(0.5),), ("a chunk ends inside a picture",)),
         Step("two pictures of at most 128 tokens", (AT_MOST_128,), ("a chunk ends inside a picture",)),
+        Step("two pictures, told", (about_both(0.5),), (TOLD,), told=True),
         Step("mixed batch", MIXED, tokens=16),
     ),
 )
@@ -215,6 +223,7 @@ SWITCHES: Final = Engine(
                 ("auto scope", AUTO),
             )
         ),
+        Step("both, told", (ABOUT_PAGE,), (TOLD,), settings=FEWER, told=True),
         Step("auto scope, another question", (Request("what", ("page", "scene"), ratio(0.222)),), settings=AUTO),
         Step("ratio 1", (Request(SIGN, ("page", "scene"), ratio(1)),), settings=FEWER),
     ),

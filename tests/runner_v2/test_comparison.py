@@ -38,6 +38,11 @@ def test_each_thing_that_differs_is_named(changes: dict[str, object], seen: str)
     assert differences(OUTCOME, second_answer(**changes)) == [seen]
 
 
+def test_another_selection_that_is_told_is_named() -> None:
+    ours, theirs = replace(OUTCOME, told=[[1, 2]]), replace(OUTCOME, told=[[1, 3]])
+    assert differences(ours, theirs) == ["told [1, 2] against [1, 3]"]
+
+
 def test_rounding_is_no_difference() -> None:
     assert differences(OUTCOME, second_answer(logits=[[0.0, 1.0, 2.0], [3.0, 4.0 + ROUNDING / 2, 5.0]])) == []
 
@@ -69,6 +74,9 @@ def test_an_answer_too_few_is_an_error() -> None:
         ("a request was preempted", OUTCOME, False),
         ("no picture is encoded", replace(OUTCOME, encoder_runs=0), True),
         ("no picture is encoded", OUTCOME, False),
+        ("what is told is what was kept", replace(OUTCOME, told=[[1], [2, 3]], kept=[[2, 3], [1]]), True),
+        ("what is told is what was kept", replace(OUTCOME, told=[[1], [2, 3]], kept=[[2, 4], [1]]), False),
+        ("what is told is what was kept", OUTCOME, False),
         ("scheduled ahead", replace(OUTCOME, scheduled_ahead=True), True),
         ("scheduled ahead", OUTCOME, False),
     ],

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from clips import EACH, FRAMES, body_with, clip
 from serving import WAIT_SECONDS, Server, chat_body, data_url, eventually, metric, png, serving, unread_stream
 from sppruner_vllm.demo_model import CHECKPOINT
 
 pytestmark = pytest.mark.skipif("SPPRUNER_TEST_SHADOW" not in os.environ, reason="starts a server: make test-shadow")
 
-PER_HOUR = 20
+PER_HOUR = 24
 CHAT = "/v1/chat/completions"
 WORD = "zebrafinch"
 """Of a prompt; it must be nowhere but in the request."""
@@ -95,6 +96,21 @@ def test_a_structured_answer_is_asked_under_the_same_grammar(asked):
     one = {"structured_outputs": {"choice": ["red"]}}
     ask(asked, chat_body(picture(8), keep_ratio=0.1, **one))
     assert told(asked) == {**before, "same": before["same"] + 1}  # there is but one answer
+
+
+@pytest.mark.parametrize("pictures", [(), (9,)], ids=["a video", "a picture and a video"])
+def test_a_video_is_asked_again_with_every_token_of_it(asked, pictures):
+    shown = [picture(seed) for seed in pictures]
+    body = body_with(clip(50), *shown)
+    whole = asked.post(CHAT, json=body)
+    before = told(asked)
+    names = [f"sppruner_visual_tokens_{stage}_total" for stage in ("original", "retained")]
+    counted = [metric(asked, name, modality="video") for name in names]
+    reduced = ask(asked, {**body, "keep_ratio": 0.2})
+    agreement = "same" if words(reduced) == words(whole) else "different"
+    assert told(asked) == {**before, agreement: before[agreement] + 1}
+    grown = [metric(asked, name, modality="video") - was for name, was in zip(names, counted, strict=True)]
+    assert grown == [FRAMES * EACH, FRAMES * EACH // 5], "what is asked again is no request of a client"
 
 
 def test_nothing_else_is_asked_again(asked):

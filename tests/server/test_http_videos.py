@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
-from PIL import Image
 from sppruner_server import headers
 
-from serving import chat_body, data_url, eventually, metric, png, sse_data
+from clips import FRAMES, body_with, clip
+from serving import data_url, eventually, metric, png, sse_data
 
 CHAT, TOLD = "/v1/chat/completions", "/v1/visual-tokens"
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
-FRAMES, EACH = 4, 20
-"""Frames that the encoder sees of `clip`, and visual tokens of one."""
-
-
-def clip(seed: int, size: tuple[int, int] = (140, 112), frames: int = FRAMES) -> str:
-    """A video as pictures with commas between, each sent twice: the encoder takes two for one frame."""
-    pictures = []
-    for frame in range(frames):
-        noise = np.random.default_rng(seed + frame).integers(0, 256, (4, 5, 3), dtype=np.uint8)
-        buffer = io.BytesIO()
-        Image.fromarray(noise).resize(size, Image.Resampling.NEAREST).save(buffer, "JPEG")
-        pictures += [data_url(buffer.getvalue()).partition(",")[2]] * 2
-    return "data:video/jpeg;base64," + ",".join(pictures)
-
-
-def body_with(url: str | None, *pictures: str, uuid: str | None = None, **fields: Any) -> dict[str, Any]:
-    """A chat about pictures and a video behind them."""
-    body: Any = chat_body(*pictures, **fields)
-    part: dict[str, Any] = {"type": "video_url", "video_url": None if url is None else {"url": url}}
-    body["messages"][0]["content"].insert(len(pictures), part if uuid is None else {**part, "uuid": uuid})
-    return body
 
 
 def answered(client: httpx.Client, body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], httpx.Headers]:
@@ -104,6 +81,8 @@ def test_metrics_count_videos(client):
         "sppruner_image_keep_ratio_count": 0,
         "sppruner_kv_tokens_saved_total": 64,
     }
+    of_videos = "sppruner_visual_tokens_retained_total"
+    videos = metric(client, of_videos, modality="video")
     assert eventually(lambda: metric(client, "sppruner_requests_in_flight") == 0)
     before = {name: metric(client, name) for name in names}
     answered(client, body_with(clip(140), keep_ratio=0.2))
@@ -112,6 +91,7 @@ def test_metrics_count_videos(client):
         return all(metric(client, name) == pytest.approx(before[name] + more) for name, more in names.items())
 
     assert eventually(counted)
+    assert metric(client, of_videos, modality="video") == videos + 16
 
 
 def test_a_second_turn_finds_the_first_ones_video_in_the_cache(client):

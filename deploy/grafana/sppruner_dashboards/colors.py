@@ -13,6 +13,8 @@ OUTCOMES: Final = {"success": "green", "client_error": "yellow", "client_disconn
 
 TOKENS: Final = {"original": "#9fa7b3", "computed": "#9fa7b3", "retained": "blue", "saved": "green"}
 
+MODALITIES: Final = {"image": "blue", "video": "purple"}
+
 RATIOS: Final = {"requested": "#9fa7b3", "retained": "blue"}
 
 KEPT: Final = {"hit": "green", "miss": "#9fa7b3"}
