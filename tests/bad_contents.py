@@ -144,6 +144,10 @@ def _in_other_turns() -> dict[tuple[str, str], tuple[dict[str, Any], str]]:
     cases[CHAT, "messages empty"] = {"messages": []}, "messages"
     cases[CHAT, "a role that is empty"] = {"messages": [{"role": "", "content": "a"}]}, "messages[0].role"
     cases[CHAT, "a name that is a number"] = {"messages": [{**hello, "name": 5}]}, "messages[0].name"
+    for name, value in (("audio", {"id": "audio_1"}), ("function_call", {"name": "f", "arguments": "{}"})):
+        answer = {"role": "assistant", "content": None, name: value}
+        cases[CHAT, f"{name} of an answer"] = {"messages": [hello, answer, hello]}, f"messages[1].{name}"
+        cases[BATCH, f"{name} of an answer"] = {"messages": [[hello, answer, hello]]}, f"messages[0][1].{name}"
     cases[CHAT, "a thought that is a number"] = {"messages": [{**hello, "reasoning": 5}]}, "messages[0].reasoning"
     said = {"type": "message", "id": "m", "status": "completed", "role": "assistant"}
     cases[RESPONSES, "an answer that is an object"] = {"input": [{**said, "content": {}}, hello]}, "input[0].content"
@@ -158,6 +162,11 @@ def _in_other_turns() -> dict[tuple[str, str], tuple[dict[str, Any], str]]:
     answer = {"role": "assistant", "content": [{"type": "output_text", "text": "a"}, {**seen, "detail": "auto"}]}
     cases[RESPONSES, "a picture in an answer"] = {"input": [hello, answer, hello]}, "input[1].content[1].type"
     cases[RESPONSES, "a detail that there is not, of a tool"] = ({"input": [hello, gave]}, "input[1].output[0].detail")
+    strict = {"type": "image", "source": DATA, "transformations": {"oversized_image": "error"}}
+    cases[MESSAGES, "an image that must not be made smaller"] = (
+        {"messages": [{"role": "user", "content": [strict]}]},
+        "messages[0].content[0].transformations.oversized_image",
+    )
     cases[MESSAGES, "no messages"] = {"messages": []}, "messages"
     cases[MESSAGES, "no text of the system"] = {"system": [{"type": "text"}]}, "system[0].text"
     cases[MESSAGES, "a picture of the system"] = (
@@ -234,6 +243,28 @@ TAKEN: dict[str, tuple[str, dict[str, Any]]] = {
     "a picture whose detail is null, of a chat": (
         CHAT,
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {**URL, "detail": None}}]}]},
+    ),
+    "a picture whose detail is the original, of a chat": (
+        CHAT,
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "image_url", "image_url": {**URL, "detail": "original"}}]}
+            ]
+        },
+    ),
+    "an image with the transformations that it has anyhow": (
+        MESSAGES,
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "image", "source": DATA, "transformations": {"oversized_image": "downsize"}},
+                        {"type": "image", "source": DATA, "transformations": {}},
+                    ],
+                }
+            ]
+        },
     ),
     "a picture of a response, in a chat": (
         CHAT,

@@ -19,6 +19,7 @@ _SYSTEM: Final = frozenset({"text", "tool_addition", "tool_removal"})
 _IN_RESULTS: Final = frozenset({"text", "image", "tool_reference"})
 _DETAILS: Final = ("auto", "low", "high")
 """Of OpenAI's APIs; Anthropic's has none."""
+_CHANGES, _OVERSIZED = "transformations", "oversized_image"
 _SOURCES: Final = {"base64": ("media_type", "data"), "url": ("url",)}
 
 
@@ -89,6 +90,9 @@ def _check_result(content: Any, place: Place) -> None:
 
 def _check_image(block: Mapping[str, Any], place: Place) -> None:
     _check_source(block, place)
+    changes = block.get(_CHANGES)
+    if isinstance(changes, Mapping) and changes.get(_OVERSIZED) not in (None, "downsize"):
+        fail((*place, _CHANGES, _OVERSIZED), "cannot be asked for here", "unsupported_parameter")
     if block.get("detail") is not None and block["detail"] not in _DETAILS:
         fail((*place, "detail"), f"must be one of {', '.join(_DETAILS)}")
 

@@ -29,7 +29,12 @@ _MEDIA: Final = frozenset({*_URLS, *_EMBEDDED, "image_pil", "input_audio"})
 """Types that are called as their member is. A part that has one of these members needs no type."""
 
 _TYPES: Final = frozenset({*_STRINGS, *_MEDIA, "input_image"})
-_DETAILS: Final = ("auto", "low", "high")
+_DETAILS: Final = ("auto", "low", "high", "original")
+_UNREAD: Final = {
+    "audio": "is not read by this server: send what was said as content",
+    "function_call": "is not read by this server: send the call in tool_calls",
+}
+"""What OpenAI's API knows of an earlier answer, and vLLM's renderer leaves out of the prompt."""
 
 _ASK: Final = frozenset({"system", "developer", "user"})
 """Roles of messages that say something; an assistant may have called a tool, and a tool may have nothing to tell."""
@@ -45,7 +50,9 @@ def check_messages(messages: Any, place: Place) -> None:
     for message, at in objects(messages, place):
         role = filled(require(message, "role", at, str), (*at, "role"))
         allow(message, at, str, "tool_call_id", "reasoning", "reasoning_content", "refusal", "task")
-        allow(message, at, dict, "audio", "function_call")
+        for name, why in _UNREAD.items():
+            if message.get(name) is not None:
+                fail((*at, name), why, "unsupported_parameter")
         allow(message, at, list, "tools")
         if "name" in message:
             expect(message["name"], (*at, "name"), str)
