@@ -97,7 +97,7 @@ def test_the_conversations_of_a_batch_share_what_may_be_decoded(alice: httpx.Cli
     ("content", "code"),
     [
         (avi(frames(2), said=2), None),
-        (avi([frame((1200, 1000))] * 3, (1200, 1000)), "media_too_large"),
+        (avi([frame((1200, 1000))] * 4, (1200, 1000)), "media_too_large"),
         (avi([frame((600, 500))] * 60, (600, 500), fps=60), "media_too_large"),
         (b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1/a.ts\n", "invalid_media"),
         (b"v=0\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n", "invalid_media"),
