@@ -41,7 +41,8 @@ _NO_MATTER: Final = frozenset(
         *REQUEST_FIELDS,
         INCLUDE,
         # Who asks, what is kept of it and under which name.
-        "user", "metadata", "store", "service_tier", "request_id", "session_id", "prompt_cache_key",
+        "user", "metadata", "store", "service_tier", "request_id", "session_id", "safety_identifier",
+        "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
         # What changes nothing without a stream, or where an answer is made.
         "stream_options", "mm_payload", "return_mm_kwargs",
     }

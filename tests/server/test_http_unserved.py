@@ -131,6 +131,7 @@ def test_what_is_not_done_is_refused_and_not_dropped(
         (COMPLETIONS, {"best_of": 1}),
         (COMPLETIONS, {"max_completion_tokens": None, "tools": [], "top_logprobs": 0, "metadata": {"a": "b"}}),
         (CHAT, {"verbosity": "medium", "priority": 0, "truncation": "disabled", "background": False, "store": True}),
+        (CHAT, {"safety_identifier": "a", "prompt_cache_key": "b", "prompt_cache_retention": "24h"}),
         (BATCH, {"stream": False, "tools": None, "min_tokens": 0}),
         (RESPONSES, {"n": 1, "stop": None, "text": {"verbosity": "medium"}, "stream_options": None}),
         (MESSAGES, {"seed": None, "n": 1, "diagnostics": {"previous_message_id": None}, "service_tier": "auto"}),
