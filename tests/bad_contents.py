@@ -45,6 +45,12 @@ IN_CHAT: dict[str, tuple[Any, str]] = {
     "a type null": ([{"type": None, "image_url": PICTURE}], "[0].type"),
     "a type that there is not, with a uuid": ([{"type": "bogus", "image_url": PICTURE, "uuid": "a"}], "[0].type"),
     "a uuid that is a number": ([{"type": "image_url", "image_url": URL, "uuid": 5}], "[0].uuid"),
+    "a picture in a text": ([{"type": "text", "text": "a", "image_url": URL}], "[0].image_url"),
+    "a text in a picture": ([{"type": "image_url", "image_url": URL, "text": "a"}], "[0].text"),
+    "a video in a picture": ([{"type": "image_url", "image_url": URL, "video_url": URL}], "[0].video_url"),
+    "how a video is looked at": ([{"type": "video_url", "video_url": {**URL, "fps": 1}}], "[0].video_url.fps"),
+    "a detail of a video": ([{"type": "video_url", "video_url": {**URL, "detail": "low"}}], "[0].video_url.detail"),
+    "another size": ([{"type": "image_url", "image_url": URL, "resized_width": 56}], "[0].resized_width"),
     "sound without data": ([{"type": "input_audio", "input_audio": {"format": "wav"}}], "[0].input_audio.data"),
     "a second picture that is none": (
         [{"type": "image_url", "image_url": URL}, {"type": "image_url", "image_url": {"url": BROKEN}}],
@@ -60,6 +66,8 @@ IN_RESPONSES: dict[str, tuple[Any, str]] = {
     "text a number": ([{"type": "input_text", "text": "a"}, {"type": "input_text", "text": 5}], "[1].text"),
     "no image_url": ([{"type": "input_image"}], "[0].image_url"),
     "an image_url that is an object": ([{"type": "input_image", "image_url": URL}], "[0].image_url"),
+    "a picture in a text": ([{"type": "input_text", "text": "a", "image_url": PICTURE}], "[0].image_url"),
+    "a text in a picture": ([{"type": "input_image", "image_url": PICTURE, "text": "a"}], "[0].text"),
     "a file": ([{"type": "input_file", "file_id": "a"}], "[0].type"),
     "a second picture that is none": (
         [{"type": "input_image", "image_url": PICTURE}, {"type": "input_image", "image_url": BROKEN}],
@@ -72,6 +80,8 @@ IN_MESSAGES: dict[str, tuple[Any, str]] = {
     "null": (None, ""),
     "an empty list": ([], ""),
     "an empty text": ([{"type": "text", "text": ""}], "[0].text"),
+    "a picture in a text": ([{"type": "text", "text": "a", "source": DATA}], "[0].source"),
+    "a text in a picture": ([{"type": "image", "source": DATA, "text": "a"}], "[0].text"),
     "no id of a call": ([{"type": "tool_result", "content": "a"}], "[0].tool_use_id"),
     "no text in a result": (
         [{"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text"}]}],

@@ -39,7 +39,6 @@ _MODELS: Final[Mapping[str, type[BaseModel]]] = {
 _NO_MATTER: Final = frozenset(
     {
         *REQUEST_FIELDS,
-        INCLUDE,
         # Who asks, what is kept of it and under which name.
         "user", "metadata", "store", "service_tier", "request_id", "session_id", "safety_identifier",
         "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
@@ -49,8 +48,8 @@ _NO_MATTER: Final = frozenset(
 )  # fmt: skip
 """Fields that change nothing of an answer, or that somebody else judges."""
 
-_JUDGED: Final[Mapping[str, tuple[str, ...]]] = {COMPLETIONS: ("best_of",)}
-"""Fields that are looked at where what is not served is (unserved.py)."""
+_JUDGED: Final[Mapping[str, tuple[str, ...]]] = {COMPLETIONS: ("best_of",), CHAT: (INCLUDE,)}
+"""Fields that are looked at elsewhere: where what is not served is (unserved.py), and by a route of ours."""
 
 _NOTHING: Final[tuple[object, ...]] = ("", [], {}, {"type": "text"})
 """Values by which a field asks for nothing, beside null and its own default; the last is how answers are anyway."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import cv2
@@ -129,11 +129,26 @@ def judging(loader: type[Any], judge: Judge) -> type[Any]:
 
     def read_frames(cls: type[Any], /, cap: Any, frame_idx: list[int], total_frames_num: int, **kwargs: Any) -> Any:
         seconds = judge(cap, max(frame_idx, default=-1) + 1, len(set(frame_idx)))
-        read: Any = super(made, cls)
-        return read.read_frames(_Timed(cap, seconds), frame_idx, total_frames_num, **kwargs)
+        upstream: Any = super(made, cls)
+        frames, found = upstream.read_frames(_Timed(cap, seconds), frame_idx, total_frames_num, **kwargs)
+        if not kwargs.get("frame_recovery"):
+            refuse_gaps(frame_idx, found)
+        return frames, found
 
     made: type[Any] = type(f"Judging{loader.__name__}", (loader,), {"read_frames": classmethod(read_frames)})
     return made
+
+
+def refuse_gaps(wanted: Sequence[int], found: Sequence[int]) -> None:
+    """Refuse a video of which frames are missing, but for the last: headers often count one too many.
+
+    Raises:
+        RefusedRequest: frames are missing.
+    """
+    missing = {*wanted} - {*found}
+    if missing - {max(wanted)}:
+        with refusing():
+            raise unusable(f"it is damaged: {len(missing)} of the {len({*wanted})} frames that are shown are missing")
 
 
 class _Timed:

@@ -92,6 +92,13 @@ def test_a_stream_that_is_not_what_its_header_says_is_given_up(monkeypatch: pyte
     assert (refused.code, "far longer" in str(refused)) == ("media_too_large", True)
 
 
+def test_a_video_of_which_frames_are_missing_is_refused_and_not_shown_in_part() -> None:
+    video_io.refuse_gaps([0, 2, 4], [0, 2, 4])
+    video_io.refuse_gaps([0, 2, 4, 4], [0, 2])  # headers often count one too many
+    with pytest.raises(RefusedRequest, match="2 of the 3 frames that are shown are missing"):
+        video_io.refuse_gaps([0, 2, 4], [0])
+
+
 def test_a_header_that_promises_a_billion_frames_costs_what_there_is() -> None:
     shown, known = fetched(video_url(avi(frames(4), said=2**31 - 1)), num_frames=-1)
     assert (len(shown), known["total_num_frames"]) == (4, 4)

@@ -71,6 +71,7 @@ ELSEWHERE: list[tuple[str, dict[str, Any]]] = [
     (BATCH, {"stream": True}),
     (BATCH, {"min_tokens": 1}),
     (BATCH, {"ignore_eos": True}),
+    (BATCH, {"include": ["message.output_text.logprobs"]}),
     (RESPONSES, {"max_tokens": 5}),
     (RESPONSES, {"n": 2}),
     (RESPONSES, {"response_format": {"type": "json_object"}}),
