@@ -34,6 +34,7 @@ FLAGS: Final = {
     "max_unreduced_image_tokens": "--max-unreduced-image-tokens",
     "max_image_pixels": "--max-image-pixels",
     "max_request_pixels": "--max-request-pixels",
+    "max_video_pixels": "--max-video-pixels",
     "max_image_side": "--max-image-side",
     "max_image_aspect": "--max-image-aspect",
     "max_image_frames": "--max-image-frames",

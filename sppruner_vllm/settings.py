@@ -111,7 +111,14 @@ class Settings(BaseSettings):
         2**25, ge=1, description="Most pixels of a picture, as its header says; beyond, it is not decoded."
     )
     max_request_pixels: int = Field(
-        2**27, ge=1, description="Most pixels of all pictures of a prompt together, as their headers say."
+        2**27,
+        ge=1,
+        description="Most pixels of all pictures of a request together, and of the frames of videos that are shown.",
+    )
+    max_video_pixels: int = Field(
+        2**30,
+        ge=1,
+        description="Most pixels of all frames of a request's videos together, up to the last one that is shown.",
     )
     max_image_side: int = Field(2**14, ge=1, description="Most pixels along a side of a picture.")
     max_image_aspect: int = Field(

@@ -45,6 +45,12 @@ IN_CHAT: dict[str, tuple[Any, str]] = {
     "a type null": ([{"type": None, "image_url": PICTURE}], "[0].type"),
     "a type that there is not, with a uuid": ([{"type": "bogus", "image_url": PICTURE, "uuid": "a"}], "[0].type"),
     "a uuid that is a number": ([{"type": "image_url", "image_url": URL, "uuid": 5}], "[0].uuid"),
+    "a picture in a text": ([{"type": "text", "text": "a", "image_url": URL}], "[0].image_url"),
+    "a text in a picture": ([{"type": "image_url", "image_url": URL, "text": "a"}], "[0].text"),
+    "a video in a picture": ([{"type": "image_url", "image_url": URL, "video_url": URL}], "[0].video_url"),
+    "how a video is looked at": ([{"type": "video_url", "video_url": {**URL, "fps": 1}}], "[0].video_url.fps"),
+    "a detail of a video": ([{"type": "video_url", "video_url": {**URL, "detail": "low"}}], "[0].video_url.detail"),
+    "another size": ([{"type": "image_url", "image_url": URL, "resized_width": 56}], "[0].resized_width"),
     "sound without data": ([{"type": "input_audio", "input_audio": {"format": "wav"}}], "[0].input_audio.data"),
     "a second picture that is none": (
         [{"type": "image_url", "image_url": URL}, {"type": "image_url", "image_url": {"url": BROKEN}}],
@@ -60,6 +66,8 @@ IN_RESPONSES: dict[str, tuple[Any, str]] = {
     "text a number": ([{"type": "input_text", "text": "a"}, {"type": "input_text", "text": 5}], "[1].text"),
     "no image_url": ([{"type": "input_image"}], "[0].image_url"),
     "an image_url that is an object": ([{"type": "input_image", "image_url": URL}], "[0].image_url"),
+    "a picture in a text": ([{"type": "input_text", "text": "a", "image_url": PICTURE}], "[0].image_url"),
+    "a text in a picture": ([{"type": "input_image", "image_url": PICTURE, "text": "a"}], "[0].text"),
     "a file": ([{"type": "input_file", "file_id": "a"}], "[0].type"),
     "a second picture that is none": (
         [{"type": "input_image", "image_url": PICTURE}, {"type": "input_image", "image_url": BROKEN}],
@@ -72,6 +80,8 @@ IN_MESSAGES: dict[str, tuple[Any, str]] = {
     "null": (None, ""),
     "an empty list": ([], ""),
     "an empty text": ([{"type": "text", "text": ""}], "[0].text"),
+    "a picture in a text": ([{"type": "text", "text": "a", "source": DATA}], "[0].source"),
+    "a text in a picture": ([{"type": "image", "source": DATA, "text": "a"}], "[0].text"),
     "no id of a call": ([{"type": "tool_result", "content": "a"}], "[0].tool_use_id"),
     "no text in a result": (
         [{"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text"}]}],
@@ -144,6 +154,10 @@ def _in_other_turns() -> dict[tuple[str, str], tuple[dict[str, Any], str]]:
     cases[CHAT, "messages empty"] = {"messages": []}, "messages"
     cases[CHAT, "a role that is empty"] = {"messages": [{"role": "", "content": "a"}]}, "messages[0].role"
     cases[CHAT, "a name that is a number"] = {"messages": [{**hello, "name": 5}]}, "messages[0].name"
+    for name, value in (("audio", {"id": "audio_1"}), ("function_call", {"name": "f", "arguments": "{}"})):
+        answer = {"role": "assistant", "content": None, name: value}
+        cases[CHAT, f"{name} of an answer"] = {"messages": [hello, answer, hello]}, f"messages[1].{name}"
+        cases[BATCH, f"{name} of an answer"] = {"messages": [[hello, answer, hello]]}, f"messages[0][1].{name}"
     cases[CHAT, "a thought that is a number"] = {"messages": [{**hello, "reasoning": 5}]}, "messages[0].reasoning"
     said = {"type": "message", "id": "m", "status": "completed", "role": "assistant"}
     cases[RESPONSES, "an answer that is an object"] = {"input": [{**said, "content": {}}, hello]}, "input[0].content"
@@ -158,6 +172,11 @@ def _in_other_turns() -> dict[tuple[str, str], tuple[dict[str, Any], str]]:
     answer = {"role": "assistant", "content": [{"type": "output_text", "text": "a"}, {**seen, "detail": "auto"}]}
     cases[RESPONSES, "a picture in an answer"] = {"input": [hello, answer, hello]}, "input[1].content[1].type"
     cases[RESPONSES, "a detail that there is not, of a tool"] = ({"input": [hello, gave]}, "input[1].output[0].detail")
+    strict = {"type": "image", "source": DATA, "transformations": {"oversized_image": "error"}}
+    cases[MESSAGES, "an image that must not be made smaller"] = (
+        {"messages": [{"role": "user", "content": [strict]}]},
+        "messages[0].content[0].transformations.oversized_image",
+    )
     cases[MESSAGES, "no messages"] = {"messages": []}, "messages"
     cases[MESSAGES, "no text of the system"] = {"system": [{"type": "text"}]}, "system[0].text"
     cases[MESSAGES, "a picture of the system"] = (
@@ -234,6 +253,28 @@ TAKEN: dict[str, tuple[str, dict[str, Any]]] = {
     "a picture whose detail is null, of a chat": (
         CHAT,
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {**URL, "detail": None}}]}]},
+    ),
+    "a picture whose detail is the original, of a chat": (
+        CHAT,
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "image_url", "image_url": {**URL, "detail": "original"}}]}
+            ]
+        },
+    ),
+    "an image with the transformations that it has anyhow": (
+        MESSAGES,
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "image", "source": DATA, "transformations": {"oversized_image": "downsize"}},
+                        {"type": "image", "source": DATA, "transformations": {}},
+                    ],
+                }
+            ]
+        },
     ),
     "a picture of a response, in a chat": (
         CHAT,

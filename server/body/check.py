@@ -18,6 +18,7 @@ from ..request.document import DOCUMENT
 from ..request.record import note_pictures
 from .content.document import check_content
 from .details import fill_details
+from .elsewhere import refuse_elsewhere
 from .joined import join_answers
 from .json_body import BadBody, read
 from .pictures import conversations, gather, refuse_other_counts
@@ -61,7 +62,8 @@ class BodyCheck:
                 lost = lost or misplaced_header(headers.keys())
                 if lost is not None:
                     raise BadBody(lost)
-                refuse_unserved(document, scope["path"], has_tools=_has_tools(scope))
+                refuse_unserved(document, scope["path"], has_tools=_has_tools(scope), has_turns=_has_turns(scope))
+                refuse_elsewhere(document, scope["path"])
                 changed = fill_details(part for conversation in found or () for part in conversation)
                 check_content(document, scope["path"])
                 if found is not None:
@@ -94,7 +96,17 @@ def is_json(content_type: str) -> bool:
 
 def _has_tools(scope: Scope) -> bool:
     """Whether vLLM was given a server of tools, which some of its models can use."""
-    return getattr(getattr(scope.get("app"), "state", None), "tool_server", None) is not None
+    return getattr(_state(scope), "tool_server", None) is not None
+
+
+def _has_turns(scope: Scope) -> bool:
+    """Whether the engine looks at priorities; vLLM's state of the app has its configuration."""
+    config = getattr(_state(scope), "vllm_config", None)
+    return config is not None and config.scheduler_config.policy == "priority"
+
+
+def _state(scope: Scope) -> Any:
+    return getattr(scope.get("app"), "state", None)
 
 
 async def _whole(receive: Receive) -> bytes:

@@ -11,11 +11,16 @@ from typing import Any, Final, NoReturn
 from ..errors.invalid_body import written
 from ..errors.places import Place
 from ..errors.refusal import RESPONSES_API, Refusal, is_anthropic
+from .content.document import BATCH
 from .json_body import BadBody
 
-_OF_CHATS: Final = ("audio", "function_call", "functions", "moderation", "web_search_options")
+_OF_CHATS: Final = ("audio", "function_call", "functions", "moderation", "verbosity", "web_search_options")
+_OF_BATCHES: Final = ("best_of", "early_stopping", "guided_decoding_backend")
+"""vLLM's model of a batch has them, and nothing looks at them."""
 _OF_RESPONSES: Final = ("context_management", "conversation", "image", "moderation")
-_OF_MESSAGES: Final = ("compaction", "container", "context_management", "mcp_servers", "output_format", "thread")
+_OF_MESSAGES: Final = (
+    *("compaction", "container", "context_management", "diagnostics", "mcp_servers", "output_format", "thread"),
+)
 
 _TEXT: Final = "text"
 _FUNCTION: Final = "function"
@@ -26,30 +31,41 @@ _CUSTOM: Final = "custom"
 _CHOICES: Final = (_FUNCTION, _CUSTOM, "allowed_tools")
 
 _DEFAULTS: Final[Mapping[str, tuple[object, ...]]] = {
+    "best_of": (1,),
+    "early_stopping": (False,),
     "function_call": ("none",),
     "context_management": ({"edits": []},),
+    "diagnostics": ({}, {"previous_message_id": None}),
+    "verbosity": ("medium",),
     "image": ({}, {"context_compression": "auto"}),
 }
 """Values that ask for nothing, beside null and what is empty."""
 
 
-def refuse_unserved(document: Any, path: str, *, has_tools: bool) -> None:
+def refuse_unserved(document: Any, path: str, *, has_tools: bool, has_turns: bool) -> None:
     """Refuse what would be dropped.
 
     Args:
         document: that was read, good or not. path: of the request.
         has_tools: whether the operator has given the server tools of its own (vLLM's `--tool-server`).
+        has_turns: whether requests may go before others (vLLM's `--scheduling-policy priority`).
 
     Raises:
         BadBody: names the first field, or tool, that is not served.
     """
     if not isinstance(document, dict):
         return
+    priority = document.get("priority")
+    if type(priority) is int and priority and not has_turns:
+        _fail(("priority",), "this server takes requests in the order in which they come")
     if is_anthropic(path):
         _refuse(document, _OF_MESSAGES)
         _refuse_tools(document, (_CUSTOM,), _CUSTOM)
     elif path.startswith(RESPONSES_API):
         _refuse(document, _OF_RESPONSES)
+        text = document.get("text")
+        if isinstance(text, dict) and text.get("verbosity") not in (None, "medium"):
+            _fail(("text", "verbosity"), "this server does not do it")
         if not has_tools:
             _refuse_tools(document, (_FUNCTION, _CUSTOM, _NAMESPACE), f"{_FUNCTION} or {_CUSTOM}")
             _refuse_choice(document)
@@ -57,6 +73,8 @@ def refuse_unserved(document: Any, path: str, *, has_tools: bool) -> None:
         _refuse(document, _OF_CHATS)
         if document.get("modalities") not in (None, [], [_TEXT]):
             _fail(("modalities",), "answers are text")
+        if path == BATCH:
+            _refuse(document, _OF_BATCHES)
     elif (best := document.get("best_of")) is not None and best != (document.get("n") or 1):
         _fail(("best_of",), "all answers are returned; ask for n")
 

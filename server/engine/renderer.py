@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial, wraps
 from typing import Any
 
@@ -15,9 +16,12 @@ from vllm.entrypoints.generate.base.protocol import validate_request_mm_kwargs
 from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 
 from sppruner_vllm.admission import Admitted, admit
+from sppruner_vllm.api.room import sharing
+from sppruner_vllm.pictures.budget import PixelBudget
 from sppruner_vllm.planning.accounting import note_whole, visual_tokens_of
 from sppruner_vllm.planning.telling import ASKED_ABOUT
 from sppruner_vllm.request import KEEP_RATIO, MAX_PIXELS, TELLING
+from sppruner_vllm.settings import settings
 
 from ..body.fields import foreign_kwargs, reduction_fields
 from ..errors.rendering import blaming_pictures
@@ -48,8 +52,11 @@ def gated_chat(
         fields, foreign = _admit(request, trusted)
         record = current_record() or RequestRecord()
         record.under_load = record.under_load or (reduces and fields.request.takes_default and default_has_slid())
+        budget: AbstractContextManager[None] = nullcontext()
         if (conversation_of := record.begin()) is not None:
             fields = _of_conversation(fields, *conversation_of)
+            record.pixels = record.pixels or PixelBudget.of(settings())
+            budget = sharing(record.pixels)
         telling = {} if record.telling is None else {TELLING: record.telling}
         ours = Admitted({**foreign, **fields, **bounds_in_force(), **telling}, fields.request)
         # With nothing to say the request goes on as it came: the processor falls back on the operator's defaults.
@@ -58,7 +65,7 @@ def gated_chat(
             kwargs["skip_mm_cache"] = True
         with stage(RENDER) as span, waiting_while(not record.dry):
             try:
-                with blaming_pictures(getattr(request, "truncate_prompt_tokens", None)):
+                with budget, blaming_pictures(getattr(request, "truncate_prompt_tokens", None)):
                     conversation, engine_inputs = await preprocess(request, *args, **kwargs)
             except asyncio.CancelledError:
                 record.withdraw()  # the client left; the rendering goes on in its thread

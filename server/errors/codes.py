@@ -65,6 +65,10 @@ CODES: Final[dict[str, Code]] = {
     "image_url_forbidden": Code(400, "`image_url`: a URL that is not loaded from, whatever stands behind it"),
     "image_cut_off": Code(400, "`truncate_prompt_tokens` leaves no place for an image"),
     "invalid_media": Code(400, "`video_url` or `audio_url`: cannot be decoded, or is empty"),
+    "media_too_large": Code(
+        400,
+        "`video_url` or `audio_url`: beyond a limit of [Server settings](#server-settings), see [Videos](#videos)",
+    ),
     # Any request.
     "invalid_json": Code(400, "the body is no JSON object in UTF-8, or nests more than 256 levels deep"),
     "invalid_value": Code(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sppruner_vllm.metrics.families import Outcome
+from sppruner_vllm.pictures.budget import PixelBudget
 from sppruner_vllm.planning.accounting import VisualTokens
 from sppruner_vllm.planning.telling import AskedAbout
 from sppruner_vllm.request import Telling
@@ -32,6 +33,7 @@ class RequestRecord:
     under_load: a picture of it is given the default ratio, and that has slid.
     fields: reduction fields as the route admitted them, for the renderer: some of vLLM's handlers lose them on the way.
     pictures: how many each conversation of the body has. begun: conversations whose rendering has begun.
+    pixels: what may be decoded for all its conversations; None until one of several is rendered.
     dry: the prompt is rendered to be counted, and never reaches the engine.
     accounts: one per rendered prompt with images; a batch renders several.
     afterwards: each is called once the whole answer has gone out, and never for one that was refused or cut short.
@@ -49,6 +51,7 @@ class RequestRecord:
     fields: Mapping[str, object] | None = None
     pictures: tuple[int, ...] = ()
     begun: int = 0
+    pixels: PixelBudget | None = None
     dry: bool = False
     accounts: list[VisualTokens] = field(default_factory=list)
     withdrawals: list[Callable[[], None]] = field(default_factory=list)

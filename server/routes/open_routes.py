@@ -38,7 +38,6 @@ SERVED: Final = frozenset(
         "/v1/responses/{response_id}/cancel",
         "/v1/messages",
         "/v1/messages/count_tokens",
-        "/v1/systemone",
         "/v1/visual-tokens",
         "/invocations",
         "/tokenize",

@@ -15,20 +15,24 @@ import aiohttp
 import torch
 from vllm import envs
 from vllm.exceptions import VLLMError
-from vllm.multimodal.media import VideoMediaIO
 from vllm.multimodal.video import get_video_loader_backend_for_processor
 
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.pictures import data_url
-from sppruner_vllm.pictures.head import unusable
+from sppruner_vllm.pictures.head import IMAGE_TOO_LARGE, unusable
 
 from .embedding_bytes import embedding
 from .fetching_connector import URL_CODES, FetchingConnector
 from .picture_io import PictureIO
 from .refusing import refusing
 from .room import current_budget, current_room
+from .video_io import PICTURES, VideoIO
 
 INVALID_MEDIA = "invalid_media"
+MEDIA_TOO_LARGE = "media_too_large"
+
+_BEYOND_VLLMS_LIMIT = "Request decoded media exceeds "
+"""Of its error about VLLM_MAX_MEDIA_REQUEST_DECODE_BYTES, new in 0.33."""
 
 _OF_NO_KIND = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
@@ -39,7 +43,7 @@ class Connector(FetchingConnector):
     def _image_io(self, image_mode: str | None = "RGB", *, counted: bool = False) -> PictureIO:
         """vLLM's reader of one picture.
 
-        Args: counted: whether the prompt's room is for it. The frames of a video have another.
+        Args: counted: whether the prompt's room is for it, and what may be decoded. Frames of a video count elsewhere.
         """
         given = {"image_mode": image_mode} | self.media_io_kwargs.get("image", {})
         if counted:
@@ -61,16 +65,16 @@ class Connector(FetchingConnector):
             media_io, seconds = self._image_io(image_mode, counted=True), envs.VLLM_IMAGE_FETCH_TIMEOUT
             return await self.load_from_url_async(image_url.lstrip(), media_io, fetch_timeout=seconds)
 
-    def _video_io(self, image_mode: str | None, video_processor: str | None) -> VideoMediaIO:
-        """vLLM's, whose frames are read as pictures are; 0.32 makes its own reader of them."""
+    def _video_io(self, image_mode: str | None, video_processor: str | None) -> VideoIO:
+        """vLLM's reader of a video, which is judged first; vLLM makes its own."""
         given = dict(self.media_io_kwargs.get("video", {}))
         backend = get_video_loader_backend_for_processor(video_processor)
         if backend and "video_backend" not in given:
             given["video_backend"] = backend
-        return VideoMediaIO(self._image_io(image_mode), **given)
+        return VideoIO(self._image_io(image_mode), budget=current_budget(), **given)
 
     def fetch_video(self, video_url: str, *, image_mode: str | None = "RGB", video_processor: str | None = None) -> Any:
-        """A video by its URL; frames that come as pictures are judged as pictures."""
+        """A video by its URL."""
         with _blaming("video_url", video_url):
             media_io = self._video_io(image_mode, video_processor)
             return self.load_from_url(video_url.lstrip(), media_io, fetch_timeout=envs.VLLM_VIDEO_FETCH_TIMEOUT)
@@ -110,7 +114,7 @@ class Connector(FetchingConnector):
                 content = found.content
             else:
                 parts = data_url.split(url)
-                if parts.media_type == "video/jpeg":  # pictures with commas between
+                if parts.media_type == PICTURES:  # with commas between, which are no base64
                     return media_io.load_base64(parts.media_type, parts.data)
                 content = data_url.read(url).content
         return media_io.load_bytes(content)
@@ -143,15 +147,19 @@ def _blaming(part: str, url: object) -> Iterator[None]:
             if cause.code in URL_CODES:
                 raise InvalidField(part, str(cause), code=cause.code, given=url) from error
             message = f"in the {part.removesuffix('_url')}: {cause}"
-            raise InvalidField(part, message, code=INVALID_MEDIA, given=url) from error
+            code = MEDIA_TOO_LARGE if cause.code == IMAGE_TOO_LARGE else INVALID_MEDIA
+            raise InvalidField(part, message, code=code, given=url) from error
     except (aiohttp.ClientError, OSError, TimeoutError, MemoryError, asyncio.CancelledError):
         raise
     except Exception as error:
         if part == "image_url":
             raise
         with refusing():
-            message = f"the {part.removesuffix('_url')} could not be decoded"
-            raise InvalidField(part, message, code=INVALID_MEDIA, given=url) from error
+            what = f"the {part.removesuffix('_url')}"
+            if str(error).startswith(_BEYOND_VLLMS_LIMIT):
+                message = f"with {what} the media of the request are more than this server decodes"
+                raise InvalidField(part, message, code=MEDIA_TOO_LARGE, given=url) from error
+            raise InvalidField(part, f"{what} could not be decoded", code=INVALID_MEDIA, given=url) from error
 
 
 @contextmanager

@@ -63,9 +63,8 @@ class PictureIO(ImageMediaIO):
         Raises:
             RefusedRequest: they are none that can be decoded right, or one beyond a limit.
         """
-        how = Decoding(limits(), self.image_mode, self.rgba_background_color, settings().shrink_large_images)
         with refusing():
-            judged, image, came_in = self._decoded(data, how)
+            judged, image, came_in = self._decoded(data, self._how())
         config: dict[str, Any] = {}
         if came_in != image.mode:
             config = {"image_mode": self.image_mode, "rgba_background_color": self.rgba_background_color}
@@ -73,6 +72,17 @@ class PictureIO(ImageMediaIO):
             config["shrunk_to"] = list(judged.size)
             note_shrunk(image)
         return MediaWithBytes(image, data, config or None)
+
+    def judged(self, data: bytes) -> Judged:
+        """What the head of a picture says, which is counted nowhere.
+
+        Raises:
+            UnusablePicture: it is none, or beyond a limit.
+        """
+        return judge(data, self._how())
+
+    def _how(self) -> Decoding:
+        return Decoding(limits(), self.image_mode, self.rgba_background_color, settings().shrink_large_images)
 
     def _decoded(self, data: bytes, how: Decoding) -> tuple[Judged, Image.Image, str]:
         try:

@@ -117,7 +117,7 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         """
         with refusing():
             self._judge_parts(given, list(picture_parts(messages)))
-        budget = PixelBudget(settings().max_request_pixels)
+        budget = PixelBudget.of(settings())
         smaller = settings().shrink_large_images or settings().max_pixels or given.get(MAX_PIXELS) is not None
         if smaller or given.keys() - {*REQUEST_FIELDS, *HANDED_OVER}:
             return within(None, budget)

@@ -62,6 +62,7 @@ class Room:
 
 _room: Final[ContextVar[Room | None]] = ContextVar("sppruner_room", default=None)
 _budget: Final[ContextVar[PixelBudget | None]] = ContextVar("sppruner_pixels", default=None)
+_shared: Final[ContextVar[PixelBudget | None]] = ContextVar("sppruner_shared_pixels", default=None)
 
 
 def current_room() -> Room | None:
@@ -75,9 +76,23 @@ def current_budget() -> PixelBudget | None:
 
 
 @contextmanager
+def sharing(budget: PixelBudget) -> Iterator[None]:
+    """Let the prompts that are rendered inside the block have one budget: those of one request."""
+    token = _shared.set(budget)
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+@contextmanager
 def within(room: Room | None, budget: PixelBudget) -> Iterator[None]:
-    """Let the pictures that are read inside the block be counted."""
-    tokens = _room.set(room), _budget.set(budget)
+    """Let the pictures that are read inside the block be counted.
+
+    Args:
+        room: in the prompt; None where nobody has measured it. budget: of a prompt that shares none with others.
+    """
+    tokens = _room.set(room), _budget.set(_shared.get() or budget)
     try:
         yield
     finally:

@@ -40,6 +40,7 @@ RejectedReason = Literal[
     "image_url_forbidden",
     "image_cut_off",
     "invalid_media",
+    "media_too_large",
     "context_length_exceeded",
     "invalid_json",
     "invalid_value",

@@ -55,8 +55,11 @@ class Limits:
             frames=settings.max_image_frames,
         )
 
-    def refuse(self, head: Head) -> None:
+    def refuse(self, head: Head, what: str = "the image is") -> None:
         """Refuse a picture for what it says of itself.
+
+        Args:
+            what: the beginning of a sentence about its size.
 
         Raises:
             UnusablePicture: image_too_large, with what there is too much of.
@@ -64,10 +67,10 @@ class Limits:
         refuse_empty(head.width, head.height)
         if self.exceeded(head.width, head.height):
             raise too_large(
-                f"the image is {head.width} x {head.height} pixels; this server takes {self.pixels} pixels, "
+                f"{what} {head.width} x {head.height} pixels; this server takes {self.pixels} pixels, "
                 f"{self.side} along a side"
             )
-        self.refuse_shape(head.width, head.height)
+        self.refuse_shape(head.width, head.height, what)
         if head.frames > self.frames:
             raise too_large(f"the image has {head.frames} frames or more; this server takes {self.frames}")
 
@@ -75,15 +78,15 @@ class Limits:
         """Those for pictures of a format: fewer pixels where decoding them takes longest."""
         return replace(self, pixels=max(1, self.pixels // of_decoding(name)))
 
-    def refuse_shape(self, width: int, height: int) -> None:
-        """Refuse what is far longer than wide.
+    def refuse_shape(self, width: int, height: int, what: str = "the image is") -> None:
+        """Refuse what is far longer than wide. Args: what: as in `refuse`.
 
         Raises:
             UnusablePicture: image_too_large.
         """
         if max(width, height) > self.aspect * min(width, height):
             raise too_large(
-                f"the image is {width} x {height} pixels; one side may be {self.aspect} times as long as the other"
+                f"{what} {width} x {height} pixels; one side may be {self.aspect} times as long as the other"
             )
 
     def exceeded(self, width: int, height: int) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from anthropic_bodies import count_body, messages_body
 
 from serving import chat_body, data_url, png, responses_body, sse_data
+from video_files import avi, frame, video_url
 
 CHAT, BATCH, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/chat/completions/batch", "/v1/responses", "/v1/messages"
 
@@ -38,6 +39,27 @@ def test_an_image_of_a_refused_request_is_served_afterwards(client, seed, name):
     assert client.post(path, json=make(image, keep_ratio=0.5, **fields)).status_code == 400
     response = client.post(path, json=make(image, keep_ratio=0.5))
     assert response.status_code == 200, response.text
+
+
+@pytest.mark.parametrize("spoilt", [{"logit_bias": {"99999999": 1}}, {"allowed_token_ids": [99_999_999]}], ids=str)
+@pytest.mark.parametrize("ratio", [{}, {"keep_ratio": 0.5}], ids=["whole", "reduced"])
+def test_a_video_of_a_refused_request_is_served_afterwards(client, spoilt, ratio):
+    url = video_url(avi([frame((112, 84), shade) for shade in (len(ratio), 99, len(str(spoilt)), 7)]))
+    body = chat_body(max_tokens=2, **ratio)
+    body["messages"][0]["content"].insert(0, {"type": "video_url", "video_url": {"url": url}})
+    assert client.post(CHAT, json={**body, **spoilt}).status_code == 400
+    response = client.post(CHAT, json=body)
+    assert response.status_code == 200, response.text
+
+
+def test_a_video_that_is_refused_once_it_was_sized_may_be_sent_again(client):
+    """Refused behind the processor, which had entered it into the cache; and then for the same reason."""
+    pictures = [frame((560, 560), shade) for shade in range(20)] * 4
+    body = chat_body(max_tokens=2, keep_ratio=0.05)
+    part = {"type": "video_url", "video_url": {"url": video_url(avi(pictures, (560, 560)))}}
+    body["messages"][0]["content"].insert(0, part)
+    refused = [client.post(CHAT, json=body) for _ in range(2)]
+    assert [answer.json()["error"]["code"] for answer in refused] == ["too_many_unreduced_tokens"] * 2
 
 
 def test_an_image_of_a_request_that_was_refused_inside_its_stream_is_served_afterwards(client):

@@ -47,11 +47,66 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (CHAT, {"modalities": ["text", "audio"]}, "modalities"),
     (CHAT, {"modalities": "audio"}, "modalities"),
     (CHAT, {"moderation": {"model": "a"}}, "moderation"),
+    (CHAT, {"verbosity": "low"}, "verbosity"),
+    (RESPONSES, {"text": {"verbosity": "high"}}, "text.verbosity"),
+    (MESSAGES, {"diagnostics": {"previous_message_id": "msg_1"}}, "diagnostics"),
+    *((path, {"priority": -1}, "priority") for path in (CHAT, BATCH, RESPONSES, COMPLETIONS, MESSAGES, INVOCATIONS)),
     (COMPLETIONS, {"best_of": 3}, "best_of"),
     (COMPLETIONS, {"best_of": 3, "n": 2}, "best_of"),
     (BATCH, {"web_search_options": {}}, "web_search_options"),
+    (BATCH, {"best_of": 2}, "best_of"),
+    (BATCH, {"early_stopping": True}, "early_stopping"),
     (INVOCATIONS, {"web_search_options": {}}, "web_search_options"),
 ]
+
+
+ELSEWHERE: list[tuple[str, dict[str, Any]]] = [
+    (CHAT, {"max_output_tokens": 5}),
+    (CHAT, {"stop_sequences": ["a"]}),
+    (CHAT, {"system": "be brief"}),
+    (CHAT, {"instructions": "be brief"}),
+    (CHAT, {"previous_response_id": "resp_1"}),
+    (CHAT, {"thinking": {"type": "disabled"}}),
+    (BATCH, {"tools": [FUNCTION]}),
+    (BATCH, {"stream": True}),
+    (BATCH, {"min_tokens": 1}),
+    (BATCH, {"ignore_eos": True}),
+    (BATCH, {"include": ["message.output_text.logprobs"]}),
+    (RESPONSES, {"max_tokens": 5}),
+    (RESPONSES, {"n": 2}),
+    (RESPONSES, {"response_format": {"type": "json_object"}}),
+    (RESPONSES, {"min_tokens": 1}),
+    (RESPONSES, {"allowed_token_ids": [1]}),
+    (MESSAGES, {"seed": 1}),
+    (MESSAGES, {"stop": "a"}),
+    (MESSAGES, {"n": 2}),
+    (MESSAGES, {"logprobs": True}),
+    (MESSAGES, {"response_format": {"type": "json_object"}}),
+    (MESSAGES, {"presence_penalty": 1}),
+    (MESSAGES, {"mm_processor_kwargs": {"keep_ratio": 0.5}}),
+    (COUNT, {"mm_processor_kwargs": {"keep_ratio": 0.5}}),
+    (COMPLETIONS, {"max_completion_tokens": 5}),
+    (COMPLETIONS, {"tools": [FUNCTION]}),
+    (COMPLETIONS, {"messages": [{"role": "user", "content": "hello"}]}),
+    (INVOCATIONS, {"instructions": "be brief"}),
+]
+"""Fields that another of these APIs honours, and this one would drop."""
+
+
+@pytest.mark.parametrize(("path", "fields"), ELSEWHERE, ids=lambda value: str(value)[:40])
+def test_what_another_api_honours_is_refused_and_not_dropped(
+    client: httpx.Client, path: str, fields: dict[str, Any]
+) -> None:
+    (field,) = fields
+    answer = client.post(path, json=good(path, **fields))
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert (error["code"], error["param"]) == ("unsupported_parameter", field)
+
+
+def test_a_field_that_has_another_name_here_is_told_by_it(client: httpx.Client) -> None:
+    message = client.post(RESPONSES, json=good(RESPONSES, max_tokens=5)).json()["error"]["message"]
+    assert "max_output_tokens" in message
 
 
 @pytest.mark.parametrize(("path", "fields", "param"), REFUSED, ids=lambda value: str(value)[:40])
@@ -75,6 +130,12 @@ def test_what_is_not_done_is_refused_and_not_dropped(
         (RESPONSES, {"tools": [{"type": "custom", "name": "a"}], "tool_choice": "auto", "image": {}}),
         (COMPLETIONS, {"best_of": 2, "n": 2}),
         (COMPLETIONS, {"best_of": 1}),
+        (COMPLETIONS, {"max_completion_tokens": None, "tools": [], "top_logprobs": 0, "metadata": {"a": "b"}}),
+        (CHAT, {"verbosity": "medium", "priority": 0, "truncation": "disabled", "background": False, "store": True}),
+        (CHAT, {"safety_identifier": "a", "prompt_cache_key": "b", "prompt_cache_retention": "24h"}),
+        (BATCH, {"stream": False, "tools": None, "min_tokens": 0}),
+        (RESPONSES, {"n": 1, "stop": None, "text": {"verbosity": "medium"}, "stream_options": None}),
+        (MESSAGES, {"seed": None, "n": 1, "diagnostics": {"previous_message_id": None}, "service_tier": "auto"}),
     ],
     ids=str,
 )

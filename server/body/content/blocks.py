@@ -16,9 +16,11 @@ INVALID_IMAGE: Final = "invalid_image"
 
 _SYSTEM: Final = frozenset({"text", "tool_addition", "tool_removal"})
 """What a message of the system may have: vLLM reads nothing else of it."""
+_PLAIN: Final = frozenset({"text", "image"})
 _IN_RESULTS: Final = frozenset({"text", "image", "tool_reference"})
 _DETAILS: Final = ("auto", "low", "high")
 """Of OpenAI's APIs; Anthropic's has none."""
+_CHANGES, _OVERSIZED = "transformations", "oversized_image"
 _SOURCES: Final = {"base64": ("media_type", "data"), "url": ("url",)}
 
 
@@ -53,6 +55,9 @@ def _check_block(block: Mapping[str, Any], role: str, place: Place) -> None:
     kind = require(block, "type", place, str)
     if role == "system" and kind not in _SYSTEM:
         fail((*place, "type"), "must be text in a message of the system")
+    for name, of in (("source", "image"), ("text", "text")):
+        if block.get(name) and kind != of and kind in _PLAIN:
+            fail((*place, name), f"would be left out of a block of type {kind}: send it in a block of its own")
     match kind:
         case "text":
             filled(require(block, "text", place, str), (*place, "text"))
@@ -89,6 +94,9 @@ def _check_result(content: Any, place: Place) -> None:
 
 def _check_image(block: Mapping[str, Any], place: Place) -> None:
     _check_source(block, place)
+    changes = block.get(_CHANGES)
+    if isinstance(changes, Mapping) and changes.get(_OVERSIZED) not in (None, "downsize"):
+        fail((*place, _CHANGES, _OVERSIZED), "cannot be asked for here", "unsupported_parameter")
     if block.get("detail") is not None and block["detail"] not in _DETAILS:
         fail((*place, "detail"), f"must be one of {', '.join(_DETAILS)}")
 

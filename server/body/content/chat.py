@@ -29,7 +29,23 @@ _MEDIA: Final = frozenset({*_URLS, *_EMBEDDED, "image_pil", "input_audio"})
 """Types that are called as their member is. A part that has one of these members needs no type."""
 
 _TYPES: Final = frozenset({*_STRINGS, *_MEDIA, "input_image"})
-_DETAILS: Final = ("auto", "low", "high")
+_DETAILS: Final = ("auto", "low", "high", "original")
+_UNREAD: Final = {
+    "audio": "is not read by this server: send what was said as content",
+    "function_call": "is not read by this server: send the call in tool_calls",
+}
+"""What OpenAI's API knows of an earlier answer, and vLLM's renderer leaves out of the prompt."""
+
+_HELD: Final = {"input_image": "image_url"}
+"""Types whose medium stands in a member of another name."""
+
+_SAMPLING: Final = frozenset(
+    {
+        *("fps", "num_frames", "min_frames", "max_frames", "video_start", "video_end"),
+        *("min_pixels", "total_pixels", "resized_height", "resized_width"),
+    }
+)
+"""What other servers let a part say of how its video or picture is looked at; vLLM drops it."""
 
 _ASK: Final = frozenset({"system", "developer", "user"})
 """Roles of messages that say something; an assistant may have called a tool, and a tool may have nothing to tell."""
@@ -45,7 +61,9 @@ def check_messages(messages: Any, place: Place) -> None:
     for message, at in objects(messages, place):
         role = filled(require(message, "role", at, str), (*at, "role"))
         allow(message, at, str, "tool_call_id", "reasoning", "reasoning_content", "refusal", "task")
-        allow(message, at, dict, "audio", "function_call")
+        for name, why in _UNREAD.items():
+            if message.get(name) is not None:
+                fail((*at, name), why, "unsupported_parameter")
         allow(message, at, list, "tools")
         if "name" in message:
             expect(message["name"], (*at, "name"), str)
@@ -84,10 +102,28 @@ def _check_part(part: Mapping[str, Any], place: Place) -> None:
         kind = next((name for name in part if name in _MEDIA), None)
         if kind is None:
             missing((*place, "type"))
+    _refuse_dropped(part, kind, place)
     if (member := _STRINGS.get(kind)) is not None:
         require(part, member, place, str)
     elif part.get("uuid") is None:
         _check_medium(part, kind, place)
+
+
+def _refuse_dropped(part: Mapping[str, Any], kind: str, place: Place) -> None:
+    """What vLLM would not look at, as another member says what the part is."""
+    for name in part:
+        if name in _MEDIA and name not in (kind, _HELD.get(kind)) and part[name] is not None:
+            fail((*place, name), f"would be left out of a part of type {kind}: send it in a part of its own")
+    if kind not in _STRINGS and part.get("text"):
+        fail((*place, "text"), f"would be left out of a part of type {kind}: send it in a part of its own")
+    inner = part.get(kind)
+    for node, at in ((part, place), (inner, (*place, kind))):
+        if isinstance(node, Mapping) and kind not in _STRINGS:
+            for name in _SAMPLING & node.keys():
+                if node[name] is not None:
+                    fail((*at, name), "is not read by this server", "unsupported_parameter")
+    if kind == "video_url" and isinstance(inner, Mapping) and inner.get("detail") not in (None, "auto"):
+        fail((*place, kind, "detail"), "is for pictures alone", "unsupported_parameter")
 
 
 def _check_medium(part: Mapping[str, Any], kind: str, place: Place) -> None:

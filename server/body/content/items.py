@@ -65,6 +65,9 @@ def _check_parts(parts: Any, place: Place, *, pictures: bool = True) -> None:
     kinds = (*_STRINGS, _PICTURE) if pictures else tuple(_STRINGS)
     for part, at in objects(parts, place):
         kind = require(part, "type", at, str)
+        for name in ("image_url", "text"):
+            if kind in kinds and part.get(name) and name != _STRINGS.get(kind, "image_url"):
+                fail((*at, name), f"would be left out of a part of type {kind}: send it in a part of its own")
         if kind == _PICTURE and pictures:
             if not isinstance(part.get("image_url"), str):
                 fail((*at, "image_url"), "must be a string: the URL of a picture", "invalid_image")

@@ -72,7 +72,7 @@ def make_case(
         times = 1 if chance.random() < 0.67 else chance.randint(2, 5)
         spoil_document(body, chance, fields.get(start.path) or ("x",), times)
     if longest is not None:
-        _bound(body, longest)
+        _bound(body, start.path, longest)
     content = json.dumps(body, separators=(",", ":")).encode()
     if on_bytes < 0.12:
         content = spoil_bytes(content, chance)
@@ -80,9 +80,22 @@ def make_case(
     return Case(number, start.path, content, headers)
 
 
-def _bound(body: dict[str, Any], longest: int) -> None:
+_CHAT = ("max_tokens", "max_completion_tokens")
+_LIMITS: dict[str, tuple[str, ...]] = {
+    "/v1/chat/completions": _CHAT,
+    "/v1/chat/completions/batch": _CHAT,
+    "/invocations": _CHAT,
+    "/v1/responses": ("max_output_tokens",),
+    "/v1/messages/count_tokens": (),
+    "/tokenize": (),
+    "/detokenize": (),
+}
+"""What bounds an answer of each path, where it is not `max_tokens` alone."""
+
+
+def _bound(body: dict[str, Any], path: str, longest: int) -> None:
     """Let no answer be longer than so many tokens; a limit that is refused stays."""
-    for name in ("max_tokens", "max_completion_tokens", "max_output_tokens"):
+    for name in _LIMITS.get(path, ("max_tokens",)):
         value = body.get(name)
         if value is None or (isinstance(value, int | float) and value > longest):
             body[name] = longest

@@ -34,6 +34,7 @@ def door(tiny_model: Path, key_file: Path, tmp_path_factory: pytest.TempPathFact
         "--load-ends": CROWD,
         "--max-pixels": 336 * 336,
         "--max-request-pixels": MOST_PIXELS,
+        "--max-video-pixels": 4 * MOST_PIXELS,
     }
     flags += [str(word) for limit in limits.items() for word in limit]
     flags += ["--trust-request-mm-kwargs", "--enable-mm-embeds"]

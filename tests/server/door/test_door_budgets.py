@@ -11,6 +11,7 @@ from PIL import Image
 
 from door.served import ALICE, BOUNDED, CHAT, MOST_PIXELS, PICTURE
 from serving import chat_body, data_url, png
+from video_files import avi, frame, frames, video_url
 
 
 def flat() -> str:
@@ -73,6 +74,46 @@ def test_however_small_pictures_are_made_all_of_them_have_a_limit(alice: httpx.C
     error = answer.json()["error"]
     assert error["code"] == "image_too_large"
     assert f"more than {MOST_PIXELS} pixels" in error["message"]
+
+
+def test_the_conversations_of_a_batch_share_what_may_be_decoded(alice: httpx.Client) -> None:
+    """Of 1 million pixels each: three may be, in one conversation or in three."""
+    buffer = io.BytesIO()
+    Image.new("1", (1000, 1000)).save(buffer, "PNG")
+    (turn,) = chat_body(data_url(buffer.getvalue()))["messages"]
+
+    def ask(conversations: int) -> httpx.Response:
+        body = {**chat_body(), "messages": [[turn]] * conversations, "max_tokens": 1}
+        return alice.post(f"{CHAT}/batch", json=body)
+
+    assert ask(3).status_code == 200
+    refused = ask(4)
+    assert refused.status_code == 400
+    error = refused.json()["error"]
+    assert (error["code"], f"more than {MOST_PIXELS} pixels" in error["message"]) == ("image_too_large", True)
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (avi(frames(2), said=2), None),
+        (avi([frame((1200, 1000))] * 4, (1200, 1000)), "media_too_large"),
+        (avi([frame((600, 500))] * 60, (600, 500), fps=60), "media_too_large"),
+        (b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1/a.ts\n", "invalid_media"),
+        (b"v=0\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n", "invalid_media"),
+    ],
+    ids=["small", "shown", "passed over", "playlist", "session"],
+)
+def test_a_video_is_refused_by_what_its_header_says(alice: httpx.Client, content: bytes, code: str | None) -> None:
+    body = chat_body(max_tokens=1)
+    body["messages"][0]["content"].insert(0, {"type": "video_url", "video_url": {"url": video_url(content)}})
+    answer = alice.post(CHAT, json=body)
+    if code is None:
+        assert answer.status_code == 200, answer.text
+        return
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert (error["code"], error["param"]) == (code, "messages[0].content[0].video_url")
 
 
 @pytest.mark.parametrize(
