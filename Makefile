@@ -127,7 +127,7 @@ train-demo: setup ## Train the demo model from nothing: some three hours on two 
 train-wild: setup ## Train the wild test bed: ten minutes of one core; a second call goes on; ARGS=--background
 	@$(VENV)/python -m sppruner_vllm.demo.training --wild --threads 1 $(ARGS)
 
-train-llava: setup ## Train the LLaVA test bed: some 45 minutes of one core; a second call goes on; ARGS=--background
+train-llava: setup ## Train the LLaVA test bed: some half an hour of one core; a second call goes on; ARGS=--background
 	@$(VENV)/python -m sppruner_vllm.demo.training --llava --threads 1 $(ARGS)
 
 bench: setup ## Measure speed against stock vLLM and against the ideal, some 20 minutes; ARGS: --quick and others; OUT

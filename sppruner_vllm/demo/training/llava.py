@@ -34,8 +34,8 @@ def _draw_symbols(dice: random.Random, done: float) -> Lesson:
 def _draw_all(dice: random.Random, done: float) -> Lesson:
     """What the model is for."""
     if dice.random() < 0.2:
-        return _on_a_line(lesson(dice, 3, SIDE, pictures=2, questions=10, cut_away=0))
-    return _on_a_line(lesson(dice, 6, SIDE, pictures=1, questions=20, cut_away=0))
+        return _on_a_line(lesson(dice, 4, SIDE, pictures=2, questions=8, cut_away=0))
+    return _on_a_line(lesson(dice, 8, SIDE, pictures=1, questions=12, cut_away=0))
 
 
 def _on_a_line(batch: Lesson) -> Lesson:
@@ -59,7 +59,7 @@ READ: Final = Stage(
     _LANGUAGE,
     8e-4,
     0.9,
-    120,
+    320,
     _draw_symbols,
     reading,
     holds_named=True,
@@ -69,9 +69,9 @@ TOGETHER: Final = Stage(
     "llava-together",
     ("llava-see", "llava-read"),
     ("model", "reader", "probes"),
-    4e-4,
+    1e-3,
     1.0,
-    300,
+    380,
     _draw_all,
     together,
     student=new_llava_student,
