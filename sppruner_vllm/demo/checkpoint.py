@@ -7,6 +7,7 @@ because they are Qwen2.5-VL's, not the classes' defaults.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -35,16 +36,26 @@ def save_checkpoint(
     folder: Path, spec: TinyModelSpec, model: Qwen2_5_VLForConditionalGeneration, tokenizer: Qwen2TokenizerFast
 ) -> None:
     """Write a model and all that serving it takes to `folder`; the weights are cast to the spec's type."""
-    model.generation_config = GenerationConfig(
+    model.generation_config = answering(tokenizer)
+    model.to(getattr(torch, spec.dtype)).save_pretrained(folder)
+    save_chat(folder, tokenizer)
+    write_json(folder / "preprocessor_config.json", _pixels("image_processor_type", "Qwen2VLImageProcessor"))
+    write_json(folder / "video_preprocessor_config.json", _pixels("video_processor_type", "Qwen2VLVideoProcessor"))
+
+
+def answering(tokenizer: Qwen2TokenizerFast) -> GenerationConfig:
+    """How a model that speaks like the demo answers, and where its answers end."""
+    return GenerationConfig(
         do_sample=False,
         eos_token_id=tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"]),
         pad_token_id=tokenizer.pad_token_id,
     )
-    model.to(getattr(torch, spec.dtype)).save_pretrained(folder)
+
+
+def save_chat(folder: Path, tokenizer: Qwen2TokenizerFast) -> None:
+    """Write the tokenizer and the demo's chat template to `folder`."""
     tokenizer.chat_template = CHAT_TEMPLATE
     tokenizer.save_pretrained(folder)
-    _write_json(folder / "preprocessor_config.json", _pixels("image_processor_type", "Qwen2VLImageProcessor"))
-    _write_json(folder / "video_preprocessor_config.json", _pixels("video_processor_type", "Qwen2VLVideoProcessor"))
 
 
 def _config(spec: TinyModelSpec, tokenizer: Qwen2TokenizerFast) -> Qwen2_5_VLConfig:
@@ -102,5 +113,6 @@ def _pixels(kind: str, processor: str) -> dict[str, object]:
     }
 
 
-def _write_json(file: Path, content: dict[str, object]) -> None:
+def write_json(file: Path, content: Mapping[str, object]) -> None:
+    """Write a file of a checkpoint."""
     file.write_text(json.dumps(content, indent=2) + "\n")

@@ -121,15 +121,17 @@ def decode(
     """Hidden states of the language model.
 
     Args:
-        language: transformers' Qwen2.5-VL text model.
-        embeddings: (B, T, D). positions: (3, B, T) M-RoPE positions.
+        language: transformers' Qwen2.5-VL text model, or Qwen2.
+        embeddings: (B, T, D). positions: (3, B, T) M-RoPE positions; Qwen2, whose positions lie on a line, takes the
+            first row.
         mask: (B, 1, T, all) bool, True may be attended to; all = T, and what the cache holds before it.
         cache: what came before; extended. layers: how many run, fewer than there are; None for all.
 
     Returns:
         (B, T, D) after each layer; that of the model's last one is normalised, ready for the output head.
     """
-    cos, sin = (part.unsqueeze(1) for part in language.rotary_emb(embeddings.float(), positions))
+    places = positions if "mrope_section" in language.config.rope_parameters else positions[0]
+    cos, sin = (part.unsqueeze(1) for part in language.rotary_emb(embeddings.float(), places))
     hidden, states = embeddings, []
     for number, layer in enumerate(language.layers[:layers]):
         attention = layer.self_attn

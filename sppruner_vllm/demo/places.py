@@ -1,6 +1,6 @@
 """Where demo and evaluation keep what they make: `.cache` of the checkout, or of the working folder.
 
-The wild test bed alone is kept in the checkout itself; no wheel has it.
+The other test beds are kept in the checkout itself; no wheel has them.
 """
 
 from __future__ import annotations
@@ -15,5 +15,7 @@ RANDOM_MODEL: Final = CACHE / "random-model"
 TRAINING: Final = CACHE / "train-demo"
 WILD_TRAINING: Final = CACHE / "train-wild"
 WILD_MODEL: Final = Path(__file__).with_name("wild")
+LLAVA_TRAINING: Final = CACHE / "train-llava"
+LLAVA_MODEL: Final = Path(__file__).with_name("llava")
 SERVER_LOG: Final = CACHE / "demo-server.log"
 EXAMPLE_REQUEST: Final = CACHE / "example-request.json"

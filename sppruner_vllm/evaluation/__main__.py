@@ -85,7 +85,8 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--bare",
         action="store_true",
-        help="no engine, for small models: a picture is encoded once; dpp:0.3 reads questions by 0.3 of the layers",
+        help="no engine, for small models: a picture is encoded once; dpp:0.3 reads questions by 0.3 of the layers, "
+        "dpp:renumbered gives what is kept new positions (LLaVA)",
     )
     where.add_argument("--in-process", action="store_true", help="ask a vLLM engine in this process, without HTTP")
     run.add_argument(

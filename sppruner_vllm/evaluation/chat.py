@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sppruner_vllm.families.llava import Llava
 from sppruner_vllm.families.qwen2_5_vl import Qwen2_5_VL
+from sppruner_vllm.family import Family
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
 from sppruner_vllm.planning.query import turn_queries
@@ -18,26 +20,33 @@ from .turns import Turn, messages
 
 
 class Chat:
-    """Plans for one Qwen2.5-VL checkpoint."""
+    """Plans for one checkpoint: a Qwen2.5-VL, or a LLaVA-1.5, which brings every picture to one size."""
 
     def __init__(self, processor: Any, config: Any) -> None:
         """Args:
         processor, config: the checkpoint's, of transformers.
         """
         self._processor = processor
-        self.family = Qwen2_5_VL(config)
+        self.family: Family = Llava(config) if config.model_type == "llava" else Qwen2_5_VL(config)
         self._turns = self.family.turns(processor.tokenizer)
         images = processor.image_processor
         size = images.size
-        self._patches = Patches(images.patch_size, images.merge_size, size["shortest_edge"], size["longest_edge"])
+        self._patches = (
+            None
+            if self.family.cell is None
+            else Patches(images.patch_size, images.merge_size, size["shortest_edge"], size["longest_edge"])
+        )
 
     def grid(self, width: int, height: int) -> Grid:
         """(height, width) in visual tokens of a picture of so many pixels."""
+        if self._patches is None:
+            return self.family.token_grid(None, width, height, {})
         return token_grid(width, height, self._patches)
 
     def regrid(self, grid: Grid) -> Grid:
-        """The grid that a picture of exactly a grid's pixels gets."""
-        return self.grid(grid[1] * self.family.cell, grid[0] * self.family.cell)
+        """The grid that a picture of exactly a grid's pixels gets, of a family that knows several sizes."""
+        cell = self.family.cell or 1
+        return self.grid(grid[1] * cell, grid[0] * cell)
 
     def ids(self, question: str, pictures: int, before: Sequence[Turn] = ()) -> list[int]:
         """The prompt of a question about pictures, one placeholder for each.
@@ -73,9 +82,10 @@ class Chat:
         prompt = Prompt(
             self.ids(question, len(grids), before), self.family.image_token, lambda: self._turns, self._encode
         )
-        sent = [Sent(grid, self.regrid) for grid in grids]
-        block = self.family.cut.block(settings().encoder_cut_block)
-        return plan_images(sent, prompt, request, settings(), cut_block=block, skips=True)
+        sent = [Sent(grid, None if self._patches is None else self.regrid) for grid in grids]
+        cut = self.family.cut
+        block = None if cut is None else cut.block(settings().encoder_cut_block)
+        return plan_images(sent, prompt, request, settings(), cut_block=block, skips=cut is not None)
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._processor.tokenizer.encode(text, add_special_tokens=False)

@@ -23,11 +23,20 @@ class Condition:
         return f"{self.method} at {self.ratio:g}"
 
 
+RENUMBERED: Final = "renumbered"
+"""Behind a method, as in `dpp:renumbered`: kept tokens get positions one behind the other, and text goes on there."""
+
+
+def renumbered(method: str) -> bool:
+    """Whether kept tokens lose the positions that they had in the whole prompt."""
+    return method.partition(":")[2] == RENUMBERED
+
+
 def reading(method: str) -> tuple[str, float]:
     """A method's own name, and the share of the language model's layers that reads the question for it.
 
     Args:
-        method: a name, or as in `dpp:0.3` one with that share behind it.
+        method: a name, or as in `dpp:0.3` one with that share behind it, or with RENUMBERED.
 
     Returns:
         Name and share; 0 where the question steers by its word embeddings.
@@ -36,6 +45,8 @@ def reading(method: str) -> tuple[str, float]:
         ValueError: the share is no number above 0 and below 1.
     """
     name, marked, share = method.partition(":")
+    if share == RENUMBERED:
+        return name, 0.0
     depth = float(share) if marked else 0.0
     if marked and not 0 < depth < 1:
         raise ValueError(f"the share of layers behind a method must be above 0 and below 1, got {method}")

@@ -25,9 +25,10 @@ from sppruner_vllm.wire import StageOrder
 
 from .asking import Answer, AskingFailed, Manner, Usable
 from .attention_probe import WIDER, most_looked_at
-from .conditions import FULL, Condition, reading
+from .conditions import FULL, Condition, reading, renumbered
 from .disturbing import Disturbance
-from .engineless_model import EnginelessModel, Prompt, Seen
+from .engineless_llava import load
+from .engineless_model import Prompt, Seen
 from .merging import merged
 from .model_stamp import model_stamp
 from .questions import Picture, Question
@@ -48,6 +49,7 @@ class Variant:
     merger's input, as with `--rank-on patches`.
     depth: share of the language model's layers that read the question, as with `--question-depth`; 0 for its words.
     disturbance: what is done to the vectors of questions, of several together (disturbing.py).
+    renumbered: kept tokens get positions one behind the other, of a model whose positions lie on a line.
     probe: layer of the language model, counted from 1, by whose attention the selection's tokens are chosen from twice
     as many (attention_probe.py); 0 for none.
     """
@@ -60,6 +62,7 @@ class Variant:
     patches: bool = False
     depth: float = 0.0
     disturbance: Disturbance | None = None
+    renumbered: bool = False
     probe: int = 0
 
 
@@ -75,7 +78,7 @@ class EnginelessAsker:
         self.model, self.stamp = model, model_stamp(model)
         self.facts: Mapping[str, str] = {"backend": "bare"}
         self._manner = manner
-        self._plain = EnginelessModel(model)
+        self._plain = load(model)
         self._seen: dict[tuple[Picture, Grid | None, tuple[StageOrder, ...], bool], Seen] = {}
         self._states_mean = lru_cache(maxsize=None)(self._plain.states_mean)
         self._said: dict[bytes, str] = {}
@@ -85,6 +88,8 @@ class EnginelessAsker:
         try:
             for condition in wanted:
                 reading(condition.method)
+                if renumbered(condition.method) and not self._plain.on_a_line:
+                    raise ValueError(f"{condition.method}: this model's positions have rows and columns")
         except ValueError as problem:
             raise AskingFailed(str(problem)) from problem
         try:
@@ -95,7 +100,8 @@ class EnginelessAsker:
 
     def ask(self, questions: Sequence[Question], condition: Condition) -> list[Answer]:
         _, depth = reading(condition.method)
-        return self.ask_varied(questions, condition, Variant(query=self._manner.focus_query, depth=depth))
+        variant = Variant(query=self._manner.focus_query, depth=depth, renumbered=renumbered(condition.method))
+        return self.ask_varied(questions, condition, variant)
 
     def ask_varied(
         self,
@@ -150,7 +156,9 @@ class EnginelessAsker:
         if variant.probe:
             self._probe(questions, plans, pictures, kept, variant.probe)
         return [
-            self._plain.prompt(self._manner.prompt(question), shown, stays, question.before)
+            self._plain.prompt(
+                self._manner.prompt(question), shown, stays, question.before, renumbered=variant.renumbered
+            )
             for question, shown, stays in zip(questions, pictures, kept, strict=True)
         ]
 

@@ -1,4 +1,4 @@
-"""A Qwen2.5-VL checkpoint in plain tensor code: encode pictures once, then read them under many selections.
+"""A checkpoint in plain tensor code: encode pictures once, then read them under many selections.
 
 Positions are those of the unreduced prompt, as in serving. Made for the small demo model on a CPU, where a serving
 engine spends most of its time around the model; tests/engine holds both to the same answers.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -33,13 +33,13 @@ from .turns import Turn
 class Seen:
     """An encoded picture.
 
-    rows: (N, D) float32. grid: (height, width). attention: (N,) received in one block. merger_input: (N, 4, F), the
-    patches behind each row; None where it was not asked for.
+    rows: (N, D) float32. grid: (height, width). attention: (N,) received in one block; None where nothing hears it.
+    merger_input: (N, patches, F), those behind each row; None where it was not asked for.
     """
 
     rows: Tensor
     grid: Grid
-    attention: Tensor
+    attention: Tensor | None
     merger_input: Tensor | None = None
 
 
@@ -58,16 +58,20 @@ class Prompt:
 
 
 class EnginelessModel:
-    """The checkpoint, float32, on the CPU."""
+    """A Qwen2.5-VL checkpoint, float32, on the CPU; `engineless_llava.py` has what is otherwise on a LLaVA-1.5."""
+
+    architecture: ClassVar[Any] = Qwen2_5_VLForConditionalGeneration
+    on_a_line: ClassVar[bool] = False
 
     def __init__(self, model: str) -> None:
         """Load the checkpoint of that folder or hub name."""
         self._processor: Any = AutoProcessor.from_pretrained(model)
-        self._model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(model, dtype=torch.float32).eval()
+        self._model: Any = self.architecture.from_pretrained(model, dtype=torch.float32).eval()
         self._table = cast("Tensor", self._model.get_input_embeddings().weight.detach())
         self.text_mean = self._table.mean(0)
         self.chat = Chat(self._processor, self._model.config)
-        self.cell = self.chat.family.cell
+        # Without one, no picture is made smaller.
+        self.cell = self.chat.family.cell or 1
         self._ends = frozenset(self._model.generation_config.eos_token_id)
 
     @torch.no_grad()
@@ -147,12 +151,14 @@ class EnginelessModel:
         before: Sequence[Turn] = (),
         *,
         frames: int = 1,
+        renumbered: bool = False,
     ) -> Prompt:
         """The chat prompt of a question about pictures.
 
         Args:
             kept: per picture, indices of the rows that stay; None keeps all. before: earlier turns of the chat.
             frames: of each picture, which is a video where there are several, one below the other in its grid.
+            renumbered: positions are counted anew over what stays.
         """
         parts, stays, spans, length = [], [], [], 0
         places: list[slice] = []
@@ -165,15 +171,20 @@ class EnginelessModel:
                 continue
             picture, indices = next(left)
             shown = torch.arange(len(picture.rows)) if indices is None else indices
-            height, width = picture.grid
-            spans.append(MediaSpan(length, len(picture.rows), (frames, height // frames, width)))
+            spans.append(MediaSpan(length, len(picture.rows), self._shape(picture.grid, frames)))
             start = sum(map(len, parts))
             places.append(slice(start, start + len(shown)))
             parts.append(picture.rows[shown])
             stays.append(length + shown)
             length += len(picture.rows)
         positions, _ = initial_positions(length, spans)
-        return Prompt(torch.cat(parts), positions[:, torch.cat(stays)], tuple(places))
+        stay = torch.cat(stays)
+        placed = torch.arange(len(stay)).expand(3, -1) if renumbered else positions[:, stay]
+        return Prompt(torch.cat(parts), placed, tuple(places))
+
+    def _shape(self, grid: Grid, frames: int) -> tuple[int, int, int]:
+        """How the positions of a picture's tokens lie."""
+        return frames, grid[0] // frames, grid[1]
 
     def looked_at(self, prompt: Prompt, layer: int) -> list[Tensor]:
         """Attention that each picture's tokens get in one layer, counted from 1, from those behind the pictures."""

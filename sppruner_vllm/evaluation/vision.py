@@ -43,7 +43,7 @@ class VisionModel:
 
     def shown(self, image: Image.Image, plan: ReductionPlan) -> Image.Image:
         """The picture that is encoded under a plan."""
-        return image if plan.resized is None else resize(image, plan.resized, self._chat.family.cell)
+        return image if plan.resized is None else resize(image, plan.resized, self._chat.family.cell or 1)
 
     @torch.no_grad()
     def encode(self, image: Image.Image) -> tuple[Tensor, Grid]:

@@ -5,27 +5,21 @@ Widths are tiny, counts are real: 336 pixels in patches of 14, rows of the last 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from transformers import CLIPVisionConfig, LlamaConfig, LlamaTokenizer, LlavaConfig, LlavaForConditionalGeneration
 
+from sppruner_vllm.demo.llava_files import hub_name, write_clip_processor
 from sppruner_vllm.demo.weights import fill_with_random_weights
 
-from .files import write_checkpoint, write_json
+from .files import write_checkpoint
 from .llava_tokenizer import IMAGE, build_llava_tokenizer, spoken_ids
 
 LONGEST: Final = 4096
 SEED: Final = 3
 TOKENS: Final = 576
 """Of any picture."""
-
-CLIP_COLOURS: Final = {
-    "image_mean": [0.48145466, 0.4578275, 0.40821073],
-    "image_std": [0.26862954, 0.26130258, 0.27577711],
-}
-"""As CLIP takes them."""
 
 CHAT_TEMPLATE: Final = """\
 {%- for message in messages -%}
@@ -65,34 +59,6 @@ def build_llava(folder: Path, *, legacy: bool = True) -> Path:
     write_checkpoint(folder, model, tokenizer, CHAT_TEMPLATE, rename=hub_name)
     write_clip_processor(folder, "LlavaProcessor", 336, {"image_processor_type": "CLIPImageProcessor"})
     return folder
-
-
-def write_clip_processor(folder: Path, processor: str, side: int, pixels: Mapping[str, object]) -> None:
-    """The files of a processor for CLIP's encoder.
-
-    Args:
-        processor: its class. side: pixels along one of what the encoder gets. pixels: further of what is done to them.
-    """
-    write_json(
-        folder / "preprocessor_config.json",
-        {
-            "processor_class": processor,
-            "size": {"shortest_edge": side},
-            "crop_size": {"height": side, "width": side},
-            **pixels,
-            **CLIP_COLOURS,
-        },
-    )
-    write_json(
-        folder / "processor_config.json",
-        {
-            "processor_class": processor,
-            "image_token": IMAGE,
-            "patch_size": 14,
-            "num_additional_image_tokens": 1,
-            "vision_feature_select_strategy": "default",
-        },
-    )
 
 
 def new_llava(tokenizer: LlamaTokenizer) -> LlavaForConditionalGeneration:
@@ -136,13 +102,3 @@ def small_llama(tokenizer: LlamaTokenizer) -> dict[str, Any]:
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-
-
-def hub_name(name: str) -> str:
-    """The name that LLaVA-1.5's files on the hub have for a parameter: vLLM 0.32 knows no other for the encoder."""
-    if name.startswith("lm_head."):
-        return f"language_model.{name}"
-    name = name.removeprefix("model.")
-    if name.startswith("language_model."):
-        return name.replace("language_model.", "language_model.model.", 1)
-    return name.replace("vision_tower.", "vision_tower.vision_model.", 1)

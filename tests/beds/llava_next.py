@@ -10,10 +10,11 @@ from typing import Final
 
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaNextConfig, LlavaNextForConditionalGeneration
 
+from sppruner_vllm.demo.llava_files import hub_name, write_clip_processor
 from sppruner_vllm.demo.weights import fill_with_random_weights
 
 from .files import write_checkpoint
-from .llava import CHAT_TEMPLATE, LONGEST, hub_name, small_llama, small_vision, write_clip_processor
+from .llava import CHAT_TEMPLATE, LONGEST, small_llama, small_vision
 from .llava_tokenizer import IMAGE, build_llava_tokenizer, spoken_ids
 
 SEED: Final = 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,8 @@ from vllm.model_executor.models import ModelRegistry
 from beds import BEDS, UNTRAINED, Bed
 from beds.internvl_chat import new_internvl_chat_config
 from beds.mistral3 import ARCHITECTURE as STOCK
+from sppruner_vllm.demo.places import LLAVA_MODEL, WILD_MODEL
+from sppruner_vllm.demo_model import CHECKPOINT
 from sppruner_vllm.families import ARCHITECTURES
 from sppruner_vllm.worker.original_positions import OriginalPositionsMixin
 
@@ -89,10 +92,20 @@ def test_what_can_be_switched_on(architecture: str, family: Any, bed: Bed) -> No
     }
 
 
+TRAINED: Mapping[str, Path] = {"the demo model": CHECKPOINT, "the wild bed": WILD_MODEL, "the LLaVA bed": LLAVA_MODEL}
+"""What answers were measured on, by the name that the page has for it."""
+
+
 def test_how_it_was_tested(architecture: str, bed: Bed) -> None:
+    trained = [
+        name
+        for name, folder in TRAINED.items()
+        if architecture in json.loads((folder / "config.json").read_text())["architectures"]
+    ]
     expected: Mapping[str, str] = {
         **dict.fromkeys(("stock at ratio 1", "transformers below it", "two ranks", "runner V1"), "`make parity`"),
         "runner V2": "`make test-v2`" if bed in UNTRAINED else "`make test-v2`, the demo model",
+        "answers": ", ".join(trained) or "no",
     }
     assert tables()[2][architecture] == expected
 

@@ -20,8 +20,8 @@ from sppruner_release.sbom import sbom
 
 VERSION = versions.project_version(ROOT)
 FOLDERS = {"sppruner_vllm": "sppruner_vllm", "server": "sppruner_server"}
-CHECKOUT_ONLY = {"sppruner_vllm/demo/training", "sppruner_vllm/demo/wild", "sppruner_vllm/demo/world"}
-"""Folders that the wheel leaves out: how the demo model was made, and the wild test bed."""
+CHECKOUT_ONLY = {f"sppruner_vllm/demo/{name}" for name in ("llava", "training", "wild", "world")}
+"""Folders that the wheel leaves out: how the demo model was made, and the other test beds."""
 EPOCH = 1_800_000_000
 
 

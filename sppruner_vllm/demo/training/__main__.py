@@ -9,8 +9,11 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any, Final
 
 import torch
 
@@ -18,28 +21,51 @@ from sppruner_vllm.demo import places
 from sppruner_vllm.demo_model import CHECKPOINT
 
 from .background import alone_in, start
-from .export import export, export_wild
+from .export import export, export_llava, export_wild
+from .llava import LLAVA_STAGES
 from .run import train
-from .stages import STAGES
+from .stages import STAGES, Stage
 from .wild import WILD_STAGES
 
 _stops: list[int] = []
 """Signals that asked for an end."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """One that is trained here. folder: of its checkpoints. out: where the model is looked for."""
+
+    stages: Mapping[str, Stage[Any]]
+    folder: Path
+    out: Path
+    export: Callable[[Path, Path], None]
+
+
+_MODELS: Final = {
+    "demo": _Model(STAGES, places.TRAINING, CHECKPOINT, export),
+    "wild": _Model(WILD_STAGES, places.WILD_TRAINING, places.WILD_MODEL, export_wild),
+    "llava": _Model(LLAVA_STAGES, places.LLAVA_TRAINING, places.LLAVA_MODEL, export_llava),
+}
+_STAGES: Final = {name: stage for model in _MODELS.values() for name, stage in model.stages.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sppruner_vllm.demo.training", description=__doc__)
-    stages = {**STAGES, **WILD_STAGES}
-    parser.add_argument("stage", nargs="?", choices=stages, help="default: all of the model's, then write it")
-    parser.add_argument("--wild", action="store_true", help="all of the wild test bed's, not of the demo model")
-    parser.add_argument("--folder", type=Path, help="checkpoints; default: .cache/train-demo or .cache/train-wild")
+    parser.add_argument("stage", nargs="?", choices=_STAGES, help="default: all of the model's, then write it")
+    which = parser.add_mutually_exclusive_group()
+    for bed in ("wild", "llava"):
+        text = f"all of the {bed} test bed's, not of the demo model"
+        which.add_argument(f"--{bed}", dest="model", action="store_const", const=bed, default="demo", help=text)
+    parser.add_argument("--folder", type=Path, help="checkpoints; default: .cache/train-MODEL")
     parser.add_argument("--steps", type=int, help="steps of each stage; default: the stage's own")
     parser.add_argument("--threads", type=int, help="processor threads; default: all")
     parser.add_argument("--out", type=Path, help="the model; default: where the demo or the evaluation looks for it")
     parser.add_argument("--background", action="store_true", help="start it where only idle time is used, and return")
     options = parser.parse_args()
-    wild = options.wild or options.stage in WILD_STAGES
-    folder = options.folder or (places.WILD_TRAINING if wild else places.TRAINING)
+    model = _MODELS[options.model]
+    if options.stage:
+        model = next(model for model in _MODELS.values() if options.stage in model.stages)
+    folder = options.folder or model.folder
     if options.background:
         print(start([argument for argument in sys.argv[1:] if argument != "--background"], folder))
         return
@@ -47,18 +73,17 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     signal.signal(signal.SIGTERM, _ask_to_stop)
     with alone_in(folder):
-        _run(options, folder, wild=wild)
+        _run(options, folder, model)
 
 
-def _run(options: argparse.Namespace, folder: Path, *, wild: bool) -> None:
-    stages = {**STAGES, **WILD_STAGES}
-    for name in [options.stage] if options.stage else (WILD_STAGES if wild else STAGES):
-        train(stages[name], folder, options.steps, stopped=_asked_to_stop)
+def _run(options: argparse.Namespace, folder: Path, model: _Model) -> None:
+    for name in [options.stage] if options.stage else model.stages:
+        train(_STAGES[name], folder, options.steps, stopped=_asked_to_stop)
         if _asked_to_stop():
             sys.exit(128 + signal.SIGTERM)
     if not options.stage:
-        out = options.out or (places.WILD_MODEL if wild else CHECKPOINT)
-        (export_wild if wild else export)(folder, out)
+        out = options.out or model.out
+        model.export(folder, out)
         print(out)
 
 

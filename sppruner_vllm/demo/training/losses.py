@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sppruner_vllm.demo.forward import decode, encode
+from sppruner_vllm.demo.forward import decode
 from sppruner_vllm.demo.vocabulary import OBJECTS
 
 from .lessons import Lesson
@@ -21,7 +21,7 @@ def see(student: Student, lesson: Lesson) -> Tensor:
     """(B * pictures, N, D) visual tokens of a lesson's pictures."""
     if lesson.pictures is None:
         raise ValueError("this lesson has no pictures")
-    return encode(student.visual, lesson.pictures)
+    return student.look(student.model, lesson.pictures)
 
 
 def imagine(student: Student, lesson: Lesson, noise: float) -> Tensor:

@@ -11,7 +11,7 @@ from torch import nn
 from .muon import Muon
 
 WARM_UP: Final = 100
-_FLAT: Final = ("embed_tokens", "lm_head", "patch_embed", "reader", "probes")
+_FLAT: Final = ("embed_tokens", "lm_head", "patch_embed", "position_embed", "reader", "probes")
 """Parts whose matrices are tables or single layers between unlike spaces: AdamW suits them better."""
 
 

@@ -108,15 +108,15 @@ def _draw_all(dice: random.Random, done: float) -> Lesson:
     return lesson(dice, 10, LARGE, pictures=1, questions=QUESTIONS + 6)
 
 
-def _seeing(student: Student, batch: Lesson) -> Outcome:
+def seeing(student: Student, batch: Lesson) -> Outcome:
     return seeing_loss(student, see(student, batch), batch)
 
 
-def _reading(student: Student, batch: Lesson) -> Outcome:
+def reading(student: Student, batch: Lesson) -> Outcome:
     return answering_loss(student, imagine(student, batch, NOISE), batch)
 
 
-def _together(student: Student, batch: Lesson) -> Outcome:
+def together(student: Student, batch: Lesson) -> Outcome:
     tokens = see(student, batch)
     seen, seen_parts = seeing_loss(student, tokens, batch)
     answered, answer_parts = answering_loss(student, tokens, batch)
@@ -130,13 +130,13 @@ def hold_named_directions(student: Student) -> None:
     table.register_hook(lambda gradient: gradient.index_fill(0, gradient.new_tensor(tokens).long(), 0.0))
 
 
-SEE: Final = Stage("see", (), ("model.model.visual", "reader"), 2e-3, 0.3, 4800, _draw_pictures, _seeing)
+SEE: Final = Stage("see", (), ("model.model.visual", "reader"), 2e-3, 0.3, 4800, _draw_pictures, seeing)
 _LANGUAGE: Final = ("model.model.language", "model.lm_head", "probes")
-READ: Final = Stage("read", (), _LANGUAGE, 2e-3, 0.3, 2600, _draw_symbols, _reading, holds_named=True)
+READ: Final = Stage("read", (), _LANGUAGE, 2e-3, 0.3, 2600, _draw_symbols, reading, holds_named=True)
 _ALL: Final = ("model", "reader", "probes")
-TOGETHER: Final = Stage("together", ("see", "read"), _ALL, 3e-4, 1.0, 1200, _draw_all, _together)
+TOGETHER: Final = Stage("together", ("see", "read"), _ALL, 3e-4, 1.0, 1200, _draw_all, together)
 REREAD: Final = Stage(
-    "reread", ("together",), _LANGUAGE, 8e-4, 0.9, 2000, _draw_harder_symbols, _reading, holds_named=True
+    "reread", ("together",), _LANGUAGE, 8e-4, 0.9, 2000, _draw_harder_symbols, reading, holds_named=True
 )
-FINISH: Final = Stage("finish", ("together", "reread"), _ALL, 2e-4, 1.0, 1000, _draw_all, _together)
+FINISH: Final = Stage("finish", ("together", "reread"), _ALL, 2e-4, 1.0, 1000, _draw_all, together)
 STAGES: Final[dict[str, Stage[Any]]] = {stage.name: stage for stage in (SEE, READ, TOGETHER, REREAD, FINISH)}

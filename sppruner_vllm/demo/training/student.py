@@ -6,7 +6,9 @@ model learns to read such sums. Both can be taught apart, and only then together
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import torch
@@ -14,9 +16,11 @@ from torch import Tensor, nn
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from sppruner_vllm.demo.checkpoint import new_model
+from sppruner_vllm.demo.forward import encode
 from sppruner_vllm.demo.tiny_spec import TinyModelSpec
 from sppruner_vllm.demo.vocabulary import COLOURS, FEATURE_INDEX, FEATURES, OBJECTS, PLURALS, SHAPES
 from sppruner_vllm.demo.world.layout import TOKEN
+from sppruner_vllm.demo_model import CHECKPOINT
 
 from .packing import token_ids, tokenizer
 
@@ -39,16 +43,23 @@ DEMO_SPEC: Final = TinyModelSpec(
 LARGEST_GRID: Final = 448 // TOKEN
 
 
+def look(model: Any, pictures: Tensor) -> Tensor:
+    """Visual tokens, (B, N, D) in raster order, that a Qwen2.5-VL makes of pictures (B, 3, H, W) uint8."""
+    return encode(model.model.visual, pictures)
+
+
 @dataclass(frozen=True, slots=True)
 class Student:
     """model: what is kept. reader: from visual tokens to features. probes: from hidden states to a token's row, column,
     picture and neighbour. directions: (features, D), rows of unit length. The wild bed's has neither (wild.py).
+    look: visual tokens, given the model and pictures.
     """
 
-    model: Qwen2_5_VLForConditionalGeneration
+    model: Any
     reader: nn.Module
     probes: nn.ModuleDict
     directions: Tensor
+    look: Callable[[Any, Tensor], Tensor] = look
 
     @property
     def visual(self) -> Any:
@@ -61,6 +72,12 @@ class Student:
     def parts(self) -> dict[str, nn.Module]:
         """Everything that learns, by name."""
         return {"model": self.model, "reader": self.reader, "probes": self.probes}
+
+
+@lru_cache(maxsize=1)
+def demo_model() -> Qwen2_5_VLForConditionalGeneration:
+    """The demo model as it is shipped, float32: what other models begin from. Nobody may change it."""
+    return Qwen2_5_VLForConditionalGeneration.from_pretrained(CHECKPOINT, dtype=torch.float32)
 
 
 def new_student(seed: int) -> Student:

@@ -10,23 +10,20 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from functools import lru_cache
 from typing import Final
 
 import torch
 from torch import nn
 from torch.nn.functional import normalize
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 from sppruner_vllm.demo.checkpoint import new_model
 from sppruner_vllm.demo.forward import decode
-from sppruner_vllm.demo_model import CHECKPOINT
 
 from .lessons import Lesson, lesson
 from .losses import answers, see
 from .packing import tokenizer
 from .stages import LARGE, MIDDLE, QUESTIONS, SMALL, Outcome, Stage
-from .student import DEMO_SPEC, Student
+from .student import DEMO_SPEC, Student, demo_model
 from .told import Told, strewn, told, told_sheets
 
 FRONT: Final = 2
@@ -42,7 +39,7 @@ def new_wild_student(seed: int) -> Student:
     """
     torch.manual_seed(seed)
     model = new_model(WILD_SPEC, tokenizer())
-    demo = _demo()
+    demo = demo_model()
     merger = model.model.visual.merger
     model.model.visual.load_state_dict({**demo.model.visual.state_dict(), **_named("merger", merger)})
     language, known = model.model.language_model, demo.model.language_model
@@ -56,11 +53,6 @@ def new_wild_student(seed: int) -> Student:
         for layer in language.layers[:FRONT]:
             layer.self_attn.o_proj.weight.zero_()
     return Student(model, nn.Identity(), nn.ModuleDict(), known.embed_tokens.weight.detach())
-
-
-@lru_cache(maxsize=1)
-def _demo() -> Qwen2_5_VLForConditionalGeneration:
-    return Qwen2_5_VLForConditionalGeneration.from_pretrained(CHECKPOINT, dtype=torch.float32)
 
 
 def _named(name: str, module: nn.Module) -> dict[str, torch.Tensor]:
