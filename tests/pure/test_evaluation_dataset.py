@@ -147,3 +147,10 @@ def test_as_many_questions_of_rare_families_are_asked_as_of_all():
     found = load_dataset("hard", 5, 3, ("two hops", "second look"))
     assert [question.family for question in found] == ["two hops", "second look", "two hops", "second look", "two hops"]
     assert [len(load_dataset("demo", 9, 3, families)) for families in ((), ("count",))] == [9, 9]
+
+
+def test_questions_about_a_picture_of_the_demo_share_it():
+    """A backend that encodes each picture once goes by this."""
+    of_one, of_two = (load_dataset("demo", 14, 3, (family,))[0] for family in ("focus", "compare"))
+    assert of_one.images[0] == of_two.images[0] != of_two.images[1]
+    assert of_one.images[0].read() == of_two.images[0].read() != of_two.images[1].read()
