@@ -98,6 +98,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         "--methods", type=_names, default=DEFAULT_METHODS, help="with commas between (default: all ten); see --bare"
     )
     run.add_argument("--ratios", type=_ratios, default=DEFAULT_RATIOS, help="with commas between; 1 is always measured")
+    run.add_argument("--families", type=_names, default=(), help="only questions of these, with commas between")
     run.add_argument("--limit", type=count, help="ask at most so many questions")
     run.add_argument("--seed", type=int, default=0, help="of the demo's scenes, the sampler and the bootstrap")
     run.add_argument("--concurrency", type=count, default=4, help="requests under way at a time (default: %(default)s)")

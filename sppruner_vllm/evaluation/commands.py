@@ -25,7 +25,7 @@ def run(options: argparse.Namespace, extra: Sequence[str]) -> int:
     manner = Manner(options.max_tokens, options.instruction, options.focus_query, options.focus_scope, options.seed)
     wanted = conditions(options.methods, options.ratios)
     try:
-        questions = load_dataset(options.dataset, options.limit, options.seed)
+        questions = load_dataset(options.dataset, options.limit, options.seed, options.families)
         store = Store(options.out / ANSWERS)
         with backend(options, extra, manner, min(condition.ratio for condition in wanted), console) as asker:
             every = Run(asker, manner, options.dataset, questions, store)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ from .turns import Turn
 
 if TYPE_CHECKING:
     from sppruner_vllm.demo.world.exam import ExamQuestion
+    from sppruner_vllm.demo.world.layout import Layout
 
 USUAL_COUNT: Final = 2100
 TUNING_SEED: Final = 11
@@ -76,8 +78,7 @@ def what_draws_scenes() -> Iterator[None]:
 
 def _question(index: int, asked: ExamQuestion, seed: int) -> Question:
     pictures = tuple(
-        Picture(f"scene {seed}:{asked.group}:{place}", partial(_file, asked, place))
-        for place in range(len(asked.layouts))
+        Picture(f"scene {seed}:{asked.group}:{place}", _Scene(layout)) for place, layout in enumerate(asked.layouts)
     )
     return Question(
         id=f"{seed}:{index}",
@@ -89,8 +90,21 @@ def _question(index: int, asked: ExamQuestion, seed: int) -> Question:
     )
 
 
-def _file(asked: ExamQuestion, place: int) -> bytes:
-    return _png(lambda: asked.pictures()[place])
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """A picture of the exam. Equal ones are one: whoever encodes pictures does so once for all questions about it."""
+
+    layout: Layout
+
+    def __call__(self) -> bytes:
+        return _file(self.layout)
+
+
+@lru_cache(maxsize=32)
+def _file(layout: Layout) -> bytes:
+    from sppruner_vllm.demo.world.scene import render
+
+    return _png(partial(render, layout, held_out=True))
 
 
 def _png(draw: Callable[[], Image.Image]) -> bytes:

@@ -133,3 +133,24 @@ def test_whatever_decides_the_score_changes_the_identity():
     contents = {identify(dataclasses.replace(one, **change)).content for change in [{}, *changes]}
     assert len(contents) == 5
     assert identify(dataclasses.replace(one, family="other")).content == identify(one).content
+
+
+def test_only_questions_of_some_families_are_asked(write):
+    path = write(GOOD | {"family": "one"}, GOOD | {"family": "two"}, GOOD | {"family": "one"}, GOOD | {"family": "one"})
+    found = load_dataset(str(path), 2, 0, ("one",))
+    assert [question.id for question in found] == ["line-1", "line-3"]
+    with pytest.raises(DatasetError, match="holds no questions of three, four"):
+        load_dataset(str(path), None, 0, ("three", "four"))
+
+
+def test_as_many_questions_of_rare_families_are_asked_as_of_all():
+    found = load_dataset("hard", 5, 3, ("two hops", "second look"))
+    assert [question.family for question in found] == ["two hops", "second look", "two hops", "second look", "two hops"]
+    assert [len(load_dataset("demo", 9, 3, families)) for families in ((), ("count",))] == [9, 9]
+
+
+def test_questions_about_a_picture_of_the_demo_share_it():
+    """A backend that encodes each picture once goes by this."""
+    of_one, of_two = (load_dataset("demo", 14, 3, (family,))[0] for family in ("focus", "compare"))
+    assert of_one.images[0] == of_two.images[0] != of_two.images[1]
+    assert of_one.images[0].read() == of_two.images[0].read() != of_two.images[1].read()

@@ -1,4 +1,4 @@
-"""The context: what the focus set does not say, its surroundings, and no region left blind."""
+"""The context: what the focus set does not say, and no region left blind."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ from torch import Tensor
 from reduction_scenes import noise_image, padded, scene
 from sppruner_vllm.reduction import FocusContextParams, ImageTokens, reduce
 from sppruner_vllm.reduction.core import exact
-from sppruner_vllm.reduction.core import grid as grids
 from sppruner_vllm.reduction.core.batch import Batch
 from sppruner_vllm.reduction.focus_context.context import cell_grid, quota, scan, weights
 from sppruner_vllm.reduction.focus_context.curves import curve
-from sppruner_vllm.reduction.focus_context.focus import focus_cap
 
 GRID = (20, 24)
-
-TRUSTED = torch.ones(1, 1).double()
 
 
 def keys(batch: Batch, score: Tensor) -> Tensor:
@@ -36,10 +32,19 @@ def test_every_coarse_cell_keeps_a_token(budget: int, seed: int):
     params = FocusContextParams()
     rows = scene(GRID, [(3, 3, 4, 4)], seed=seed)
     kept = reduce([ImageTokens(rows, GRID, None, budget)])[0].kept
-    down, across = cell_grid(GRID, int((budget - focus_cap(budget, params)) * params.quota_share))
+    down, across = cell_grid(GRID, int(budget * params.quota_share))
     assert down * across >= 1
     cells = (kept // 24) * down // 20 * across + (kept % 24) * across // 24
     assert set(cells.tolist()) == set(range(down * across))
+
+
+def test_a_region_without_anything_salient_keeps_a_token_before_the_last_of_the_focus():
+    """Things fill the left half, enough of them for the whole budget."""
+    rows = scene((8, 16), [(0, 0, 4, 4), (4, 4, 4, 4)], seed=3, noise=0.1)
+    selection = reduce([ImageTokens(rows, (8, 16), None, 16)])[0]
+    there = selection.kept % 16 >= 8
+    assert there.any()
+    assert (~there).sum() > there.sum()
 
 
 def test_a_cell_that_holds_focus_gets_no_token_of_its_own():
@@ -58,42 +63,19 @@ def test_a_blank_image_is_sampled_evenly():
     assert torch.bincount(quadrant, minlength=4).min() >= 20
 
 
-def test_weight_falls_with_every_ring_around_the_focus():
-    batch = padded(noise_image((1, 9), 4, seed=4))
-    near = grids.nearness(marked(batch.real.shape, 0), grids.build(batch), 3)
-    assert near[0, :9].tolist() == [1, 1, 0.5, 0.25, 0, 0, 0, 0, 0]
-
-
-def test_surroundings_end_at_the_border_of_the_image():
-    batch = padded(noise_image((3, 4), 4, seed=5))
-    near = grids.nearness(marked(batch.real.shape, 3), grids.build(batch), 1)
-    assert near[0, :12].nonzero().flatten().tolist() == [2, 3, 6, 7]
-
-
 def test_no_token_weighs_less_than_the_floor():
-    batch = padded(noise_image((3, 4), 4, seed=6))
-    bare = torch.zeros(batch.real.shape).double()
-    params = FocusContextParams(context_floor=0.2, surroundings=1.0, rings=0)
-    got = weights(bare, marked(batch.real.shape), TRUSTED, grids.build(batch), params)
-    assert got[0, :12].tolist() == pytest.approx([0.2] * 12, abs=1e-5)
-
-
-def test_without_trust_in_the_question_its_surroundings_count_for_nothing():
-    batch = padded(noise_image((3, 4), 4, seed=6))
-    salient = torch.full(batch.real.shape, 0.5).double()
-    params = FocusContextParams(surroundings=1.0, rings=1)
-    focus, places = marked(batch.real.shape, 0), grids.build(batch)
-    trusted = weights(salient, focus, TRUSTED, places, params)[0, :12]
-    assert trusted[1] > trusted[11]
-    assert weights(salient, focus, TRUSTED * 0, places, params)[0, :12].unique().numel() == 1
+    bare = torch.zeros(1, 12).double()
+    assert (
+        weights(bare, FocusContextParams(context_floor=0.2, context_saliency=1.0))[0].tolist()
+        == [pytest.approx(0.2, abs=1e-5)] * 12
+    )
 
 
 def test_things_weigh_more_than_bare_ground():
     batch = padded(noise_image((3, 4), 4, seed=6))
     salient = torch.zeros(batch.real.shape).double()
     salient[0, 5] = 1.0
-    params = FocusContextParams(context_floor=0.1, surroundings=0.0, context_saliency=0.8)
-    got = weights(salient, marked(batch.real.shape), TRUSTED, grids.build(batch), params)
+    got = weights(salient, FocusContextParams(context_floor=0.1, context_saliency=0.8))
     assert got[0, 5] == 1
     assert got[0, [4, 6]].tolist() == pytest.approx([0.1 + 0.9 * 0.2] * 2, abs=1e-5)
 
@@ -138,7 +120,8 @@ def test_taken_tokens_are_out_of_the_draw():
 @pytest.mark.parametrize("name", ["boustrophedon", "raster"])
 def test_another_curve_changes_the_context_and_not_the_focus(name: str):
     image = ImageTokens(scene(GRID, [(3, 3, 4, 4)], seed=11), GRID, None, 80)
-    hilbert = reduce([image])[0]
-    other = reduce([image], params=FocusContextParams(curve=name))[0]
+    hilbert, other = (
+        reduce([image], params=FocusContextParams(scan_share=0.5, curve=curve))[0] for curve in ("hilbert", name)
+    )
     assert torch.equal(hilbert.kept[hilbert.is_focus], other.kept[other.is_focus])
     assert not torch.equal(hilbert.kept, other.kept)

@@ -151,11 +151,12 @@ def test_the_kept_tokens_are_those_of_highest_score(method: str):
     assert torch.equal(order[: image.budget].sort().values, selection.kept)
 
 
-def test_focus_takes_half_the_budget_at_most_under_a_trusted_question_and_three_quarters_without():
-    for words, share, params in ((0, 0.75, None), (2, 0.5, FocusContextParams(gate=False))):
+@pytest.mark.parametrize("words", [0, 2])
+def test_focus_takes_no_more_than_its_share_of_the_budget(words: int):
+    for share in (1.0, FocusContextParams().focus_cap):
         images = [noise_image((9, 9), budget, seed=6, words=words) for budget in (1, 2, 3, 10, 41, 81)]
-        for image, selection in zip(images, reduce(images, params=params), strict=True):
-            assert selection.is_focus.sum() <= max(1, int(image.budget * share))
+        for image, selection in zip(images, reduce(images, params=FocusContextParams(focus_cap=share)), strict=True):
+            assert 1 <= selection.is_focus.sum() <= max(1, int(image.budget * share))
 
 
 def test_no_image_gives_no_selection():
@@ -258,10 +259,10 @@ def test_a_name_cannot_be_taken_twice():
         {"gate_coherence": (0.4, 0.4)},
         {"context_floor": 0.0},
         {"saliency_clip": 0.5},
-        {"rings": -1},
+        {"blind_power": -1.0},
         {"echo_far": 1.1},
         {"echo_candidates": 0.9},
-        {"blind_cap": -0.1},
+        {"quota_share": -0.1},
         {"curve": "peano"},
     ],
 )
@@ -275,10 +276,10 @@ def test_a_constant_outside_its_meaning_is_refused(field: dict[str, object]):
     [
         FocusContextParams(relevance=False),
         FocusContextParams(gate=False, smoothing=False),
-        FocusContextParams(focus_cap=1.0, union_share=0.0),
-        FocusContextParams(focus_cap=0.0, union_share=1.0),
-        FocusContextParams(peak_floor=2.0, context_saliency=0.0, surroundings=0.0, quota_share=0.0),
-        FocusContextParams(quota_share=1.0, rings=0),
+        FocusContextParams(focus_cap=0.5, relevance_weight=0.0),
+        FocusContextParams(focus_cap=0.0, focus_mass=1.0, scan_share=1.0),
+        FocusContextParams(blind_power=0.0, context_saliency=0.0, echo_discount=0.0, quota_share=0.0),
+        FocusContextParams(quota_share=1.0, relevance_power=0.0),
         FocusContextParams(curve="raster", context_floor=1.0),
     ],
 )

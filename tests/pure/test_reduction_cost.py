@@ -9,7 +9,7 @@ import torch
 
 from reduction_scenes import noise_image
 from sppruner_vllm.evaluation.operations import Operations
-from sppruner_vllm.reduction import BUILTIN_METHODS, FocusContextParams, ImageTokens, reduce
+from sppruner_vllm.reduction import BUILTIN_METHODS, ImageTokens, reduce
 from sppruner_vllm.wire import MOST_TOKENS
 
 WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "index", "equal", "is_nonzero", "unique_dim", "_unique2"}
@@ -41,20 +41,6 @@ def test_the_host_never_waits_for_the_device(method: str):
 
 def _meta(query: torch.Tensor | None) -> torch.Tensor | None:
     return None if query is None else query.to("meta")
-
-
-@pytest.mark.parametrize("budget", [5, 40])
-def test_a_question_that_is_trusted_spares_the_comparisons_of_echoes(budget: int):
-    """And keeps what it keeps beside an image without one, for which they are made."""
-    image, other = (noise_image((9, 7), budget, seed=seed, words=5) for seed in (1, 2))
-    params = FocusContextParams(gate=False)
-    with Operations() as spared:
-        (alone,) = reduce([image], params=params)
-    with Operations() as made:
-        beside, _ = reduce([image, replace(other, query=None)], params=params)
-    assert len(spared.names) < len(made.names)
-    assert alone.kept.equal(beside.kept)
-    assert alone.scores.equal(beside.scores)
 
 
 def test_what_makes_a_host_wait_is_noticed():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -206,30 +205,60 @@ def test_words_without_a_weight_are_as_if_they_were_not_there():
     assert torch.equal(soft_maximum(scores, weight, 2), soft_maximum(scores, weight, 4))
 
 
-@pytest.mark.parametrize(("gate", "expected"), [(0.0, [0.2, 0.9]), (1.0, [0.28, 0.91 / 11])])
-def test_fusion_multiplies_and_a_shut_gate_leaves_saliency(gate: float, expected: list[float]):
-    salient = torch.tensor([[0.2, 0.9]]).double()
-    relevant = Relevance(torch.tensor([[1.0, 0.0]]).double(), torch.tensor([[gate]]).double())
-    assert fuse(salient, relevant, FocusContextParams())[0].tolist() == pytest.approx(expected, abs=1e-5)
+def fused(blind: Tensor, salient: Tensor, relevant: Relevance | None, params: FocusContextParams) -> list[float]:
+    """Of tokens side by side, in the scale of the standing."""
+    neighbours = grids.build(padded(noise_image((1, blind.shape[1]), 1, seed=0)))
+    most = 1 + params.relevance_weight + params.surroundings
+    return (fuse(blind, salient, relevant, neighbours, params)[0] * most).tolist()
 
 
-def test_the_focus_holds_nine_tenths_of_the_mass_in_as_few_tokens_as_that_takes():
+@pytest.mark.parametrize(("gate", "expected"), [(0.0, [0.2, 0.9, 0.2]), (1.0, [0.7, 0.9, 0.2 + 0.5**5])])
+def test_relevance_adds_to_what_stands_and_a_shut_gate_leaves_it(gate: float, expected: list[float]):
+    blind, salient = torch.tensor([[[0.2, 0.9, 0.2]], [[0.5, 1.0, 0.5]]]).double()
+    relevant = Relevance(torch.tensor([[1.0, 0.0, 0.5]]).double(), torch.tensor([[gate]]).double())
+    assert fused(blind, salient, relevant, FocusContextParams(surroundings=0)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_what_surrounds_a_named_token_gains_of_its_own_standing():
+    blind = torch.tensor([[0.1, 0.5, 0.0, 0.5, 0.5]]).double()
+    relevant = Relevance(torch.tensor([[1.0, 0.0, 0.0, 0.0, 0.0]]).double(), TRUSTED)
+    got = fused(blind, torch.zeros_like(blind), relevant, FocusContextParams(surroundings=0.5))
+    assert got == pytest.approx([0.15, 0.75, 0.0, 0.5, 0.5], abs=1e-5)
+
+
+def test_what_a_question_does_not_name_keeps_its_order():
+    """So a question about something else costs no more than the tokens that it points at, and those around them."""
+    blind, salient = torch.rand(2, 1, 40, generator=seeded(30)).double()
+    relevant = Relevance((torch.arange(40) < 6).double()[None], TRUSTED)
+    with_it, without = (fused(blind, salient, asked, FocusContextParams()) for asked in (relevant, None))
+    assert with_it[8:] == without[8:]
+    assert all(one > other for one, other in zip(with_it[:8], without[:8], strict=True))
+
+
+def test_nine_tenths_of_the_mass_in_as_few_tokens_as_hold_it_have_a_claim():
     batch = padded(noise_image((3, 4), 12, seed=21))
-    fused = torch.zeros(batch.real.shape).double()
-    fused[0, [2, 5, 9, 10]] = torch.tensor([0.5, 0.3, 0.15, 0.05]).double()
-    focus = focus_set(fused, fused, TRUSTED, batch, grids.build(batch), FocusContextParams())
-    assert focus[0].nonzero().flatten().tolist() == [2, 5, 9]
+    mass = torch.zeros(batch.real.shape).double()
+    mass[0, [2, 5, 9, 10]] = torch.tensor([0.5, 0.3, 0.15, 0.05]).double()
+    claim, focus = focus_set(mass, batch, FocusContextParams())
+    assert claim[0].nonzero().flatten().tolist() == [2, 5, 9]
+    assert torch.equal(claim, focus)
 
 
-def test_a_share_of_the_focus_goes_to_what_is_salient_but_not_named():
-    batch = padded(noise_image((4, 5), 16, seed=22))
-    salient, fused = torch.zeros(2, *batch.real.shape).double()
-    fused[0, :12] = 0.5
-    salient[0, 18:20] = 1.0
-    assert focus_set(fused, salient, TRUSTED, batch, grids.build(batch), FocusContextParams())[0, 18:20].all()
-    assert not focus_set(fused, salient, TRUSTED, batch, grids.build(batch), FocusContextParams(union_share=0))[
-        0, 18:20
-    ].any()
+def test_claim_and_focus_stop_at_their_shares_of_the_budget_the_lower_index_first():
+    batch = padded(noise_image((3, 4), 8, seed=21), noise_image((2, 2), 4, seed=22))
+    mass = torch.full(batch.real.shape, 0.5).double()
+    found = focus_set(mass, batch, FocusContextParams(focus_cap=0.5, scan_share=0.25))
+    claim, focus = ([row.nonzero().flatten().tolist() for row in part] for part in found)
+    assert claim == [[0, 1, 2, 3, 4, 5], [0, 1, 2]]
+    assert focus == [[0, 1, 2, 3], [0, 1]]
+
+
+def test_tokens_without_mass_are_no_focus():
+    batch = padded(noise_image((3, 4), 12, seed=21))
+    mass = torch.zeros(batch.real.shape).double()
+    mass[0, 7] = 0.25
+    params = FocusContextParams(focus_mass=1.0)
+    assert [part[0].nonzero().flatten().tolist() for part in focus_set(mass, batch, params)] == [[7], [7]]
 
 
 def test_smoothing_keeps_a_flat_map_flat_up_to_the_border():
@@ -245,17 +274,3 @@ def test_morans_i_tells_patches_from_scatter(pattern: str, low: float, high: flo
     values = {"halves": (column > 3) | (row < 0), "board": (row + column) % 2 == 0, "flat": row + column < 99}[pattern]
     index = grids.morans_i(values.flatten()[None].double(), batch, grids.build(batch)).item()
     assert low <= index <= high + 1e-9
-
-
-def test_of_several_things_each_is_seen_before_any_is_seen_whole():
-    """Three things of four tokens; the last is the faintest. Six focus tokens hold the peak of each."""
-    batch = padded(noise_image((6, 12), 12, seed=23))
-    fused = torch.zeros(batch.real.shape).double()
-    for column, strength in ((0, 1.0), (4, 0.9), (8, 0.7)):
-        fused[0, [column, column + 1, 12 + column, 13 + column]] = strength
-    params = FocusContextParams(union_share=0.0)
-    peaks_first = focus_set(fused, fused, TRUSTED, batch, grids.build(batch), params)[0]
-    mass_only = focus_set(fused, fused, TRUSTED, batch, grids.build(batch), replace(params, peak_floor=2.0))[0]
-    assert peaks_first.sum() == mass_only.sum() == 6
-    assert peaks_first[[0, 4, 8]].all()
-    assert not mass_only[8:10].any()

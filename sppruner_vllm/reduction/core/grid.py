@@ -91,22 +91,9 @@ def morans_i(values: Tensor, batch: Batch, neighbours: Neighbours) -> Tensor:
     """
     mean = exact.total(batch.within(values, 0.0)) / batch.size
     centred = batch.within(values - mean, 0.0)
-    lag = torch.where(neighbours.inside[:, 1::2], neighbours.window(centred)[:, 1::2], 0.0).sum(1)
+    edges = neighbours.around[:, 1::2]
+    beside = centred.gather(1, edges.flatten(1)).view(edges.shape)
+    lag = torch.where(neighbours.inside[:, 1::2], beside, 0.0).sum(1)
     spread = exact.total(centred * centred)
     index = exact.total(centred * lag) / spread.clamp_min(1e-9) * batch.size / batch.edge_ends
     return torch.where(spread > 1e-6, index, 0.0)
-
-
-def nearness(mask: Tensor, neighbours: Neighbours, rings: int) -> Tensor:
-    """1 next to the marked tokens, halved with every further ring, 0 beyond `rings`; 1 on the tokens themselves.
-
-    Args:
-        mask: (B, N) bool.
-
-    Returns:
-        (B, N) float64.
-    """
-    near = mask.to(torch.float64) * 2
-    for _ in range(rings):
-        near = torch.maximum(near, neighbours.window(near).amax(1) / 2)
-    return near.clamp_max(1.0)

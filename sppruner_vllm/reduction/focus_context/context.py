@@ -1,7 +1,7 @@
 """Context: the tokens that put the focus set back into its scene.
 
-The grid is walked along a space-filling curve and cut into runs of equal weight, one token each, after every coarse
-cell of the image has got its one token.
+Every coarse cell of the image gets its one token. Where what has a claim leaves some of the budget, the grid is walked
+along a space-filling curve and cut into runs of equal weight, one token each.
 """
 
 from __future__ import annotations
@@ -13,49 +13,36 @@ from torch import Tensor
 
 from sppruner_vllm.reduction.core import exact
 from sppruner_vllm.reduction.core.batch import Batch, columns, per_token
-from sppruner_vllm.reduction.core.grid import Neighbours, nearness
 
 from .curves import curve
-from .focus import focus_cap
 from .params import CurveName, FocusContextParams
 
 
-def weights(
-    salient: Tensor, focus: Tensor, trust: Tensor, neighbours: Neighbours, params: FocusContextParams
-) -> Tensor:
-    """w = floor + (1 - floor) * (1 - a + a * nearness) * (1 - b + b * s), (B, N) float64 in (0, 1] (ours).
+def weights(standing: Tensor, params: FocusContextParams) -> Tensor:
+    """w = floor + (1 - floor) * (1 - b + b * s), (B, N) float64 in (0, 1] (ours).
 
-    Nearness puts the surroundings of the focus first, which is how SPpruner's abstract describes its scan, as far as
-    the query can be trusted to have found it; saliency prefers things to bare ground; the floor keeps every region in
-    the draw.
+    Saliency prefers things to bare ground; the floor keeps every region in the draw.
 
     Args:
-        salient: (B, N) float64 in [0, 1]. focus: (B, N) bool.
-        trust: (B, 1) float64 in [0, 1]; a is `surroundings` times this.
+        standing: (B, N) float64 in [0, 1], s; b is `context_saliency`.
     """
-    near = nearness(focus, neighbours, params.rings)
-    share = params.surroundings * trust
-    weight = 1 - share + share * near
-    weight = weight * (1 - params.context_saliency + params.context_saliency * salient)
+    weight = 1 - params.context_saliency + params.context_saliency * standing
     return exact.snap(params.context_floor + (1 - params.context_floor) * weight)
 
 
-def quota(key: Tensor, focus: Tensor, batch: Batch, params: FocusContextParams) -> Tensor:
-    """The best token of every coarse cell that holds no focus token (the idea of HoloV's crops), (B, N) bool.
+def quota(key: Tensor, claim: Tensor, batch: Batch, params: FocusContextParams) -> Tensor:
+    """The best token of every coarse cell that holds none with a claim (the idea of HoloV's crops), (B, N) bool.
 
     Args:
-        key: (B, N) from `Batch.keys`. focus: (B, N) bool.
+        key: (B, N) from `Batch.keys`. claim: (B, N) bool.
     """
-    cells = [
-        cell_grid(image.grid, int((image.budget - focus_cap(image.budget, params)) * params.quota_share))
-        for image in batch.images
-    ]
-    # A focus token wins its cell, and is not counted as placed.
-    open_cells = ~focus
+    cells = [cell_grid(image.grid, int(image.budget * params.quota_share)) for image in batch.images]
+    # A token with a claim wins its cell, and is not counted as placed.
+    open_cells = ~claim
     if any(not down for down, _ in cells):
-        open_cells = open_cells & (columns(cells, focus.device)[0] > 0)
+        open_cells = open_cells & (columns(cells, claim.device)[0] > 0)
     groups = [_cells(*image.grid, *cell) for image, cell in zip(batch.images, cells, strict=True)]
-    return _best_of_groups(key.masked_fill(focus, torch.inf), per_token(groups, batch), open_cells, batch)
+    return _best_of_groups(key.masked_fill(claim, torch.inf), per_token(groups, batch), open_cells, batch)
 
 
 @lru_cache(maxsize=256)

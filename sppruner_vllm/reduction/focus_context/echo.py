@@ -104,13 +104,37 @@ def candidates(budget: int, size: int, params: FocusContextParams) -> int:
     return min(size, math.ceil(params.echo_candidates * budget))
 
 
-def without_echoes(salient: Tensor, echo: Tensor, trust: Tensor, discount: float) -> Tensor:
-    """s_n * (1 - discount * (1 - trust) * e_n): the whole discount without a query, none with a trusted one.
+def blind_standing(
+    units: Tensor, salient: Tensor, batch: Batch, neighbours: Neighbours, params: FocusContextParams
+) -> Tensor:
+    """b_n = s_n ** p * (1 - discount * max(e_n, far * f_n)): what a token stands for where no question says more.
+
+    e are the near echoes and f the far ones. The power weighs a second token of what stands out clearly against the
+    first of what hardly does: one token of a thing is often too little to tell what it is.
 
     Args:
-        salient, echo: (B, N) float64 in [0, 1]. trust: (B, 1) float64 in [0, 1].
+        units: (B, N, D) centred directions. salient: (B, N) float64 in [0, 1].
+
+    Returns:
+        (B, N) float64 in [0, 1].
     """
-    return exact.snap(salient * (1 - discount * (1 - trust) * echo))
+    loud = exact.snap(salient**params.blind_power)
+    if not params.echo_discount:
+        return loud
+    echo = echoes(units, loud, batch, neighbours)
+    if params.echo_far:
+        first = without_echoes(loud, echo, params.echo_discount)
+        echo = torch.maximum(echo, params.echo_far * far_echoes(units, first, batch, params))
+    return without_echoes(loud, echo, params.echo_discount)
+
+
+def without_echoes(standing: Tensor, echo: Tensor, discount: float) -> Tensor:
+    """s_n * (1 - discount * e_n).
+
+    Args:
+        standing, echo: (B, N) float64 in [0, 1].
+    """
+    return exact.snap(standing * (1 - discount * echo))
 
 
 def without_repeats(values: Tensor, repeats: Tensor, discount: float) -> Tensor:

@@ -17,74 +17,57 @@ from .params import FocusContextParams
 from .relevance import Relevance
 
 
-def fuse(salient: Tensor, relevant: Relevance | None, params: FocusContextParams) -> Tensor:
-    """phi = s' * ((eps + r) / (eps + 1)) ** (gate * alpha) with s' = s + gate * eps * (1 - s).
-
-    Multiplying after min-max is SIEVE's finding and the gated exponent that of docs/develop/algorithm.md; s' is ours:
-    it leaves a plain thing that the question names (a sky, a wall) a chance. A shut gate gives phi = s exactly.
-
-    Args:
-        salient: (B, N) float64 in [0, 1].
-
-    Returns:
-        (B, N) float64 in [0, 1].
-    """
-    if relevant is None:
-        return salient
-    eps, gate = params.relevance_floor, relevant.gate
-    lifted = salient + gate * eps * (1 - salient)
-    return exact.snap(lifted * ((eps + relevant.value) / (eps + 1)) ** (gate * params.relevance_power))
-
-
-def focus_cap(budget: int, params: FocusContextParams) -> int:
-    """Most tokens of a budget that the focus set may take under a trusted query, at least 1."""
-    return max(1, int(budget * params.focus_cap))
-
-
-def focus_set(
-    fused: Tensor, salient: Tensor, trust: Tensor, batch: Batch, neighbours: Neighbours, params: FocusContextParams
+def fuse(
+    blind: Tensor, salient: Tensor, relevant: Relevance | None, neighbours: Neighbours, params: FocusContextParams
 ) -> Tensor:
-    """As many tokens as the fewest that hold `focus_mass` of phi (after FSR), at most the cap.
+    """phi = (b * (1 + gate * beta * near) + gate * lambda * m * s) / (1 + beta + lambda), with m = r ** alpha (ours).
 
-    Peaks of phi come first and its other high tokens after them (ours), so that of several things that the query means
-    each is seen before any is seen whole. A share is chosen by saliency alone (ours): the union guard, for SPpruner's
-    abstract asks for the whole spectrum of visual subjects and not only the one that the query names. Tokens without
-    mass are never focus, so a blank image has no focus. Without a trusted query nothing is near what was asked, and
-    the cap gives way to `blind_cap`.
+    Relevance adds to what a token stands for without a question and takes nothing from the others, so that a question
+    about something else costs no more than the tokens that it points at. The product of relevance and saliency after
+    min-max is SIEVE's; the power leaves it to those tokens that match the question about as well as the best. Near is
+    the largest m within two tokens: the surroundings of what is named, by what they stand for themselves.
 
     Args:
-        fused, salient: (B, N) float64 in [0, 1], in whole steps of 1 / `exact.STEPS`: their sums are exact.
-        trust: (B, 1) float64 in [0, 1].
+        blind: (B, N) float64 in [0, 1], the standing without a question.
+        salient: (B, N) float64 in [0, 1]; of what the query names, all tokens count and no echo is discounted.
 
     Returns:
-        (B, N) bool.
+        (B, N) float64 in [0, 1]; a shut gate gives what no query gives, exactly.
     """
-    share = params.focus_cap + (1 - trust) * (params.blind_cap - params.focus_cap)
-    caps = (batch.budget * share).floor_().clamp_min_(1)
-    most = max(1, int(max(image.budget for image in batch.images) * max(params.focus_cap, params.blind_cap)))
+    most = 1 + params.surroundings + params.relevance_weight
+    if relevant is None:
+        return exact.snap(blind / most)
+    match = relevant.value**params.relevance_power
+    lifted = params.relevance_weight * match * salient
+    if params.surroundings:
+        near = neighbours.window(neighbours.window(match).amax(1)).amax(1)
+        lifted = lifted + params.surroundings * near * blind
+    return exact.snap((blind + relevant.gate * lifted) / most)
+
+
+def focus_set(fused: Tensor, batch: Batch, params: FocusContextParams) -> tuple[Tensor, Tensor]:
+    """What has a claim to the budget, and the part of it that is the focus.
+
+    The fewest tokens that hold `focus_mass` of phi (after FSR), the highest first, at most what the scan leaves of the
+    budget. The first of them, up to `focus_cap` of the budget, are the focus, the others come first in the context.
+    Tokens without mass have no claim, so a blank image has no focus.
+
+    Args:
+        fused: (B, N) float64 in [0, 1], in whole steps of 1 / `exact.STEPS`: its sums are exact.
+
+    Returns:
+        Two (B, N) bool, the second within the first.
+    """
+    most = max(1, int(max(image.budget for image in batch.images) * (1 - params.scan_share)))
     mass = batch.within(fused, 0.0)
-    ordered = mass.topk(most, dim=1).values
+    order = batch.keys(mass).topk(most, dim=1).indices
+    ordered = mass.gather(1, order)
     before = ordered.cumsum(1) - ordered
-    needed = before < mass.sum(1, keepdim=True) * params.focus_mass
-    count = needed.sum(1, keepdim=True, dtype=torch.float64).minimum(caps)
-    reserved = (count * params.union_share).floor()
-    first = torch.add(mass, peaks(mass, batch, neighbours, params), alpha=2)
-    named = batch.highest(first, count - reserved, most) & (mass > 0)
-    open_to_guard = batch.within(salient > 0, False) & ~named
-    standing = torch.where(open_to_guard, salient, -1.0)
-    guarded = batch.highest(standing, reserved, int(most * params.union_share))
-    return named | (open_to_guard & guarded)
-
-
-def peaks(mass: Tensor, batch: Batch, neighbours: Neighbours, params: FocusContextParams) -> Tensor:
-    """Tokens that no neighbour exceeds and that reach `peak_floor` of the highest, the lower index among equals.
-
-    Args:
-        mass: (B, N) float64 in whole steps, not negative.
-
-    Returns:
-        (B, N) bool; none with a floor above 1.
-    """
-    key = batch.keys(mass)
-    high = mass >= mass.amax(1, keepdim=True) * params.peak_floor
-    return high & (mass > 0) & (key == neighbours.window(key).amax(1))
+    needed = (before < mass.sum(1, keepdim=True) * params.focus_mass) & (ordered > 0)
+    place = batch.index[:most]
+    none = torch.zeros_like(batch.real)
+    claim, focus = (
+        none.scatter(1, order, needed & (place < (batch.budget * share).floor_().clamp_min_(1)))
+        for share in (1 - params.scan_share, min(params.focus_cap, 1 - params.scan_share))
+    )
+    return claim, focus

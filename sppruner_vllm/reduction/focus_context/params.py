@@ -63,7 +63,9 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
 
     Has the fields of `SaliencyParams`, `WordParams` and `QueryParams` too.
 
-    echo_discount: how far a token that resembles a more salient neighbour loses its saliency where there is no trusted
+    blind_power: power of saliency where there is no trusted query: a second token of what stands out clearly comes
+        before the first of what hardly does.
+    echo_discount: how far a token that resembles a more salient neighbour loses its standing where there is no trusted
         query; 0 turns it off.
     echo_far: share of that discount which likeness to a more salient token anywhere in the image has; 0 turns it off.
     echo_candidates: tokens compared wherever they stand, in times of the budget.
@@ -75,45 +77,40 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
     gate_coherence: the same for Moran's I of the relevance map.
     gate_contrast: of these nats, those by which the query pointing the other way narrows the image down are no sign of
         meaning, beyond what a random direction does.
-    relevance_power, relevance_floor: alpha and epsilon of the fusion.
-    union_share: share of the focus set reserved for what is salient whatever the query says.
-    focus_mass: share of the fused mass that the focus set must hold.
-    peak_floor: share of the highest phi that a local maximum must reach to enter the focus set before all that is no
-        maximum; above 1 no token does.
-    focus_cap: largest share of the budget the focus set may take under a trusted query; it may always take one token.
-    blind_cap: the same where there is none.
+    relevance_weight: lambda of the fusion, how much relevance adds under a trusted query to a standing of at most 1.
+    relevance_power: alpha of the fusion.
+    surroundings: beta of the fusion, how much of its own standing what surrounds a named token gains; 0 turns it off.
+    focus_mass: share of the fused mass that the tokens with a claim to the budget hold.
+    focus_cap: largest share of the budget that is called focus; one token may always be.
+    scan_share: share of the budget that the context scan has at least.
     curve: order in which the context scan walks the grid.
-    surroundings: share of a context token's weight that depends on its nearness to the focus, under a trusted query.
-    context_saliency: share of a context token's weight that depends on its saliency.
-    rings: how many tokens from the focus set its surroundings reach.
+    context_saliency: share of a context token's weight that depends on its standing.
     context_floor: weight that every context token has regardless.
-    quota_share: share of the least possible context budget spent on one token per coarse cell; 0 turns the quota off.
+    quota_share: share of the budget that may go to one token per coarse cell without focus; 0 turns the quota off.
     repeat_discount: how far a token of a video that shows what the frame before showed there loses its saliency and its
         relevance; 0 turns it off. Not tuned.
     """
 
+    blind_power: float = 2.0
     echo_discount: float = 0.7
-    echo_far: float = 0.7
-    echo_candidates: float = 1.5
+    echo_far: float = 0.85
+    echo_candidates: float = 1.25
     temperature: float = 1.0
     smoothing: bool = True
     gate: bool = True
     gate_concentration: tuple[float, float] = (1.0, 2.0)
     gate_coherence: tuple[float, float] = (0.1, 0.4)
     gate_contrast: bool = False
-    relevance_power: float = 1.0
-    relevance_floor: float = 0.1
-    union_share: float = 0.5
-    focus_mass: float = 0.9
-    peak_floor: float = 0.5
-    focus_cap: float = 0.5
-    blind_cap: float = 0.75
-    curve: CurveName = "hilbert"
+    relevance_weight: float = 1.0
+    relevance_power: float = 4.0
     surroundings: float = 0.5
+    focus_mass: float = 0.9
+    focus_cap: float = 0.5
+    scan_share: float = 0.0
+    curve: CurveName = "hilbert"
     context_saliency: float = 0.8
-    rings: int = 3
     context_floor: float = 0.1
-    quota_share: float = 0.5
+    quota_share: float = 0.25
     repeat_discount: float = 0.7
 
     def __post_init__(self) -> None:
@@ -127,16 +124,14 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
         _check_shares(
             echo_discount=self.echo_discount,
             echo_far=self.echo_far,
-            union_share=self.union_share,
             focus_mass=self.focus_mass,
             focus_cap=self.focus_cap,
-            blind_cap=self.blind_cap,
-            surroundings=self.surroundings,
+            scan_share=self.scan_share,
             context_saliency=self.context_saliency,
             quota_share=self.quota_share,
             repeat_discount=self.repeat_discount,
         )
-        _check_positive(temperature=self.temperature, relevance_floor=self.relevance_floor)
+        _check_positive(temperature=self.temperature)
         for name in ("gate_concentration", "gate_coherence"):
             low, high = getattr(self, name)
             if not low < high:
@@ -145,8 +140,9 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
             raise ValueError(f"context_floor must be in (0, 1], got {self.context_floor}")
         if self.echo_candidates < 1:
             raise ValueError(f"echo_candidates must be at least 1, got {self.echo_candidates}")
-        if self.relevance_power < 0 or self.rings < 0:
-            raise ValueError("relevance_power and rings must not be negative")
+        for name in ("relevance_weight", "relevance_power", "surroundings", "blind_power"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.curve not in ("hilbert", "boustrophedon", "raster"):
             raise ValueError(f"curve must be hilbert, boustrophedon or raster, got {self.curve!r}")
 

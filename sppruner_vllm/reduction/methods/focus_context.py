@@ -19,7 +19,7 @@ from sppruner_vllm.reduction.core.method import Method
 from sppruner_vllm.reduction.core.ranking import by_priority, in_groups
 from sppruner_vllm.reduction.core.types import ImageTokens, Selection
 from sppruner_vllm.reduction.focus_context import context
-from sppruner_vllm.reduction.focus_context.echo import echoes, far_echoes, without_echoes, without_repeats
+from sppruner_vllm.reduction.focus_context.echo import blind_standing, without_repeats
 from sppruner_vllm.reduction.focus_context.focus import focus_set, fuse
 from sppruner_vllm.reduction.focus_context.params import FocusContextParams
 from sppruner_vllm.reduction.focus_context.relevance import relevance
@@ -49,41 +49,26 @@ def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextPa
         if relevant is not None:
             value = without_repeats(relevant.value, batch.repeats, params.repeat_discount)
             relevant = replace(relevant, value=value)
-    trust = torch.zeros_like(salient[:, :1]) if relevant is None else relevant.gate
-    standing = salient
-    if params.echo_discount and not _all_trusted(trust):
-        echo = echoes(units, salient, batch, neighbours)
-        if params.echo_far:
-            first = without_echoes(salient, echo, torch.zeros_like(trust), params.echo_discount)
-            echo = torch.maximum(echo, params.echo_far * far_echoes(units, first, batch, params))
-        standing = without_echoes(salient, echo, trust, params.echo_discount)
-    fused = fuse(standing, relevant, params)
-    focus = focus_set(fused, standing, trust, batch, neighbours, params)
+    blind = blind_standing(units, salient, batch, neighbours, params)
+    fused = fuse(blind, salient, relevant, neighbours, params)
+    claim, focus = focus_set(fused, batch, params)
 
-    weight = context.weights(standing, focus, trust, neighbours, params)
+    weight = context.weights(blind, params)
     score = exact.snap(weight * (1 + fused) / 2)
     key = batch.keys(score)
-    placed = context.quota(key, focus, batch, params)
-    taken = focus | placed
+    placed = context.quota(key, claim, batch, params)
+    taken = claim | placed
     runs = context.scan(
         key, weight, taken, (batch.budget - taken.sum(1, keepdim=True)).clamp_min_(0), batch, params.curve
     )
 
-    # The parts in order of priority; within one the score decides. What no part took fills up the budget by score.
-    tier = focus * 3 + placed * 2 + runs
-    within = torch.where(focus, fused, score).clamp_max(1 - 1 / exact.STEPS)
+    # The parts in order of priority; within one the score decides. What no part took fills up the budget by score. A
+    # region that would go blind comes before the last of what has a claim.
+    tier = placed * 3 + claim * 2 + runs
+    within = torch.where(claim, fused, score).clamp_max(1 - 1 / exact.STEPS)
     shown = None if relevant is None else relevant.value * (relevant.gate > 0)
     priority = tier + within
     return by_priority(batch, priority, key=batch.keys(priority), focus=focus, saliency=salient, relevance=shown)
-
-
-def _all_trusted(trust: Tensor) -> bool:
-    """Whether no echo would be discounted. Not asked of an accelerator, for the host would wait for the answer.
-
-    Args:
-        trust: (B, 1) in [0, 1].
-    """
-    return trust.device.type == "cpu" and bool((trust >= 1).all())
 
 
 METHOD: Final = Method(
