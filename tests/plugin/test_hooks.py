@@ -359,6 +359,7 @@ DATA = {
     "request.mm_processor_kwargs": "a request's own fields",
     "config.mrope_section": "a checkpoint's configuration, which vLLM hands over to be changed",
     "text.max_position_embeddings": "the same, while the model is built",
+    "config.image_token_id": "the same, where the checkpoint names no id",
     "response.body": "one answer",
     "response.body_iterator": "one answer",
 }
