@@ -17,7 +17,7 @@ from serving import eventually
 
 pytestmark = pytest.mark.skipif("SPPRUNER_TEST_PROVE" not in os.environ, reason="make test-prove")
 
-SETS = "OCRBench,POPE,MMBench,RefCOCO"
+SETS = "OCRBench,MMBench,POPE,RefCOCO"
 FLAGS = ("--sets", SETS, "--methods", "focus_context,downscale", "--ratios", "0.222", "--limit", "4")
 LIMIT = 1800
 
