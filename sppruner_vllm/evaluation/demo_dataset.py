@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -21,7 +21,6 @@ from .turns import Turn
 
 if TYPE_CHECKING:
     from sppruner_vllm.demo.world.exam import ExamQuestion
-    from sppruner_vllm.demo.world.layout import Layout
 
 USUAL_COUNT: Final = 2100
 TUNING_SEED: Final = 11
@@ -78,7 +77,8 @@ def what_draws_scenes() -> Iterator[None]:
 
 def _question(index: int, asked: ExamQuestion, seed: int) -> Question:
     pictures = tuple(
-        Picture(f"scene {seed}:{asked.group}:{place}", _Scene(layout)) for place, layout in enumerate(asked.layouts)
+        Picture(f"scene {seed}:{asked.group}:{place}", _Scene(seed, asked.group, place, asked))
+        for place in range(len(asked.layouts))
     )
     return Question(
         id=f"{seed}:{index}",
@@ -94,17 +94,19 @@ def _question(index: int, asked: ExamQuestion, seed: int) -> Question:
 class _Scene:
     """A picture of the exam. Equal ones are one: whoever encodes pictures does so once for all questions about it."""
 
-    layout: Layout
+    seed: int
+    group: int
+    place: int
+    asked: ExamQuestion = field(compare=False)
 
     def __call__(self) -> bytes:
-        return _file(self.layout)
+        return _file(self)
 
 
 @lru_cache(maxsize=32)
-def _file(layout: Layout) -> bytes:
-    from sppruner_vllm.demo.world.scene import render
-
-    return _png(partial(render, layout, held_out=True))
+def _file(scene: _Scene) -> bytes:
+    alone = replace(scene.asked, layouts=(scene.asked.layouts[scene.place],))
+    return _png(lambda: alone.pictures()[0])
 
 
 def _png(draw: Callable[[], Image.Image]) -> bytes:
