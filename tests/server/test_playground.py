@@ -96,6 +96,7 @@ def ask(page: Browser, question: str | None = None) -> None:
     if question is not None:
         page.type("#question", question, anew=True)
     turns = page.run("return document.querySelectorAll('.asked').length")
+    assert page.eventually("!document.getElementById('ask').disabled")
     page.click("#ask")
     panels = page.run("return document.querySelectorAll('.panel:not([hidden])').length")
     more = f"document.querySelectorAll('.asked').length >= {turns + panels} || !document.getElementById('error').hidden"
