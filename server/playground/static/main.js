@@ -55,13 +55,14 @@ function begin(state) {
   running?.abort();
   running = new AbortController();
   at("error").hidden = true;
+  at("ask").disabled = false;
   at("state").textContent = state;
   return running.signal;
 }
 
 async function work(state, task) {
   const signal = begin(state);
-  at("ask").disabled = true;
+  at("ask").disabled = task === ask; // a selection gives way to a question
   try {
     await ready();
     await task(signal);
