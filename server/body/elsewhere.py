@@ -75,9 +75,8 @@ def refuse_elsewhere(document: Any, path: str) -> None:
     if not isinstance(document, dict) or (api := _api(document, path)) is None:
         return
     dropped = _dropped(api)
-    for name in document.keys() & dropped.keys():
-        value = document[name]
-        if value is None or any(_equal(value, default) for default in dropped[name]):
+    for name, value in document.items():
+        if name not in dropped or value is None or any(_equal(value, default) for default in dropped[name]):
             continue
         here = _CALLED.get(api, {}).get(name)
         message = f"{name}: {api} has no such field" + ("" if here is None else f"; it is called {here} there")

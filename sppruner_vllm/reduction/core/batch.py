@@ -78,16 +78,6 @@ class Batch:
         """
         return torch.add(self.behind, values, alpha=exact.STEPS * len(self.behind))
 
-    def highest(self, values: Tensor, count: Tensor, most: int) -> Tensor:
-        """The tokens of the highest values, the lower index first among equals, (B, N) bool.
-
-        Puts the `most` highest in order and no others, which takes a CPU a quarter of the time.
-
-        Args:
-            values: as for `keys`. count: (B, 1) int64, how many, none above `most`.
-        """
-        return exact.marked(self.keys(values).topk(most, dim=1).indices, count, self.index)
-
 
 def sub_batches(images: Sequence[ImageTokens], max_elements: int | None = None) -> Iterator[list[int]]:
     """Indices of the images, in groups of like size whose padded rows hold at most `max_elements` entries.
