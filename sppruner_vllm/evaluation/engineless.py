@@ -5,14 +5,12 @@ For small models on a CPU, above all the demo's: a table of all methods and rati
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
-from PIL import Image
 from torch import Tensor
 
 from sppruner_vllm.planning.plan import ReductionPlan
@@ -31,6 +29,7 @@ from .engineless_llava import load
 from .engineless_model import Prompt, Seen
 from .merging import merged
 from .model_stamp import model_stamp
+from .pictures import opened
 from .questions import Picture, Question
 
 _PREPARED: Final = 256
@@ -82,7 +81,7 @@ class EnginelessAsker:
         self._seen: dict[tuple[Picture, Grid | None, tuple[StageOrder, ...], bool], Seen] = {}
         self._states_mean = lru_cache(maxsize=None)(self._plain.states_mean)
         self._said: dict[bytes, str] = {}
-        self._open = lru_cache(maxsize=64)(_open)
+        self._open = lru_cache(maxsize=64)(opened)
 
     def usable(self, question: Question, wanted: Sequence[Condition]) -> Usable:
         try:
@@ -249,7 +248,3 @@ def _disturbed(images: Sequence[ImageTokens], mean: Tensor, disturbance: Disturb
 
 def _merged(seen: Seen, selection: Selection, share: float) -> Seen:
     return replace(seen, rows=seen.rows.index_copy(0, selection.kept, merged(seen.rows, selection, share)))
-
-
-def _open(picture: Picture) -> Image.Image:
-    return Image.open(io.BytesIO(picture.read())).convert("RGB")

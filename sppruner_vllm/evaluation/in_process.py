@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-from PIL import Image
 
 from sppruner_vllm.recipes import request_methods
 
 from .asking import Answer, AskingFailed, Manner, Usable
 from .conditions import FULL, Condition
 from .model_stamp import model_stamp
+from .pictures import opened
 from .questions import Question
 from .turns import messages
 
@@ -83,7 +81,7 @@ class InProcessAsker:
     def _messages(self, question: Question) -> list[Any]:
         content: list[dict[str, Any]] = []
         for picture in question.images:
-            image = Image.open(io.BytesIO(picture.read())).convert("RGB")
+            image = opened(picture)
             # A new uuid keeps vLLM's caches out of the throughput.
             content.append({"type": "image_pil", "image_pil": image, "uuid": uuid.uuid4().hex})
         return messages(self._manner.prompt(question), question.before, content)

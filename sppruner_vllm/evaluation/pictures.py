@@ -46,6 +46,11 @@ def picture_from(source: str, folder: Path) -> Picture:
     return _checked("the base64 text", partial(_decode, source))
 
 
+def opened(picture: Picture) -> Image.Image:
+    """A picture in RGB."""
+    return Image.open(io.BytesIO(picture.read())).convert("RGB")
+
+
 def media_type(content: bytes) -> str:
     """The media type of an image file, for a data URL."""
     with Image.open(io.BytesIO(content)) as image:

@@ -8,10 +8,8 @@ small or blank: what a picture that tells little gives up is what the other gets
 from __future__ import annotations
 
 import argparse
-import io
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -28,13 +26,13 @@ from sppruner_vllm.settings import FEWEST_TOKENS
 from .bootstrap import Bootstrap, Interval, Scores
 from .dataset import load_dataset
 from .engineless_model import EnginelessModel, Prompt, Seen
+from .examined import Report, answers_scored
+from .pictures import opened
 from .questions import DatasetError, Question
-from .scoring import score
 
 Split = Callable[[Sequence[int], Sequence[float], int], list[int]]
 """Tokens that each picture keeps, of the tokens and the detail of each and the tokens of all."""
 
-_BATCH: Final = 16
 SERVED: Final = "size and detail"
 
 
@@ -113,9 +111,9 @@ class Exam:
         several = [question for question in self._questions if len(question.images) == (2 if change is None else 1)]
         found = []
         for place, question in enumerate(several):
-            pictures = [_open(question, image) for image in range(len(question.images))]
+            pictures = [opened(picture) for picture in question.images]
             if change is not None:
-                pictures.append(change(_open(several[place - 1], 0)))
+                pictures.append(change(opened(several[place - 1].images[0])))
             seen = tuple(self._model.see([picture])[0] for picture in pictures)
             found.append(Shown(question, seen, tuple(map(texture, pictures))))
         return found
@@ -124,13 +122,8 @@ class Exam:
         """Of each question, and the mean share of the first picture; None keeps all."""
         kept = [None if split is None else _budgets(one, split, ratio) for one in shown]
         prompts = [self._prompt(one, own) for one, own in zip(shown, kept, strict=True)]
-        texts = [
-            text
-            for start in range(0, len(prompts), _BATCH)
-            for text in self._model.answer(prompts[start : start + _BATCH], self._most)
-        ]
-        found = [score(one.question.metric, text, one.question.answers) for one, text in zip(shown, texts, strict=True)]
-        return np.array(found), float(np.mean([own[0] / sum(own) for own in kept if own is not None] or [0.0]))
+        found = answers_scored(self._model, [one.question for one in shown], prompts, self._most)
+        return found, float(np.mean([own[0] / sum(own) for own in kept if own is not None] or [0.0]))
 
     def _prompt(self, shown: Shown, budgets: Sequence[int] | None) -> Prompt:
         kept: list[Tensor | None] = [None] * len(shown.seen)
@@ -190,19 +183,10 @@ def main(options: argparse.Namespace) -> int:
         return 1
     exam = Exam(EnginelessModel(options.model), questions, options.max_tokens)
     rows = examine(exam, options.kinds, options.ratios, options.resamples)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "shares.md").write_text(f"{table(rows)}\n")
-    facts = {"model": options.model, "dataset": options.dataset, "seed": options.seed, "questions": len(questions)}
-    kept = {**facts, "resamples": options.resamples, "rows": [asdict(row) for row in rows]}
-    (options.out / "shares.json").write_text(f"{json.dumps(kept, indent=1)}\n")
-    print(table(rows))
+    Report("shares", table(rows), len(questions), rows).keep(options)
     return 0
 
 
 def _budgets(shown: Shown, split: Split, ratio: float) -> list[int]:
     tokens = [len(seen.rows) for seen in shown.seen]
     return split(tokens, shown.details, retained_tokens(sum(tokens), ratio))
-
-
-def _open(question: Question, image: int) -> Image.Image:
-    return Image.open(io.BytesIO(question.images[image].read())).convert("RGB")

@@ -7,9 +7,8 @@ difference beyond 0.3 points, or a share of open gates far from none, says that 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from rich.console import Console
@@ -21,6 +20,7 @@ from .conditions import FULL, Condition
 from .dataset import load_dataset
 from .disturbing import DISTURBANCES
 from .engineless import EnginelessAsker, Variant
+from .examined import Report
 from .questions import DatasetError, Question
 from .scoring import score
 
@@ -124,10 +124,5 @@ def main(options: argparse.Namespace) -> int:
     except (AskingFailed, DatasetError) as problem:
         console.print(str(problem), style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "stress.md").write_text(f"{table(rows)}\n")
-    facts = {"model": options.model, "dataset": options.dataset, "seed": options.seed, "questions": len(questions)}
-    kept = {**facts, "resamples": options.resamples, "rows": [asdict(row) for row in rows]}
-    (options.out / "stress.json").write_text(f"{json.dumps(kept, indent=1)}\n")
-    print(table(rows))
+    Report("stress", table(rows), len(questions), rows).keep(options)
     return 0

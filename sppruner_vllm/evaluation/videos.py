@@ -7,10 +7,8 @@ demo model has learnt from pictures alone, so that the whole video is what every
 from __future__ import annotations
 
 import argparse
-import io
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -26,8 +24,9 @@ from sppruner_vllm.planning.videos import FrameGrid
 from .bootstrap import Bootstrap, Interval, Scores
 from .dataset import load_dataset
 from .engineless_model import EnginelessModel, Prompt, Seen
+from .examined import Report, answers_scored
+from .pictures import opened
 from .questions import DatasetError, Question
-from .scoring import score
 from .video_methods import METHODS, Choose, Video
 
 KINDS: Final = ("still", "cut", "moving")
@@ -73,7 +72,7 @@ class Exam:
     def shown(self, kind: str) -> Iterator[Shown]:
         """Each question with its video; another question's picture is what a cut comes from."""
         for place, question in enumerate(self._questions):
-            own, other = (_open(one) for one in (question, self._questions[place - 1]))
+            own, other = (opened(one.images[0]) for one in (question, self._questions[place - 1]))
             frames = _frames(kind, own, other, self._frames, self._model.cell)
             seen = self._model.see(frames)
             rows = torch.cat([one.rows for one in seen])
@@ -85,12 +84,7 @@ class Exam:
     def marks(self, shown: Sequence[Shown], choose: Choose | None, ratio: float) -> Scores:
         """Of each question, with the tokens that a method keeps; None keeps all."""
         prompts = [self._prompt(one, None if choose is None else self._kept(one, choose, ratio)) for one in shown]
-        texts = [text for start in range(0, len(prompts), 16) for text in self._answers(prompts[start : start + 16])]
-        found = [score(one.question.metric, text, one.question.answers) for one, text in zip(shown, texts, strict=True)]
-        return np.array(found)
-
-    def _answers(self, prompts: Sequence[Prompt]) -> list[str]:
-        return self._model.answer(prompts, self._most)
+        return answers_scored(self._model, [one.question for one in shown], prompts, self._most)
 
     def _kept(self, shown: Shown, choose: Choose, ratio: float) -> Tensor:
         total = len(shown.seen.rows)
@@ -160,17 +154,8 @@ def main(options: argparse.Namespace) -> int:
     exam = Exam(EnginelessModel(options.model), questions, options.frames, options.max_tokens)
     groups = [question.group or question.id for question in questions]
     rows = examine(exam, groups, options.kinds, options.ratios, options.resamples)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "videos.md").write_text(f"{table(rows)}\n")
-    facts = {"model": options.model, "dataset": options.dataset, "seed": options.seed, "questions": len(questions)}
-    kept = {**facts, "frames": options.frames, "resamples": options.resamples, "rows": [asdict(row) for row in rows]}
-    (options.out / "videos.json").write_text(f"{json.dumps(kept, indent=1)}\n")
-    print(table(rows))
+    Report("videos", table(rows), len(questions), rows).keep(options, frames=options.frames)
     return 0
-
-
-def _open(question: Question) -> Image.Image:
-    return Image.open(io.BytesIO(question.images[0].read())).convert("RGB")
 
 
 def _frames(kind: str, own: Image.Image, other: Image.Image, count: int, cell: int) -> list[Image.Image]:
