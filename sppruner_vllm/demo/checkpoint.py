@@ -9,14 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import torch
 from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2TokenizerFast
 
 from .chat_template import CHAT_TEMPLATE
+from .forward import MEAN, STD
 from .tiny_spec import TinyModelSpec
 from .tokenizer import build_tokenizer, word_ids
 from .weights import fill_with_random_weights
+
+CLIP_COLOURS: Final = {"image_mean": list(MEAN), "image_std": list(STD)}
+"""As CLIP takes them, and Qwen-VL after it."""
 
 
 def write_checkpoint(folder: Path, spec: TinyModelSpec) -> None:
@@ -108,8 +113,7 @@ def _pixels(kind: str, processor: str) -> dict[str, object]:
         "patch_size": 14,
         "temporal_patch_size": 2,
         "merge_size": 2,
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        **CLIP_COLOURS,
     }
 
 

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
-from .checkpoint import write_json
-from .forward import MEAN, STD
-
-CLIP_COLOURS: Final = {"image_mean": list(MEAN), "image_std": list(STD)}
-"""As CLIP takes them."""
+from .checkpoint import CLIP_COLOURS, write_json
 
 
 def hub_name(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,3 @@ def twin_of(folder: Path) -> Path:
     """The folder of a model as transformers knows it: beside one in a format that it does not know, else the same."""
     twin = folder.with_name(f"{folder.name}-transformers")
     return twin if twin.exists() else folder
-
-
-def write_json(file: Path, content: Mapping[str, object]) -> None:
-    file.write_text(json.dumps(content, indent=2) + "\n")

@@ -7,10 +7,12 @@ from typing import Final
 
 from transformers import Glm4vConfig, Glm4vForConditionalGeneration, Qwen2TokenizerFast
 
+from sppruner_vllm.demo.checkpoint import CLIP_COLOURS, write_json
 from sppruner_vllm.demo.tokenizer import SPECIAL_TOKENS, build_tokenizer, word_ids
 from sppruner_vllm.demo.weights import fill_with_random_weights
 
-from .files import write_checkpoint, write_json
+from .files import write_checkpoint
+from .qwen_text import SMALL
 
 LONGEST: Final = 32768
 SEED: Final = 2
@@ -50,8 +52,7 @@ _PIXELS: Final = {
     "patch_size": 14,
     "temporal_patch_size": 2,
     "merge_size": 2,
-    "image_mean": [0.48145466, 0.4578275, 0.40821073],
-    "image_std": [0.26862954, 0.26130258, 0.27577711],
+    **CLIP_COLOURS,
 }
 
 
@@ -66,11 +67,7 @@ def build_glm4_1v(folder: Path) -> Path:
     config = Glm4vConfig(
         text_config={
             "vocab_size": len(tokenizer),
-            "hidden_size": 128,
-            "intermediate_size": 256,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
+            **SMALL,
             "max_position_embeddings": LONGEST,
             "rms_norm_eps": 1e-5,
             # As real ones say; transformers has biases whatever is said.

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 from transformers import Qwen2Config
 
-from .files import write_json, write_weights
+from sppruner_vllm.demo.checkpoint import write_json
+
+from .files import write_weights
 from .internvl import SMALL_VISION, TILE, build_internvl_tokenizer, new_internvl, write_internvl
 from .qwen_text import small_qwen
 from .remote_code.configuration_internvl_chat import InternVLChatConfig

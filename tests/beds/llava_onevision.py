@@ -16,11 +16,12 @@ from transformers import (
 )
 
 from sppruner_vllm.demo.chat_template import CHAT_TEMPLATE
+from sppruner_vllm.demo.checkpoint import write_json
 from sppruner_vllm.demo.llava_files import hub_name
 from sppruner_vllm.demo.tokenizer import build_tokenizer, word_ids
 from sppruner_vllm.demo.weights import fill_with_random_weights
 
-from .files import write_checkpoint, write_json
+from .files import write_checkpoint
 from .qwen_text import LONGEST, small_qwen
 
 SEED: Final = 11

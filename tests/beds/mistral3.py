@@ -10,10 +10,10 @@ from typing import Final
 
 from transformers import Mistral3Config, Mistral3ForConditionalGeneration, MistralConfig, PixtralVisionConfig
 
-from sppruner_vllm.demo.llava_files import CLIP_COLOURS
+from sppruner_vllm.demo.checkpoint import CLIP_COLOURS, write_json
 from sppruner_vllm.demo.weights import fill_with_random_weights
 
-from .files import write_checkpoint, write_json
+from .files import write_checkpoint
 from .llava import CHAT_TEMPLATE, LONGEST, small_llama
 from .llava_tokenizer import IMAGE, build_llava_tokenizer, spoken_ids
 

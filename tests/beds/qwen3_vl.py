@@ -18,10 +18,11 @@ from transformers import (
 )
 
 from sppruner_vllm.demo.chat_template import CHAT_TEMPLATE
+from sppruner_vllm.demo.checkpoint import write_json
 from sppruner_vllm.demo.tokenizer import build_tokenizer, word_ids
 from sppruner_vllm.demo.weights import fill_with_random_weights
 
-from .files import write_checkpoint, write_json
+from .files import write_checkpoint
 
 LONGEST: Final = 32768
 SEED: Final = 8

@@ -17,7 +17,8 @@ import torch
 
 from beds import BEDS, Bed
 from cases import RATIOS, REDUCED
-from engines import Reduced, ask, recorded_selections, start_engine
+from engines import Reduced, ask, start_engine
+from recording import recorded_selections
 from reference import Reference
 from sppruner_vllm.planning.smaller import Grid
 from towers import EVERYTHING, parts_of

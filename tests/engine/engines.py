@@ -186,25 +186,6 @@ def orders(
 
 
 @contextmanager
-def recorded_selections() -> Iterator[list[list[int]]]:
-    """The kept indices of every image that any engine of this process reduces inside the block, in order."""
-    from sppruner_vllm.worker import positions
-
-    kept: list[list[int]] = []
-    pack = positions.pack
-
-    def recording(rows: Tensor, indices: Tensor, width: int) -> Tensor:
-        kept.append(indices.tolist())
-        return pack(rows, indices, width)
-
-    positions.pack = recording
-    try:
-        yield kept
-    finally:
-        positions.pack = pack
-
-
-@contextmanager
 def encoder_runs(model: Any) -> Iterator[list[int]]:
     """Pictures in each run of upstream's encoder inside the block, in order."""
     runs: list[int] = []

@@ -12,7 +12,8 @@ import torch
 
 from beds import BEDS
 from cases import MIXED, REDUCED, Case
-from engines import ask, encoder_runs, operated_with, recorded_rows, recorded_selections, start_engine
+from engines import ask, encoder_runs, operated_with, recorded_rows, start_engine
+from recording import recorded_selections
 from sppruner_vllm.request import TELLING, Telling
 from sppruner_vllm.told import TELL, Told
 from videos import FRAMES, Kept, Shown, ask_shown, recorded_kept

@@ -12,7 +12,8 @@ from vllm import SamplingParams
 from vllm.exceptions import VLLMValidationError
 
 from cases import REDUCED, SQUARE, Case
-from engines import TOKENS, Reduced, ask, recorded_selections
+from engines import TOKENS, Reduced, ask
+from recording import recorded_selections
 from reference import Reference
 
 _seeds = itertools.count(70)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from cases import LANDSCAPE, PORTRAIT, SQUARE, STRIP, Case, picture
-from engines import TOKENS, ask, cached, operated_with, recorded_selections
+from engines import TOKENS, ask, cached, operated_with
+from recording import recorded_selections
 from reference import Reference
 from sppruner_vllm.demo.forward import encode
 from sppruner_vllm.planning.smaller import Grid

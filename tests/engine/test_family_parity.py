@@ -27,9 +27,9 @@ from engines import (
     encoder_runs,
     operated_with,
     recorded_rows,
-    recorded_selections,
     start_engine,
 )
+from recording import recorded_selections
 from reference import OnRows, Reference
 from sppruner_vllm.planning.plan import retained_tokens
 from switches import switches_of

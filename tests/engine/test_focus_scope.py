@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cases import SQUARE, Case
-from engines import Answer, ask, recorded_selections
+from engines import Answer, ask
+from recording import recorded_selections
 
 CAT, DOG, SEA = "what is the colour of the small cat", "where is the big dog", "how many trees are by the sea"
 RATIO, KEPT = 0.5, 72

@@ -13,7 +13,8 @@ from vllm.exceptions import VLLMValidationError
 
 from beds import build_llava
 from cases import SQUARE, Case
-from engines import ask, recorded_selections, start_engine
+from engines import ask, start_engine
+from recording import recorded_selections
 from reference import Reference
 
 CONTEXT = 1200

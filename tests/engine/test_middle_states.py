@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cases import REDUCED
-from engines import TOKENS, ask, operated_with, recorded_selections, start_engine
+from engines import TOKENS, ask, operated_with, start_engine
+from recording import recorded_selections
 from reference import Reference
 from sppruner_vllm.errors import UnsupportedSetup
 from sppruner_vllm.families.decoder_layers import text_layers

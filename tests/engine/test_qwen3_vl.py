@@ -17,7 +17,8 @@ from vllm.model_executor.models.qwen3_vl import Qwen3VLForConditionalGeneration 
 
 from beds import BEDS, Bed
 from cases import LANDSCAPE, PORTRAIT, SQUARE, STRIP, Case, picture
-from engines import TOKENS, ask, recorded_selections, with_video
+from engines import TOKENS, ask, with_video
+from recording import recorded_selections
 from reference import Reference, last_attention
 from sppruner_vllm.worker.taps import Taps
 from towers import EVERYTHING

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from cases import SQUARE, Mixed, page, picture
-from engines import TOKENS, ask, cached, encoder_runs, operated_with, recorded_selections
+from engines import TOKENS, ask, cached, encoder_runs, operated_with
+from recording import recorded_selections
 from reference import Reference
 from sppruner_vllm.demo.forward import encode
 from sppruner_vllm.metrics import families

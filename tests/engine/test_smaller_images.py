@@ -16,7 +16,8 @@ from PIL import Image
 from vllm.exceptions import VLLMValidationError
 
 from cases import LANDSCAPE, PORTRAIT, SQUARE, STRIP, Case, Size
-from engines import TOKENS, ask, recorded_selections
+from engines import TOKENS, ask
+from recording import recorded_selections
 from reference import Reference
 from sppruner_vllm.api import processor, unprocessed
 from sppruner_vllm.planning.accounting import VisualTokens

@@ -14,7 +14,8 @@ import pytest
 from torch import Tensor
 
 from cases import MIXED, STOCK
-from engines import TOKENS, Answer, ask, operated_with, recorded_rows, recorded_selections
+from engines import TOKENS, Answer, ask, operated_with, recorded_rows
+from recording import recorded_selections
 from reference import OnRows
 from switches import SWITCHES
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from cases import LANDSCAPE, PORTRAIT, SQUARE, Case
-from engines import ask, operated_with, recorded_selections
+from engines import ask, operated_with
+from recording import recorded_selections
 from sppruner_vllm.reduction import ImageTokens, Selection
 from sppruner_vllm.request import TELLING, Telling
 from sppruner_vllm.told import TELL, Told

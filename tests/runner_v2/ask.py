@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from faults import FAULTS
 from outcomes import Answer, Outcome, Report
 from scenarios import ENGINES, UNREAD, Engine, Step
 
+from recording import recorded_selections
 from sppruner_vllm.request import TELLING, Telling
 from sppruner_vllm.told import TELL
 
@@ -150,25 +150,6 @@ def put(llm: Any, step: Step) -> Outcome:
         [said[name]["kept"] for name in names],
         kept,
     )
-
-
-@contextmanager
-def recorded_selections() -> Iterator[list[list[int]]]:
-    """The kept indices of every picture that this process reduces inside the block, in order."""
-    from sppruner_vllm.worker import positions
-
-    kept: list[list[int]] = []
-    pack = positions.pack
-
-    def recording(rows: Any, indices: Any, width: int) -> Any:
-        kept.append(indices.tolist())
-        return pack(rows, indices, width)
-
-    positions.pack = recording
-    try:
-        yield kept
-    finally:
-        positions.pack = pack
 
 
 def answer(output: Any) -> Answer:

@@ -16,6 +16,9 @@ from scenarios import Engine
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SCRIPT: Final = Path(__file__).with_name("ask.py")
+SHARED: Final = ROOT / "tests"
+"""What tests of several folders import."""
+
 LAYERED: Final = ROOT / ".cache" / "runner-v2" / "bin" / "python"
 
 OUTPUT: Final = 8000
@@ -61,7 +64,7 @@ class Runner:
         arguments = [str(model), engine, str(file), *([] if fault is None else [fault])]
         done = subprocess.run(
             [self.python, str(SCRIPT), *arguments],
-            env=inherited | COMMON | dict(self.variables),
+            env=inherited | COMMON | dict(self.variables) | {"PYTHONPATH": str(SHARED)},
             check=False,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
