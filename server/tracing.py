@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 from vllm.tracing import extract_trace_context
 
-from sppruner_vllm.metrics.families import Outcome
+from sppruner_vllm.metrics.labels import Outcome
 from sppruner_vllm.planning.accounting import VisualTokens
 
 REQUEST: Final = "sppruner.request"

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .recipes import request_methods
-from .request import DEFAULT_RATIO, RATIO_BOUNDS, DefaultRatio, RatioBounds, ReductionRequest, validate_request
+from .request.asked import ReductionRequest
+from .request.checking import validate_request
+from .request.handed_over import DEFAULT_RATIO, RATIO_BOUNDS, DefaultRatio, RatioBounds
 from .settings import Settings, settings
 
 

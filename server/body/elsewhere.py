@@ -17,7 +17,7 @@ from vllm.entrypoints.openai.chat_completion.protocol import BatchChatCompletion
 from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 
-from sppruner_vllm.request import REQUEST_FIELDS
+from sppruner_vllm.request.fields import REQUEST_FIELDS
 
 from ..errors.refusal import MESSAGES_API, RESPONSES_API, Refusal, is_anthropic
 from .content.document import BATCH, CHAT, VISUAL_TOKENS

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sppruner_vllm.errors import InvalidField
-from sppruner_vllm.request import REQUEST_FIELDS
+from sppruner_vllm.request.fields import REQUEST_FIELDS
 
 INCLUDE: Final = "include"
 SELECTION: Final = "visual_tokens.selection"

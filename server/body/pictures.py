@@ -1,7 +1,7 @@
 """What parts of a body ask for their own picture, brought to the top of it: one list with an entry for each picture.
 
-From there on a part's field is what a list is (sppruner_vllm/request.py), on whichever route: vLLM drops members of
-parts that it does not know, and makes chats of its other APIs.
+From there on a part's field is what a list is (sppruner_vllm/request/fields.py), on whichever route: vLLM drops members
+of parts that it does not know, and makes chats of its other APIs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sppruner_vllm.planning.in_parts import PICTURE_FIELDS, PicturePart, picture_parts
-from sppruner_vllm.request import KEEP_RATIO, MAX_PIXELS, other_count
+from sppruner_vllm.request.asked import other_count
+from sppruner_vllm.request.fields import KEEP_RATIO, MAX_PIXELS
 from sppruner_vllm.settings import settings
 
 from ..errors.invalid_body import written

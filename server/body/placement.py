@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from sppruner_vllm.planning.in_parts import PICTURE_FIELDS
-from sppruner_vllm.request import MAX_PIXELS, REQUEST_FIELDS
+from sppruner_vllm.request.fields import MAX_PIXELS, REQUEST_FIELDS
 
 from ..errors.invalid_body import written
 from ..errors.places import Place

@@ -20,7 +20,8 @@ from sppruner_vllm.api.room import sharing
 from sppruner_vllm.pictures.budget import PixelBudget
 from sppruner_vllm.planning.accounting import note_whole, visual_tokens_of
 from sppruner_vllm.planning.telling import ASKED_ABOUT
-from sppruner_vllm.request import KEEP_RATIO, MAX_PIXELS, TELLING
+from sppruner_vllm.request.fields import KEEP_RATIO, MAX_PIXELS
+from sppruner_vllm.request.handed_over import TELLING
 from sppruner_vllm.settings import settings
 
 from ..body.fields import foreign_kwargs, reduction_fields

@@ -1,7 +1,7 @@
 """What is raised while a prompt is rendered and is about a picture: it leaves the rendering as the client's fault.
 
 It is told there, as later nobody knows that a picture was being read; whose fault all else is, faults.py tells. Codes
-are counted: they are of `sppruner_vllm.metrics.families.RejectedReason`.
+are counted: they are of `sppruner_vllm.metrics.labels.RejectedReason`.
 """
 
 from __future__ import annotations

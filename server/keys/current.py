@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-from sppruner_vllm.request import ANY_RATIO, DEFAULT_RATIO, RATIO_BOUNDS, DefaultRatio
+from sppruner_vllm.request.handed_over import ANY_RATIO, DEFAULT_RATIO, RATIO_BOUNDS, DefaultRatio
 from sppruner_vllm.settings import Settings, settings
 
 from ..request.load import default_in_force

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sppruner_vllm.errors import UnsupportedSetup
-from sppruner_vllm.request import RatioBounds
+from sppruner_vllm.request.handed_over import RatioBounds
 from sppruner_vllm.settings import Settings
 
 NAME: Final = r"^[A-Za-z0-9._-]{1,64}$"

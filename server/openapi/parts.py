@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any, Final
 
-from sppruner_vllm.request import FOCUS_SCOPES, MAX_FOCUS_QUERY_CHARS
+from sppruner_vllm.request.fields import FOCUS_SCOPES, MAX_FOCUS_QUERY_CHARS
 from sppruner_vllm.settings import Settings
 
 Schema = dict[str, Any]

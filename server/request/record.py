@@ -13,11 +13,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sppruner_vllm.metrics.families import Outcome
+from sppruner_vllm.metrics.labels import Outcome
 from sppruner_vllm.pictures.budget import PixelBudget
 from sppruner_vllm.planning.accounting import VisualTokens
 from sppruner_vllm.planning.telling import AskedAbout
-from sppruner_vllm.request import Telling
+from sppruner_vllm.request.handed_over import Telling
 from sppruner_vllm.settings import Settings
 from sppruner_vllm.told import Told
 

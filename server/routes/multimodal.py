@@ -17,7 +17,7 @@ from vllm.entrypoints.openai.chat_completion import api_router as chat_api
 from vllm.entrypoints.openai.responses import api_router as responses_api
 
 from sppruner_vllm.admission import admit
-from sppruner_vllm.request import Telling
+from sppruner_vllm.request.handed_over import Telling
 
 from ..body.fields import reduction_fields
 from ..keys.current import limits_in_force

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from sppruner_vllm.metrics.events import count_rejection, count_request, count_visual_tokens, in_flight
-from sppruner_vllm.metrics.families import Outcome
+from sppruner_vllm.metrics.labels import Outcome
 
 from ..body.check import BodyCheck
 from ..errors.codes import CODES

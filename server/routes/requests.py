@@ -13,7 +13,7 @@ from vllm.entrypoints.anthropic.protocol import AnthropicCountTokensRequest, Ant
 from vllm.entrypoints.openai.chat_completion.protocol import BatchChatCompletionRequest, ChatCompletionRequest
 from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 
-from sppruner_vllm.request import ReductionFields
+from sppruner_vllm.request.fields import ReductionFields
 
 from .most_answers import refuse_too_many_answers
 

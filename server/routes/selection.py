@@ -9,7 +9,7 @@ from fastapi import Request
 
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.metrics.events import count_telling
-from sppruner_vllm.metrics.families import AskedBy
+from sppruner_vllm.metrics.labels import AskedBy
 from sppruner_vllm.planning.telling import AskedAbout
 from sppruner_vllm.reduction.pieces import Piece
 from sppruner_vllm.settings import settings

@@ -18,7 +18,7 @@ from vllm.entrypoints.openai.chat_completion import api_router as chat_api
 from sppruner_vllm.admission import admit
 from sppruner_vllm.compat.versions import is_client_gone
 from sppruner_vllm.errors import InvalidField
-from sppruner_vllm.request import Telling
+from sppruner_vllm.request.handed_over import Telling
 
 from ..body.content.document import CHAT, VISUAL_TOKENS
 from ..body.fields import SELECTION, reduction_fields

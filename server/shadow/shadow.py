@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from vllm.logger import init_logger
 
 from sppruner_vllm.metrics.events import count_shadow, count_shadow_given_up
-from sppruner_vllm.metrics.families import GivenUp
+from sppruner_vllm.metrics.labels import GivenUp
 from sppruner_vllm.planning.accounting import VisualTokens
 
 from .candidate import CANDIDATE, Candidate

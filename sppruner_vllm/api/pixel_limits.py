@@ -13,7 +13,8 @@ from vllm.multimodal.parse import ImageProcessorItems
 
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.planning.smaller import Grid
-from sppruner_vllm.request import MAX_PIXELS, ReductionRequest
+from sppruner_vllm.request.asked import ReductionRequest
+from sppruner_vllm.request.fields import MAX_PIXELS
 from sppruner_vllm.settings import settings
 
 

@@ -36,7 +36,9 @@ from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.recipes import get_recipe
 from sppruner_vllm.reduction.pieces import Piece
-from sppruner_vllm.request import HANDED_OVER, MAX_PIXELS, REQUEST_FIELDS, ReductionRequest
+from sppruner_vllm.request.asked import ReductionRequest
+from sppruner_vllm.request.fields import MAX_PIXELS, REQUEST_FIELDS
+from sppruner_vllm.request.handed_over import HANDED_OVER
 from sppruner_vllm.settings import settings
 
 from .embedded import came_encoded

@@ -26,7 +26,8 @@ from sppruner_vllm.planning.accounting import ENGINE_INPUT_KEY, account
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.telling import ASKED_ABOUT, asked_about
-from sppruner_vllm.request import HANDED_OVER, MAX_PIXELS, REQUEST_FIELDS, TELLING, Telling
+from sppruner_vllm.request.fields import MAX_PIXELS, REQUEST_FIELDS
+from sppruner_vllm.request.handed_over import HANDED_OVER, TELLING, Telling
 from sppruner_vllm.settings import settings
 
 from .carried import PLANNED, Planned, orders, planned_in, without_plan

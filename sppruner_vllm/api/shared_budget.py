@@ -26,7 +26,7 @@ from sppruner_vllm.planning.planner import Sent, claims_of
 from sppruner_vllm.planning.query import turn_numbers
 from sppruner_vllm.planning.sharing import Claim, shares_of_both
 from sppruner_vllm.planning.videos import FrameGrid
-from sppruner_vllm.request import ReductionRequest
+from sppruner_vllm.request.asked import ReductionRequest
 from sppruner_vllm.settings import FEWEST_TOKENS, settings
 
 from .fitting import refuse_misfit

@@ -28,7 +28,7 @@ from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.videos import FrameGrid, VideoAsk, VideoPlan, ask_of_video, plan_video
 from sppruner_vllm.recipes import get_recipe
 from sppruner_vllm.reduction.frames import pixel_changes
-from sppruner_vllm.request import ReductionRequest
+from sppruner_vllm.request.asked import ReductionRequest
 from sppruner_vllm.settings import settings
 
 from .identity import question_name, video_encoded_as, video_identities

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sppruner_vllm.request import FOCUS_QUERY, FOCUS_SCOPE, KEEP_RATIO, REDUCTION_METHOD
+from sppruner_vllm.request.fields import FOCUS_QUERY, FOCUS_SCOPE, KEEP_RATIO, REDUCTION_METHOD
 from sppruner_vllm.settings import FocusScope
 
 from .conditions import FULL, Condition

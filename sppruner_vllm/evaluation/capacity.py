@@ -17,7 +17,7 @@ from rich.console import Console
 
 from sppruner_vllm.demo_model import CHECKPOINT
 from sppruner_vllm.errors import InvalidField
-from sppruner_vllm.request import validate_keep_ratio
+from sppruner_vllm.request.checking import validate_keep_ratio
 
 from .arguments import count
 from .capacity_fleet import Layout, Traffic

@@ -12,7 +12,7 @@ from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
 from sppruner_vllm.planning.query import turn_queries
 from sppruner_vllm.planning.smaller import Grid
-from sppruner_vllm.request import ReductionRequest
+from sppruner_vllm.request.asked import ReductionRequest
 from sppruner_vllm.settings import settings
 
 from .capacity_tokens import Patches, token_grid

@@ -18,7 +18,7 @@ from sppruner_vllm.planning.smaller import Grid, resize
 from sppruner_vllm.reading.trust import trusting_states
 from sppruner_vllm.recipes import get_recipe
 from sppruner_vllm.reduction import DEFAULT_METHOD, FocusContextParams, ImageTokens, Selection, reduce
-from sppruner_vllm.request import ReductionRequest
+from sppruner_vllm.request.asked import ReductionRequest
 from sppruner_vllm.wire import StageOrder
 
 from .asking import Answer, AskingFailed, Manner, Usable

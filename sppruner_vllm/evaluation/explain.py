@@ -16,7 +16,7 @@ from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.planning.scope import Served
 from sppruner_vllm.recipes import get_recipe, request_methods
 from sppruner_vllm.reduction import ImageTokens, Selection, reduce
-from sppruner_vllm.request import validate_keep_ratio
+from sppruner_vllm.request.checking import validate_keep_ratio
 
 from .drawing import PANELS, Panel, caption, draw, panels_of
 from .vision import VisionModel

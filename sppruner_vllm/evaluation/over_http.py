@@ -18,7 +18,7 @@ from openai import APIError, AsyncOpenAI, BadRequestError
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
 
-from sppruner_vllm.request import REDUCTION_METHOD
+from sppruner_vllm.request.fields import REDUCTION_METHOD
 
 from .asking import Answer, AskingFailed, Manner, Usable
 from .conditions import FULL, Condition

@@ -12,7 +12,7 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.smaller import Grid, resize
-from sppruner_vllm.request import ReductionRequest
+from sppruner_vllm.request.asked import ReductionRequest
 
 from .chat import Chat
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from sppruner_vllm.generated_table import GeneratedTable
-from sppruner_vllm.metrics.families import FAMILIES, Family, HistogramFamily, Label
+from sppruner_vllm.metrics.families import FAMILIES
+from sppruner_vllm.metrics.kinds import Family, HistogramFamily
+from sppruner_vllm.metrics.labels import Label
 
 
 def families_table() -> str:

@@ -1,6 +1,6 @@
 """Counts: what each event of a request or of a worker adds to which family.
 
-The families themselves are in metric_families.py. Whatever the callers pass, labels stay within their closed sets.
+The families themselves are in families.py. Whatever the callers pass, labels stay within their closed sets.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sppruner_vllm.metrics import families
+from sppruner_vllm.metrics import families, labels
 from sppruner_vllm.metrics.bands import ratio_band
-from sppruner_vllm.metrics.families import FAMILIES, OTHER, AskedBy, CounterFamily, GivenUp, HistogramFamily, Outcome
+from sppruner_vllm.metrics.families import FAMILIES
+from sppruner_vllm.metrics.kinds import CounterFamily, HistogramFamily
+from sppruner_vllm.metrics.labels import OTHER, AskedBy, GivenUp, Outcome
 from sppruner_vllm.planning.accounting import VisualTokens
 from sppruner_vllm.planning.paying import Parts
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION
@@ -53,7 +55,7 @@ def show_load(ratio: float, change: int) -> None:
 
 def show_parts(parts: Parts | None) -> None:
     """Show what a worker measured at its start; None for nothing."""
-    for part in families.PART.values:
+    for part in labels.PART.values:
         families.PART_SECONDS.metric.labels(part).set(0.0 if parts is None else getattr(parts, part))
 
 
@@ -75,13 +77,13 @@ def count_request(outcome: Outcome) -> None:
 
 def count_rejection(code: str | None) -> None:
     """Account for a client error; `code` is of our own vocabulary, or anything else for a refusal of vLLM's."""
-    families.REJECTED.metric.labels(families.REJECTED_REASON.bound(code)).inc()
+    families.REJECTED.metric.labels(labels.REJECTED_REASON.bound(code)).inc()
 
 
 def count_visual_tokens(tokens: VisualTokens) -> None:
     """Account for the images and videos of one served request."""
     if tokens.skipped_reason is not None:
-        families.SKIPPED.metric.labels(families.SKIPPED_REASON.bound(tokens.skipped_reason)).inc()
+        families.SKIPPED.metric.labels(labels.SKIPPED_REASON.bound(tokens.skipped_reason)).inc()
     for scope in tokens.all_scopes:
         if scope is not None:
             families.FOCUS_SCOPE.metric.labels(scope).inc()

@@ -1,167 +1,34 @@
-"""Every metric family of the product, as it is built, scraped and documented (docs/operate/metrics.md).
-
-A family is built on first use, in the process that observes it: vLLM may switch prometheus_client to its multi-process
-mode before that. Counters and histograms add up over processes by themselves; a gauge says how it does.
-"""
+"""Every metric family of the product, as it is scraped and documented (docs/operate/metrics.md)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import ClassVar, Final, Literal, get_args
+from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram
-
-from sppruner_vllm.metrics.bands import RATIO_BANDS
-from sppruner_vllm.planning.accounting import Modality
-from sppruner_vllm.planning.plan import SkippedReason
-from sppruner_vllm.planning.scope import Served
-
-Outcome = Literal["success", "client_error", "server_error", "client_disconnect"]
-
-AskedBy = Literal["endpoint", "answer"]
-
-GivenUp = Literal["busy", "draining", "hourly_cap", "failed"]
-
-RejectedReason = Literal[
-    "invalid_keep_ratio",
-    "invalid_keep_tokens",
-    "invalid_keep_tokens_total",
-    "invalid_max_pixels",
-    "invalid_focus_query",
-    "invalid_focus_scope",
-    "invalid_reduction_method",
-    "unsupported_parameter",
-    "unknown_parameter",
-    "too_many_unreduced_tokens",
-    "invalid_image",
-    "image_too_large",
-    "image_fetch_failed",
-    "image_url_forbidden",
-    "image_cut_off",
-    "invalid_media",
-    "media_too_large",
-    "context_length_exceeded",
-    "invalid_json",
-    "invalid_value",
-    "missing_required_parameter",
-    "model_not_found",
-    "unsupported_media_type",
-    "invalid_api_key",
-    "request_timeout",
-    "request_too_large",
-    "head_too_large",
-    "invalid_http",
-    "rate_limit_exceeded",
-    "server_overloaded",
-]
-"""The error codes of our own refusals (docs/use/api.md, "Errors")."""
-
-OTHER: Final = "other"
-"""Stands for any value outside a label's closed set."""
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """A label: its closed set of values, or, where the set is not ours to write down, what the values are."""
-
-    name: str
-    values: tuple[str, ...] = ()
-    meaning: str = ""
-
-    def bound(self, value: str | None) -> str:
-        """The value itself when it is of the set, else `other`."""
-        return value if value in self.values else OTHER
-
-
-@dataclass(frozen=True)
-class Family:
-    """What all families have.
-
-    name: as it is built; a counter is scraped with `_total` after it.
-    help: the line that /metrics shows.
-    note: what the documentation adds.
-    """
-
-    kind: ClassVar[str]
-    name: str
-    help: str
-    labels: tuple[Label, ...] = ()
-    note: str = ""
-
-    @property
-    def scraped_name(self) -> str:
-        return self.name
-
-    @property
-    def label_names(self) -> list[str]:
-        return [label.name for label in self.labels]
-
-
-@dataclass(frozen=True)
-class CounterFamily(Family):
-    """Only ever rises; summed over processes."""
-
-    kind = "counter"
-
-    @property
-    def scraped_name(self) -> str:
-        return f"{self.name}_total"
-
-    @cached_property
-    def metric(self) -> Counter:
-        return Counter(self.name, self.help, self.label_names)
-
-
-@dataclass(frozen=True)
-class HistogramFamily(Family):
-    """Summed over processes, bucket by bucket."""
-
-    kind = "histogram"
-    buckets: tuple[float, ...] = ()
-
-    @cached_property
-    def metric(self) -> Histogram:
-        return Histogram(self.name, self.help, self.label_names, buckets=self.buckets)
-
-
-@dataclass(frozen=True)
-class GaugeFamily(Family):
-    """Has one series for all processes, never one per process.
-
-    across: `livesum` adds the processes that live; `mostrecent` takes the value that was set last, for facts that are
-    the same in every process.
-    """
-
-    kind = "gauge"
-    across: Literal["livesum", "mostrecent"] = "mostrecent"
-
-    @cached_property
-    def metric(self) -> Gauge:
-        return Gauge(self.name, self.help, self.label_names, multiprocess_mode=self.across)
-
+from sppruner_vllm.metrics.kinds import CounterFamily, GaugeFamily, HistogramFamily
+from sppruner_vllm.metrics.labels import (
+    AGREEMENT,
+    ASKED_BY,
+    BOUND,
+    DECODING,
+    GIVEN_UP,
+    KEPT,
+    METHOD,
+    MODALITY,
+    OUTCOME,
+    PART,
+    RATIO_BAND,
+    REJECTED_REASON,
+    SCOPE,
+    SKIPPED_REASON,
+    TELLING,
+    Label,
+)
 
 _RATIO_BUCKETS: Final = tuple(step / 20 for step in range(1, 21))
 _TOKEN_BUCKETS: Final = tuple(float(digit * 10**power) for power in range(5) for digit in (1, 2, 5))
 _SELECTION_BUCKETS: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _GAP_BUCKETS: Final = (0.01, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 _FIRST_TOKEN_BUCKETS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
-
-OUTCOME: Final = Label("outcome", get_args(Outcome))
-REJECTED_REASON: Final = Label("reason", (*get_args(RejectedReason), OTHER))
-SKIPPED_REASON: Final = Label("reason", (*get_args(SkippedReason), OTHER))
-RATIO_BAND: Final = Label("ratio_band", RATIO_BANDS)
-KEPT: Final = Label("kept", ("hit", "miss"))
-SCOPE: Final = Label("scope", get_args(Served))
-BOUND: Final = Label("bound", ("min", "default", "max"))
-PART: Final = Label("part", ("prefill", "image", "row", "pair"))
-AGREEMENT: Final = Label("agreement", ("same", "different", "sampled"))
-DECODING: Final = Label("decoding", ("greedy", "sampled"))
-GIVEN_UP: Final = Label("reason", get_args(GivenUp))
-ASKED_BY: Final = Label("asked_by", get_args(AskedBy))
-TELLING: Final = Label("telling", ("told", "lost"))
-MODALITY: Final = Label("modality", get_args(Modality))
-METHOD: Final = Label("method", meaning="a selection method")
 
 VISUAL_TOKENS_ORIGINAL: Final = CounterFamily(
     "sppruner_visual_tokens_original", "Visual tokens of served requests, before reduction.", (MODALITY,)

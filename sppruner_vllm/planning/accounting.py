@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, cast
 
 from sppruner_vllm.planning.plan import ReductionPlan, SkippedReason, unreduced
-from sppruner_vllm.request import ReductionRequest
+from sppruner_vllm.request.asked import ReductionRequest
 
 from .scope import Served
 

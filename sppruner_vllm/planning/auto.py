@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sppruner_vllm.request import ReductionRequest
+from sppruner_vllm.request.asked import ReductionRequest
 from sppruner_vllm.settings import Settings
 
 READING: Final = 0.5

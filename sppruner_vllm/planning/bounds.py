@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sppruner_vllm.errors import InvalidField
-from sppruner_vllm.request import KEEP_RATIO
+from sppruner_vllm.request.fields import KEEP_RATIO
 
 TOO_MANY: Final = "too_many_unreduced_tokens"
 TOO_LONG: Final = "context_length_exceeded"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sppruner_vllm.request import KEEP_RATIO, MAX_PIXELS
+from sppruner_vllm.request.fields import KEEP_RATIO, MAX_PIXELS
 
 PICTURE_FIELDS: Final = (KEEP_RATIO, MAX_PIXELS)
 """What a part may ask for its own picture."""

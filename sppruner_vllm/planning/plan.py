@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from sppruner_vllm.request import ReductionRequest
+from sppruner_vllm.request.asked import ReductionRequest
 from sppruner_vllm.settings import FEWEST_TOKENS, Settings
 from sppruner_vllm.wire import StageOrder
 

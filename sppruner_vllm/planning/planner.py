@@ -12,7 +12,7 @@ from typing import Final
 
 from sppruner_vllm.recipes import Recipe, get_recipe
 from sppruner_vllm.reduction.pieces import Piece
-from sppruner_vllm.request import ReductionRequest
+from sppruner_vllm.request.asked import ReductionRequest
 from sppruner_vllm.settings import Settings
 from sppruner_vllm.wire import MOST_TOKENS, StageOrder
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from sppruner_vllm.recipes import get_recipe
-from sppruner_vllm.request import ReductionRequest
+from sppruner_vllm.request.asked import ReductionRequest
 from sppruner_vllm.settings import FEWEST_TOKENS, Settings
 from sppruner_vllm.wire import MOST_TOKENS, StageOrder
 

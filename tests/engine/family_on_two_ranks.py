@@ -14,7 +14,7 @@ from beds import BEDS
 from cases import MIXED, REDUCED, Case
 from engines import ask, encoder_runs, operated_with, recorded_rows, start_engine
 from recording import recorded_selections
-from sppruner_vllm.request import TELLING, Telling
+from sppruner_vllm.request.handed_over import TELLING, Telling
 from sppruner_vllm.told import TELL, Told
 from videos import FRAMES, Kept, Shown, ask_shown, recorded_kept
 

@@ -14,7 +14,7 @@ from cases import LANDSCAPE, PORTRAIT, SQUARE, Case
 from engines import ask, operated_with
 from recording import recorded_selections
 from sppruner_vllm.reduction import ImageTokens, Selection
-from sppruner_vllm.request import TELLING, Telling
+from sppruner_vllm.request.handed_over import TELLING, Telling
 from sppruner_vllm.told import TELL, Told
 from sppruner_vllm.worker.telling import Memory, Remembered, Stopwatch
 from towers import BEHIND

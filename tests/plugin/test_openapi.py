@@ -19,7 +19,7 @@ from sppruner_server.routes.text import (
 )
 
 from sppruner_vllm.recipes import request_methods
-from sppruner_vllm.request import REQUEST_FIELDS
+from sppruner_vllm.request.fields import REQUEST_FIELDS
 from sppruner_vllm.settings import Settings
 
 PATHS = [operation.path for operation in OPERATIONS]

@@ -11,7 +11,7 @@ from vllm.multimodal.parse import ImageProcessorItems
 from sppruner_vllm.api import pixel_limits
 from sppruner_vllm.api.pixel_limits import limits_of, refuse_fixed, same_size
 from sppruner_vllm.errors import InvalidField
-from sppruner_vllm.request import validate_request
+from sppruner_vllm.request.checking import validate_request
 from sppruner_vllm.settings import Settings
 
 

@@ -14,7 +14,7 @@ from sppruner_server.routes.requests import (
 from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest, TokenizeChatRequest, TokenizeCompletionRequest
 
-from sppruner_vllm.request import REQUEST_FIELDS
+from sppruner_vllm.request.fields import REQUEST_FIELDS
 
 KNOWN = (
     *(BatchRequest, ChatRequest, CountTokensRequest, MessagesRequest, ResponseRequest),

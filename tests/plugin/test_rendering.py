@@ -13,7 +13,7 @@ from vllm.multimodal.media.image import ImageMediaIO
 
 from bad_images import UNDECODABLE, huge_png
 from sppruner_vllm.errors import InvalidField
-from sppruner_vllm.metrics.families import RejectedReason
+from sppruner_vllm.metrics.labels import RejectedReason
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_the_operators_default_is_for_videos_too(processor: Any, operator: Calla
 
 
 def test_a_key_may_hold_videos_to_its_bounds(processor: Any) -> None:
-    from sppruner_vllm.request import RATIO_BOUNDS, RatioBounds
+    from sppruner_vllm.request.handed_over import RATIO_BOUNDS, RatioBounds
 
     output = process(processor, [*place(processor), 7], [video(4)], **{RATIO_BOUNDS: RatioBounds(0.1, 0.5)})
     assert told(output).retained == 40

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sppruner_vllm.planning.accounting import VideoTokens, VisualTokens, account, visual_tokens_of
 from sppruner_vllm.planning.plan import plan_image
-from sppruner_vllm.request import validate_request
+from sppruner_vllm.request.checking import validate_request
 from sppruner_vllm.settings import Settings
 
 LIMITS = Settings()

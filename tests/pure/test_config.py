@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.planning.auto import auto_ratio
 from sppruner_vllm.planning.plan import plan_image, retained_tokens
-from sppruner_vllm.request import validate_request
+from sppruner_vllm.request.checking import validate_request
 from sppruner_vllm.settings import FocusScope, Settings
 
 DEFAULTS = Settings()

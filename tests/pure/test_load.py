@@ -11,7 +11,7 @@ from sppruner_server.keys.key import Key, digest_of
 from sppruner_server.request import load
 from sppruner_server.request.record import recording
 
-from sppruner_vllm.request import DEFAULT_RATIO, RATIO_BOUNDS
+from sppruner_vllm.request.handed_over import DEFAULT_RATIO, RATIO_BOUNDS
 from sppruner_vllm.settings import Settings, settings
 
 CHOSEN = Settings(load_floor_ratio=0.2, load_begins=2, load_ends=4)

@@ -14,12 +14,14 @@ from prometheus_client import REGISTRY
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.metrics import events as metrics
 from sppruner_vllm.metrics.bands import RATIO_BANDS, ratio_band
-from sppruner_vllm.metrics.families import FAMILIES, PART, CounterFamily, HistogramFamily, Outcome, RejectedReason
+from sppruner_vllm.metrics.families import FAMILIES
+from sppruner_vllm.metrics.kinds import CounterFamily, HistogramFamily
+from sppruner_vllm.metrics.labels import PART, Outcome, RejectedReason
 from sppruner_vllm.planning.accounting import VideoTokens, VisualTokens
 from sppruner_vllm.planning.paying import Parts
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION, SkippedReason
 from sppruner_vllm.planning.scope import Served
-from sppruner_vllm.request import REQUEST_FIELDS
+from sppruner_vllm.request.fields import REQUEST_FIELDS
 from sppruner_vllm.settings import Settings
 
 Growth = Callable[..., float]

@@ -13,7 +13,7 @@ from sppruner_vllm.parts import publish, published
 from sppruner_vllm.planning.paying import Parts, fitted
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
-from sppruner_vllm.request import validate_request
+from sppruner_vllm.request.checking import validate_request
 from sppruner_vllm.settings import Settings
 from sppruner_vllm.wire import StageOrder
 

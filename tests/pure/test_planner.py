@@ -11,7 +11,7 @@ import pytest
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
 from sppruner_vllm.planning.smaller import Grid
-from sppruner_vllm.request import ReductionRequest
+from sppruner_vllm.request.asked import ReductionRequest
 from sppruner_vllm.settings import Settings
 from sppruner_vllm.wire import MOST_TOKENS, StageOrder
 

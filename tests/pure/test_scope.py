@@ -15,7 +15,7 @@ from sppruner_vllm.planning.accounting import VisualTokens, account
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.planner import Prompt, Sent, plan_images
 from sppruner_vllm.planning.scope import DIGEST_BYTES, FirstQuestions
-from sppruner_vllm.request import ReductionRequest
+from sppruner_vllm.request.asked import ReductionRequest
 from sppruner_vllm.settings import FocusScope, Settings
 
 IMAGE, END = 1, 2

@@ -10,7 +10,7 @@ from sppruner_vllm.planning.paying import Parts
 from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.videos import VideoAsk, ask_of_video, plan_video
 from sppruner_vllm.recipes import request_methods
-from sppruner_vllm.request import validate_request
+from sppruner_vllm.request.checking import validate_request
 from sppruner_vllm.settings import Settings
 
 ASK = VideoAsk("key", 0.25, 2, "focus_context", (5, 6))

@@ -17,7 +17,7 @@ from outcomes import Answer, Outcome, Report
 from scenarios import ENGINES, UNREAD, Engine, Step
 
 from recording import recorded_selections
-from sppruner_vllm.request import TELLING, Telling
+from sppruner_vllm.request.handed_over import TELLING, Telling
 from sppruner_vllm.told import TELL
 
 USUAL: dict[str, Any] = {

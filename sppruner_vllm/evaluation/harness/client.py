@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from openai import APIError, APIStatusError, OpenAI
 
-from sppruner_vllm.request import REDUCTION_METHOD, REQUEST_FIELDS
+from sppruner_vllm.request.fields import REDUCTION_METHOD, REQUEST_FIELDS
 
 from .kept_answers import KeptAnswer, KeptAnswers
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from sppruner_vllm.evaluation.conditions import FULL, Condition
 from sppruner_vllm.evaluation.harness.client import run_name
 from sppruner_vllm.evaluation.harness.lmms_plugin import NAME
-from sppruner_vllm.request import KEEP_RATIO, REDUCTION_METHOD
+from sppruner_vllm.request.fields import KEEP_RATIO, REDUCTION_METHOD
 
 from .folder import Folder
 from .outcomes import Incomplete, answers_of, collect, write_outcomes

@@ -1,0 +1,1 @@
+"""What a request says about reduction. No vLLM and no torch."""
