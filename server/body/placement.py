@@ -5,15 +5,13 @@ vLLM takes any field that it does not know and drops it, so `keepratio: 0.2` wou
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Container, Iterable, Iterator
-from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from sppruner_vllm.planning.in_parts import PICTURE_FIELDS
-from sppruner_vllm.request.fields import MAX_PIXELS, REQUEST_FIELDS
+from sppruner_vllm.request.fields import MAX_PIXELS
+from sppruner_vllm.request.spelling import contained, meant
 
 from ..errors.invalid_body import written
 from ..errors.places import Place
@@ -44,15 +42,8 @@ FREE: Final = frozenset(
 )
 """Fields whose names below are the client's own to choose."""
 
-CLOSE: Final = 0.8
-"""Likeness, as difflib measures it, from which on a name is a slip of ours: `keep_rate` is, `keep_alive` is not."""
-
 MOST_NAMES: Final = 1000
 """Different names of a body that are looked at, as each takes some microseconds."""
-
-_LONGEST_NAME: Final = 32
-_PLAIN: Final = {name.replace("_", ""): name for name in REQUEST_FIELDS}
-_OTHER_SIGNS: Final = re.compile(r"[^a-z0-9]")
 
 
 def misplaced(document: Any, query: bytes = b"", pictures: Container[Place] = ()) -> Refusal | None:
@@ -64,19 +55,19 @@ def misplaced(document: Any, query: bytes = b"", pictures: Container[Place] = ()
         pictures: places of objects in which fields of one picture may stand.
     """
     for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-        if (meant := ours(name)) is not None:
-            return _refusal(meant, name, "in the query of the URL")
+        if (field := meant(name)) is not None:
+            return _refusal(field, name, "in the query of the URL")
     if not isinstance(document, dict):
         return None
-    for place, name, meant in _found(document, (), set()):
-        if meant == MAX_PIXELS and len(place) > 1 and place[0] == PROCESSOR_KWARGS:
+    for place, name, field in _found(document, (), set()):
+        if field == MAX_PIXELS and len(place) > 1 and place[0] == PROCESSOR_KWARGS:
             continue  # Qwen's image processor has it too
-        if name == meant and (place in ((), (PROCESSOR_KWARGS,)) or (name in PICTURE_FIELDS and place in pictures)):
+        if name == field and (place in ((), (PROCESSOR_KWARGS,)) or (name in PICTURE_FIELDS and place in pictures)):
             continue
         param = written((*place, name)) or name
         if place == () or place == (PROCESSOR_KWARGS,):
-            return Refusal(400, "unknown_parameter", f"{param} is not a field; did you mean {meant}?", param)
-        return _refusal(meant, param, f"in {written(place)}")
+            return Refusal(400, "unknown_parameter", f"{param} is not a field; did you mean {field}?", param)
+        return _refusal(field, param, f"in {written(place)}")
     return None
 
 
@@ -87,8 +78,8 @@ def misplaced_header(names: Iterable[str]) -> Refusal | None:
         names: of the headers of a request.
     """
     for name in names:
-        if (meant := _contained(_plain(name))) is not None:
-            return _refusal(meant, name, "in a header")
+        if (field := contained(name)) is not None:
+            return _refusal(field, name, "in a header")
     return None
 
 
@@ -104,9 +95,9 @@ def misplaced_include(document: Any, path: str) -> Refusal | None:
     return Refusal(400, "unknown_parameter", f"{SELECTION} may be included in {CHAT} alone", INCLUDE)
 
 
-def _refusal(meant: str, param: str, where: str) -> Refusal:
-    also = " or in the part of a picture" if meant in PICTURE_FIELDS else ""
-    message = f"{meant} belongs at the top level of the body{also}, not {where}"
+def _refusal(field: str, param: str, where: str) -> Refusal:
+    also = " or in the part of a picture" if field in PICTURE_FIELDS else ""
+    message = f"{field} belongs at the top level of the body{also}, not {where}"
     return Refusal(400, "unknown_parameter", message, param)
 
 
@@ -123,29 +114,9 @@ def _found(node: Any, place: Place, others: set[str]) -> Iterator[tuple[Place, s
         return
     for name, value in node.items():
         if name not in others and len(others) < MOST_NAMES:
-            if (meant := ours(name)) is not None:
-                yield place, name, meant
+            if (field := meant(name)) is not None:
+                yield place, name, field
                 continue
             others.add(name)
         if isinstance(value, dict | list) and name not in FREE and not (name == "input" and "name" in node):
             yield from _found(value, (*place, name), others)
-
-
-def ours(name: str) -> str | None:
-    """The field of ours that a name is, is close to or contains; None for any other."""
-    return _ours(name) if len(name) <= _LONGEST_NAME else None
-
-
-@lru_cache(maxsize=1024)
-def _ours(name: str) -> str | None:
-    plain = _plain(name)
-    close = difflib.get_close_matches(plain, _PLAIN, n=1, cutoff=CLOSE)
-    return _PLAIN[close[0]] if close else _contained(plain)
-
-
-def _plain(name: str) -> str:
-    return _OTHER_SIGNS.sub("", name.lower())
-
-
-def _contained(plain: str) -> str | None:
-    return _PLAIN.get(max((key for key in _PLAIN if key in plain), key=len, default=""))

@@ -19,6 +19,7 @@ from sppruner_vllm.pictures.head import Head, refuse_empty, unusable
 from sppruner_vllm.pictures.levels import WHITE, flattened, levelled
 from sppruner_vllm.pictures.load import Decoding, decode, judge
 
+from .connector import INVALID_MEDIA
 from .embedded import misfit
 from .picture_io import limits
 from .refusing import refusing
@@ -52,6 +53,8 @@ class _Judging:
     def parse_mm_data(self, mm_data: Mapping[str, Any], *, validate: bool = True) -> Any:
         # What vLLM makes itself to profile, and what was judged before, comes without validation.
         given = mm_data.get("image")
+        if validate:
+            _refuse_unopened(mm_data.get("video"))
         if not validate or given is None:
             return super().parse_mm_data(mm_data, validate=validate)  # type: ignore[misc]
         mm_data = {**mm_data, "image": judged(given)}
@@ -89,6 +92,22 @@ def judged(given: Any) -> Any:
     if isinstance(given, torch.Tensor) and given.ndim == 3:
         return given  # to vLLM, embeddings of several pictures
     return [_one(given)]
+
+
+def _refuse_unopened(videos: Any) -> None:
+    """Refuse what a video is to be read from in place of its frames.
+
+    Raises:
+        RefusedRequest: one is a path, a URL or bytes.
+    """
+    if any(isinstance(video, str | bytes) for video in (videos if isinstance(videos, list | tuple) else (videos,))):
+        with refusing():
+            raise InvalidField(
+                "video",
+                "a video must be given as frames here, not as a path, a URL or bytes: read it first, or send it in a "
+                "video_url part",
+                code=INVALID_MEDIA,
+            )
 
 
 def _one(item: Any) -> Any:

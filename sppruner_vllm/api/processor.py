@@ -28,6 +28,7 @@ from sppruner_vllm.planning.scope import FirstQuestions
 from sppruner_vllm.planning.telling import ASKED_ABOUT, asked_about
 from sppruner_vllm.request.fields import MAX_PIXELS, REQUEST_FIELDS
 from sppruner_vllm.request.handed_over import HANDED_OVER, TELLING, Telling
+from sppruner_vllm.request.spelling import refuse_lost
 from sppruner_vllm.settings import settings
 
 from .carried import PLANNED, Planned, orders, planned_in, without_plan
@@ -71,6 +72,7 @@ class ReductionProcessorMixin(SharedBudgetMixin):
         profiling = kwargs.pop(_PROFILING, None) is _BY_VLLM
         inputs = replace(inputs, hf_processor_mm_kwargs=kwargs)
         with refusing():
+            refuse_lost(given)
             request = admit(given).request
             if MAX_PIXELS in kwargs:
                 request = replace(request, max_pixels=None)

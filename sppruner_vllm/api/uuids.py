@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from cachetools import LRUCache
+from vllm.exceptions import VLLMValidationError
 from vllm.multimodal.hasher import MultiModalHasher
 from vllm.multimodal.processing.inputs import ProcessorInputs
 
@@ -65,8 +66,17 @@ class LastSent:
         return self._last.get(key, f"unknown uuid {name}")
 
 
-def _named(uuids: Sequence[str | None]) -> bool:
-    return any(uuid is not None and not _MADE_UP.fullmatch(uuid) for uuid in uuids)
+def _named(uuids: Sequence[object]) -> bool:
+    """Whether a client named any of the items.
+
+    Raises:
+        VLLMValidationError: with what is no text.
+    """
+    given = [uuid for uuid in uuids if uuid is not None]
+    names = [uuid for uuid in given if isinstance(uuid, str)]
+    if len(names) < len(given):
+        raise VLLMValidationError("a uuid must be a string", parameter="uuid")
+    return any(not _MADE_UP.fullmatch(name) for name in names)
 
 
 def _sent(items: Any) -> list[bool]:

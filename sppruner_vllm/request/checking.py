@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping, Sequence
-from typing import Final
+from numbers import Integral, Real
+from typing import Any, Final
 
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.settings import FocusScope, Settings
@@ -34,11 +35,12 @@ def validate_keep_ratio(value: object, name: str = KEEP_RATIO) -> float:
     Raises:
         InvalidField: not a number (bool counts as none), not finite, or out of range.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise InvalidField(KEEP_RATIO, f"{name} must be a number in (0, 1], got {type(value).__name__}")
-    if not 0 < value <= 1:
+    number: Any = value
+    if not 0 < number <= 1:
         raise InvalidField(KEEP_RATIO, f"{name} must be in (0, 1], got {reprlib.repr(value)}")
-    return float(value)
+    return float(number)
 
 
 def validate_request(fields: Mapping[str, object], limits: Settings, methods: frozenset[str]) -> ReductionRequest:
@@ -111,9 +113,9 @@ def _validate_tokens(value: object, name: str, limits: Settings) -> int:
 
 
 def _validate_count(value: object, field: str, name: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InvalidField(field, f"{name} must be an integer of at least {least}")
-    return value
+    return int(value)
 
 
 def _validate_focus_query(value: object) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 RATIO_BOUNDS: Final = "ratio_bounds"
@@ -44,5 +45,5 @@ class Telling(NamedTuple):
         return f"{self.request}/{image}"
 
 
-HANDED_OVER: Final = frozenset({RATIO_BOUNDS, DEFAULT_RATIO, TELLING})
-"""Every processor kwarg that comes from the server and from no client."""
+HANDED_OVER: Final[Mapping[str, type]] = {RATIO_BOUNDS: RatioBounds, DEFAULT_RATIO: DefaultRatio, TELLING: Telling}
+"""Every processor kwarg that comes from the server and from no client, and its type."""

@@ -102,3 +102,22 @@ def test_an_oversized_picture_is_shrunk_where_the_operator_wants_that(llm):
         assert len(answer.prompt_token_ids) > 3500
         both = chat(llm, pil(picture), pil(noisy()))
         assert len(both.prompt_token_ids) <= 2200
+
+
+@pytest.mark.parametrize("name", ["keepratio", "Keep_Ratio", "ratio_bounds"])
+def test_a_field_that_would_be_lost_is_a_value_error_that_names_it(llm, name):
+    with pytest.raises(ValueError, match=f"{name} is no"):
+        chat(llm, pil(noisy()), **{name: 0.5})
+
+
+def test_numbers_of_other_libraries_are_numbers(llm):
+    usual = chat(llm, pil(noisy()), keep_ratio=0.5)
+    assert chat(llm, pil(noisy()), keep_ratio=np.float32(0.5)).prompt_token_ids == usual.prompt_token_ids
+
+
+@pytest.mark.parametrize("given", ["clip.mp4", b"RIFF"], ids=repr)
+@pytest.mark.parametrize("several", [False, True])
+def test_what_a_video_would_be_read_from_is_a_value_error_that_says_so(llm, given, several):
+    video = [given] if several else given
+    with pytest.raises(ValueError, match="a video must be given as frames"):
+        llm.generate({"prompt": "<video>", "multi_modal_data": {"video": video}}, use_tqdm=False)

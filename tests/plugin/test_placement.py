@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sppruner_server.body.placement import misplaced, misplaced_header, ours
+from sppruner_server.body.placement import misplaced, misplaced_header
 from sppruner_server.routes.requests import (
     BatchRequest,
     ChatRequest,
@@ -15,6 +15,7 @@ from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest, TokenizeChatRequest, TokenizeCompletionRequest
 
 from sppruner_vllm.request.fields import REQUEST_FIELDS
+from sppruner_vllm.request.spelling import meant
 
 KNOWN = (
     *(BatchRequest, ChatRequest, CountTokensRequest, MessagesRequest, ResponseRequest),
@@ -24,7 +25,7 @@ KNOWN = (
 
 @pytest.mark.parametrize("name", REQUEST_FIELDS)
 def test_a_field_of_ours_is_itself(name: str) -> None:
-    assert ours(name) == name
+    assert meant(name) == name
     assert misplaced({name: 1}) is None
     assert misplaced({"mm_processor_kwargs": {name: 1}}) is None
 
@@ -32,15 +33,15 @@ def test_a_field_of_ours_is_itself(name: str) -> None:
 @pytest.mark.parametrize("name", REQUEST_FIELDS)
 def test_every_slip_of_one_letter_is_found(name: str) -> None:
     for place in range(len(name)):
-        assert ours(name[:place] + name[place + 1 :]) == name
-        assert ours(name[:place] + "x" + name[place:]) == name
+        assert meant(name[:place] + name[place + 1 :]) == name
+        assert meant(name[:place] + "x" + name[place:]) == name
 
 
 @pytest.mark.parametrize(
     "name", ["visual_keep_ratio", "x-keep-ratio", "sppruner.keepRatio", "KEEPTOKENS", "focus query"]
 )
 def test_ours_with_something_around_it_is_found(name: str) -> None:
-    assert ours(name) is not None
+    assert meant(name) is not None
 
 
 def test_a_header_that_names_a_field_of_ours_is_found_and_none_that_is_like_one() -> None:
@@ -53,7 +54,7 @@ def test_a_header_that_names_a_field_of_ours_is_found_and_none_that_is_like_one(
 
 def test_no_field_of_vllms_is_taken_for_ours() -> None:
     names = {name for model in KNOWN for name in model.model_fields} - set(REQUEST_FIELDS)
-    assert not [name for name in names if ours(name)]
+    assert not [name for name in names if meant(name)]
 
 
 @pytest.mark.parametrize(
@@ -65,11 +66,11 @@ def test_no_field_of_vllms_is_taken_for_ours() -> None:
     ],
 )
 def test_a_field_of_another_servers_is_not_taken_for_ours(name: str) -> None:
-    assert ours(name) is None
+    assert meant(name) is None
 
 
 def test_long_names_are_not_looked_at() -> None:
-    assert ours("keep_ratio" * 1000) is None
+    assert meant("keep_ratio" * 1000) is None
 
 
 @pytest.mark.parametrize("document", [None, [], 7, "keepratio", {"messages": "keepratio"}, {"prompt": list(range(9))}])

@@ -109,3 +109,8 @@ def test_long_uuids_are_not_held(processor: Processor) -> None:
     assert len(set(names)) == 10
     assert held - before < 2**20
     assert processor.names(None, uuids=["7" * 2**20]) == [names[7]]
+
+
+def test_a_uuid_that_is_no_text_is_refused(processor: Processor) -> None:
+    with pytest.raises(VLLMValidationError, match="a uuid must be a string"):
+        processor.names(RED, uuids=[5], keep_ratio=0.222)  # type: ignore[list-item]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -27,9 +29,17 @@ def test_a_keep_ratio_outside_0_to_1_is_refused_by_name(value: object) -> None:
     assert (refusal.value.field, refusal.value.code) == ("keep_ratio", "invalid_keep_ratio")
 
 
-@pytest.mark.parametrize("value", [0.05, 0.222, 1, 1.0])
+@pytest.mark.parametrize("value", [0.05, 0.222, 1, 1.0, np.float32(0.25), Fraction(1, 4)])
 def test_a_keep_ratio_up_to_1_is_taken(value: float) -> None:
-    assert validate_request({"keep_ratio": value}, DEFAULTS, METHODS).keep_ratio == value
+    taken = validate_request({"keep_ratio": value}, DEFAULTS, METHODS).keep_ratio
+    assert taken == value
+    assert type(taken) is float
+
+
+def test_a_count_may_be_an_integer_of_any_library() -> None:
+    """`LLM.chat` is called with what a program has reckoned."""
+    taken = validate_request({"keep_tokens": np.int64(9)}, DEFAULTS, METHODS).keep_tokens
+    assert (taken, type(taken)) == (9, int)
 
 
 def test_a_request_without_fields_gets_the_operators_defaults() -> None:
