@@ -23,13 +23,14 @@ _MOST_PAGES: Final = 100_000
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 ORIENTATION, SAMPLES, PLANAR, SAMPLE_FORMAT = 274, 277, 284, 339
+PREDICTOR, INKS, EXTRA_SAMPLES = 317, 332, 338
 STRIP_OFFSETS, STRIP_BYTES, ROWS_PER_STRIP, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTES = (
     273, 279, 278, 322, 323, 324, 325,
 )  # fmt: skip
 _KEPT: Final = frozenset(
     {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANAR, SAMPLE_FORMAT}
     | {STRIP_OFFSETS, STRIP_BYTES, ROWS_PER_STRIP, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTES}
-    | {266, 292, 293, 317, 320, 332, 338, 347, 529, 530, 531, 532}
+    | {PREDICTOR, INKS, EXTRA_SAMPLES, 266, 292, 293, 320, 347, 529, 530, 531, 532}
     | set(range(512, 522))
 )
 _MOST_SAMPLES: Final = 16
@@ -38,7 +39,12 @@ _USUAL_TILE: Final = 2**22
 _UNPACKED: Final = 1
 _CHUNKY: Final = 1
 _SIGNED: Final = 2
+_INKED: Final = 5
 _YCBCR: Final = 6
+_COLOURS: Final = {0: 1, 1: 1, 2: 3, 3: 1, _INKED: 4, _YCBCR: 3}
+"""Samples that a pixel's colour takes, by what the levels mean."""
+_PREDICTED: Final = frozenset({5, 8, 32946})
+"""Packings (LZW, Deflate) that may hold differences in place of levels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +160,7 @@ def head(content: bytes) -> Head:
         raise unusable("the TIFF image has signed levels, whose range is not known")
     if bits[0] > 8 and samples > 1 and page.one(PLANAR, _CHUNKY) != _CHUNKY:
         raise unusable("the TIFF image has deep samples in planes of their own, which is not decoded")
+    _refuse_unsaid(page, samples)
     fault = _refuse_pieces(page, width, height, samples * bits[0])
     facts = Facts(
         order,
@@ -187,6 +194,21 @@ def clean(content: bytes, seen: Head) -> bytes:
             b"\0" * (8 if facts.big else 4),
         ]
     )
+
+
+def _refuse_unsaid(page: _Page, samples: int) -> None:
+    """Refuse a page that leaves open what its samples are: decoders guess, each in its own way."""
+    if PHOTOMETRIC not in page.entries:
+        raise unusable("the TIFF image does not say what its levels mean (PhotometricInterpretation)")
+    means = page.one(PHOTOMETRIC)
+    if len(page.several(EXTRA_SAMPLES)) < samples - _COLOURS.get(means, samples):
+        raise unusable("the TIFF image does not say what its further samples are (ExtraSamples)")
+    if means == _INKED and page.one(INKS, 1) != 1:
+        raise unusable("the TIFF image is of other inks than cyan, magenta, yellow and black")
+    if page.one(PREDICTOR, 1) != 1 and page.one(COMPRESSION, _UNPACKED) not in _PREDICTED:
+        raise unusable("the TIFF image has a predictor, and a packing that has none")
+    if samples == 2 and page.one(PLANAR, _CHUNKY) != _CHUNKY:
+        raise unusable("the TIFF image has grey levels and their transparency in planes, which is not decoded")
 
 
 def _refuse_pieces(page: _Page, width: int, height: int, bits: int) -> UnusablePicture | None:
