@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from .head import damaged, unusable
+from .head import damaged, too_large, unusable
 
 _LONGEST_PPM: Final = 1024
 _PPM_COMMENT: Final = re.compile(rb"#[^\r\n]*[\r\n]")
@@ -19,9 +20,14 @@ _MOST_OF_A_BYTE: Final = 255
 
 _FIRST_TILE: Final = re.compile(rb"\xff\x4f\xff\x51.*?\xff\x90", re.DOTALL)
 _LONGEST_JPEG2000: Final = 2**20
+_SIZES: Final = 8
+"""Bytes from the start of a codestream to the sizes of picture and tiles."""
 _COMPONENTS: Final = 40
-"""Bytes from the start of a codestream to the number of components; of each stand depth and spacing behind it."""
+"""The same to the number of components; of each stand depth and spacing behind it."""
+_MOST_TILES: Final = 2**12
+_TILE_PART: Final = b"\xff\x90\x00\x0a"
 _SIGNED: Final = 0x80
+_MOST_PARTS: Final = 2**16
 
 _BMP_HEAD: Final = 54
 _RUNS: Final = {1: 1, 2: 2}
@@ -70,6 +76,28 @@ def _jpeg2000(content: bytes) -> None:
     (components,) = struct.unpack_from(">H", content.ljust(at + 2, b"\0"), at)
     if any(depth & _SIGNED for depth in content[at + 2 : at + 2 + 3 * components : 3]):
         raise unusable("the JPEG2000 image has signed levels, whose range is not known")
+    width, height, _, _, across, down, left, top = struct.unpack_from(">8I", content, found.start() + _SIZES)
+    tiles = math.prod(
+        -(-(side - start) // max(step, 1)) for side, start, step in ((width, left, across), (height, top, down))
+    )
+    if tiles > _MOST_TILES:
+        raise too_large(f"the JPEG2000 image has {tiles} tiles; this server takes {_MOST_TILES}")
+    if len(_tiles_of(content, found.end() - 2)) < tiles:
+        raise damaged("JPEG2000", "tiles of it are missing")
+
+
+def _tiles_of(content: bytes, at: int) -> set[int]:
+    """The numbers of the tiles that have a part. Args: at: of the first part."""
+    found: set[int] = set()
+    for _ in range(_MOST_PARTS):
+        if content[at : at + 4] != _TILE_PART or at + 10 > len(content):
+            break
+        number, length = struct.unpack_from(">HI", content, at + 4)
+        found.add(number)
+        if not length:  # to the end
+            break
+        at += length
+    return found
 
 
 def _tga(content: bytes) -> None:

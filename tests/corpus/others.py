@@ -83,10 +83,16 @@ def avifs() -> Iterator[Case]:
     yield right("avif", content, cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1], 3)
     yield too_large("avif many boxes", content + b"\0\0\0\x08free" * 20_000)
     yield invalid("avif cut", content[:-20], from_head=True)
-    at = content.index(b"ispe") + 8
-    yield too_large("avif 60000 x 60000", content[:at] + struct.pack(">II", 60_000, 60_000) + content[at + 8 :])
+    yield too_large("avif 60000 x 60000", _declared(content, 60_000))
+    yield invalid("avif of another size than it declares", _declared(content, 200), from_head=True)
     at = content.index(b"nclx") + 6
     yield invalid("avif high dynamic range", content[:at] + b"\0\x10" + content[at + 2 :], from_head=True)
+
+
+def _declared(content: bytes, side: int) -> bytes:
+    """An AVIF that says it is so large."""
+    at = content.index(b"ispe") + 8
+    return content[:at] + struct.pack(">II", side, side) + content[at + 8 :]
 
 
 def plain() -> Iterator[Case]:
@@ -124,6 +130,12 @@ def plain() -> Iterator[Case]:
     far = far[:12] + b"\0\0\0\x08free" * 200_000 + far[12:]
     yield invalid("jpeg 2000 behind many boxes", far, from_head=True)
     yield invalid("jpeg 2000 cut", saved(picture, "JPEG2000")[:-500])
+    tiled = saved(picture, "JPEG2000", tile_size=(32, 32), no_jp2=True)
+    yield right("jpeg 2000 tiles", tiled, truth)
+    last = tiled[: tiled.rindex(b"\xff\x90\0\x0a")] + b"\xff\xd9"
+    yield invalid("jpeg 2000 without its last tile", last, from_head=True)
+    sides = struct.pack(">II", 1, 1)
+    yield too_large("jpeg 2000 of 4704 tiles", tiled[:24] + sides + tiled[32:])
     signed = saved(picture, "JPEG2000", signed=True)
     yield invalid("jpeg 2000 signed", signed, from_head=True)
     yield right("tga", saved(picture, "TGA"), truth)

@@ -140,6 +140,12 @@ def rare_tiffs() -> Iterator[Case]:
     yield right("tiff ycbcr", tiff(brightness, photometric="ycbcr", subsampling=(1, 1)), np.asarray(picture), 6)
     content = saved(picture, "TIFF", compression="jpeg", quality=95)
     yield right("tiff jpeg", content, decoded(content), 4)
+    middle = len(content) // 2
+    spoilt = content[: middle - 20] + b"\xff\xd9" * 10 + content[middle:]
+    yield invalid("tiff jpeg that ends early", spoilt)
+    entries = {256: WIDTH, 257: HEIGHT, 258: 8, 259: 7, 262: 1, 277: 1, 278: HEIGHT}
+    small = np.frombuffer(saved(smooth(size=(32, 32)).convert("L"), "JPEG"), np.uint8)
+    yield invalid("tiff jpeg smaller than its place", _page(entries, small))
     deep = noise(HEIGHT, WIDTH, 4, top=65536)
     seen = over_white(deep[..., :3] / 257, deep[..., 3] / 65535)
     yield right("tiff alpha 16", tiff(deep.astype("u2"), photometric="rgb", extrasamples=["unassalpha"]), seen, 2)
