@@ -129,6 +129,8 @@ class Videos:
         inputs that are flat over videos.
     extent: positions that a video takes in an unreduced prompt, text between its frames apart, by its grid and the
         seconds between two frames.
+    tokens: visual tokens of a video, by vLLM's processing info, its width and height in pixels and the frames that are
+        shown, without processor kwargs; None where that follows from more than these.
     """
 
     together: bool
@@ -136,6 +138,7 @@ class Videos:
     grids: Callable[[Mapping[str, Any]], list[FrameGrid]]
     flat_inputs: Callable[[Sequence[FrameGrid]], Mapping[str, list[int]]]
     extent: Callable[[FrameGrid, float], int]
+    tokens: Callable[[Any, int, int, int], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class Connector(FetchingConnector):
         backend = get_video_loader_backend_for_processor(video_processor)
         if backend and "video_backend" not in given:
             given["video_backend"] = backend
-        return VideoIO(self._image_io(image_mode), budget=current_budget(), **given)
+        return VideoIO(self._image_io(image_mode), room=current_room(), budget=current_budget(), **given)
 
     def fetch_video(self, video_url: str, *, image_mode: str | None = "RGB", video_processor: str | None = None) -> Any:
         """A video by its URL."""

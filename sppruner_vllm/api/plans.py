@@ -123,9 +123,13 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
         smaller = settings().shrink_large_images or settings().max_pixels or given.get(MAX_PIXELS) is not None
         if smaller or given.keys() - {*REQUEST_FIELDS, *HANDED_OVER}:
             return within(None, budget)
-        always = min(self._context, self._bounds.prompt, self._bounds.picture)
+        always = min(self._context, self._bounds.prompt, self._bounds.picture, self._bounds.video)
+        of_video = None if self.family.videos is None else self.family.videos.tokens
         room = Room(
-            lambda width, height: math.prod(self._usual_grid(width, height)), always, partial(self._most, given)
+            lambda width, height: math.prod(self._usual_grid(width, height)),
+            always,
+            partial(self._most, given),
+            None if of_video is None else partial(of_video, self.info),
         )
         return within(room, budget)
 
@@ -143,7 +147,7 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
             admit(given).request.refuse_other_count(len(parts))
 
     def _most(self, given: Mapping[str, Any]) -> Most | None:
-        """What the pictures of a request may come to."""
+        """What the pictures and videos of a request may come to."""
         try:
             request = admit(given).request
         except InvalidField:
@@ -153,7 +157,8 @@ class PlanningMixin(BaseMultiModalProcessor[Any]):
             return None
         prompt = max(self._context, self._bounds.prompt) if reduced else self._context
         picture = self._bounds.picture if reduced and request.insists else None
-        return Most(prompt, picture, reduced)
+        video = self._bounds.video if reduced and request.insists_on_videos else None
+        return Most(prompt, picture, video, reduced)
 
     def _plan(
         self,

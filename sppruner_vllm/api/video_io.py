@@ -1,4 +1,4 @@
-"""vLLM's reader of one video, which judges it first: what it comes in, and how many pixels its frames have.
+"""vLLM's reader of one video, which judges it first: what it comes in, and how many pixels and tokens its frames have.
 
 vLLM (0.32 and 0.33, multimodal/video_decoders) decodes every frame up to the last that it shows, however many the
 header promises, and holds those that are shown in memory as a whole.
@@ -22,6 +22,7 @@ from sppruner_vllm.pictures.head import Head, too_large, unusable
 
 from .picture_io import PictureIO, limits
 from .refusing import refusing
+from .room import Room
 
 PICTURES: Final = "video/jpeg"
 """Media type of vLLM's own: pictures in base64, with commas between."""
@@ -59,10 +60,16 @@ class VideoIO(VideoMediaIO):
 
     video_loader: Any
 
-    def __init__(self, image_io: PictureIO, *, budget: PixelBudget | None = None, **kwargs: Any) -> None:
-        """Args: image_io: reads frames that come as pictures. budget: of the request; None for anything."""
+    def __init__(
+        self, image_io: PictureIO, *, room: Room | None = None, budget: PixelBudget | None = None, **kwargs: Any
+    ) -> None:
+        """Args:
+        image_io: reads frames that come as pictures. room: what the prompt has room for; None to leave that to its
+            processor. budget: what may be decoded for the request; None for anything.
+        """
         super().__init__(image_io, **kwargs)
         self._picture_io = image_io
+        self._room = room
         self._budget = budget
         self.video_loader = judging(type(self.video_loader), self._judge)()
 
@@ -84,10 +91,13 @@ class VideoIO(VideoMediaIO):
             pictures = data.split(",")
             if 0 < self.num_frames < len(pictures):
                 raise too_large(f"it has {len(pictures)} pictures; this server takes {self.num_frames}")
-            for picture in pictures:
-                head = self._picture_io.judged(data_url.decoded(picture)).head
-                if self._budget is not None:
+            heads = [self._picture_io.judged(data_url.decoded(picture)).head for picture in pictures]
+            if self._budget is not None:
+                for head in heads:
                     self._budget.charge(head.format, head.width, head.height)
+            # Frames of several sizes are no video.
+            if self._room is not None and len({(head.width, head.height) for head in heads}) == 1:
+                self._room.take_video(heads[0].width, heads[0].height, len(heads))
         return super().load_base64(media_type, data)
 
     def _judge_whole(self, data: bytes) -> None:
@@ -97,10 +107,20 @@ class VideoIO(VideoMediaIO):
         except Exception as error:
             raise unusable("it cannot be opened") from error
         frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self._judge(capture, frames, frames)
+        self._judge_pixels(capture, frames, frames)
 
     def _judge(self, capture: Any, decoded: int, shown: int) -> float:
-        """Hold a video against the limits, before any of its frames is read.
+        """Hold a video against the limits and the room, before any of its frames is read. As `_judge_pixels`."""
+        seconds = self._judge_pixels(capture, decoded, shown)
+        if self._room is not None:
+            width, height = _size(capture)
+            with refusing():
+                # The last frame may be one that there is not (`refuse_gaps`).
+                self._room.take_video(width, height, max(1, shown - 1))
+        return seconds
+
+    def _judge_pixels(self, capture: Any, decoded: int, shown: int) -> float:
+        """Hold a video against the limits of pixels.
 
         Args:
             capture: OpenCV's, opened. decoded: frames up to the last that is shown. shown: those that are.
@@ -111,7 +131,7 @@ class VideoIO(VideoMediaIO):
         Raises:
             RefusedRequest: names the limit.
         """
-        width, height = (int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        width, height = _size(capture)
         codec = struct.pack("<I", int(capture.get(cv2.CAP_PROP_FOURCC)) % 2**32).decode("latin-1")
         each = max(LEAST_PIXELS, width * height) * (1 if codec.lower().strip("\0 ") in USUAL else RARE)
         with refusing():
@@ -119,6 +139,11 @@ class VideoIO(VideoMediaIO):
             if self._budget is not None:
                 self._budget.charge_video(decoded * each, shown * width * height)
         return SECONDS + decoded * each / PIXELS_A_SECOND
+
+
+def _size(capture: Any) -> tuple[int, int]:
+    """Width and height of a video's frames, in pixels."""
+    return int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
 
 
 def judging(loader: type[Any], judge: Judge) -> type[Any]:

@@ -143,7 +143,14 @@ class QwenFamily(ABC):
         """Where the tower can be listened to; it is what the models of this line differ in."""
 
     def _video_facts(self) -> Videos:
-        return Videos(True, "pixel_values_videos", self._video_grids, self._flat_video_inputs, self._video_extent)
+        return Videos(
+            together=True,
+            pixels="pixel_values_videos",
+            grids=self._video_grids,
+            flat_inputs=self._flat_video_inputs,
+            extent=self._video_extent,
+            tokens=_video_tokens,
+        )
 
     def _video_grids(self, inputs: Mapping[str, Any]) -> list[FrameGrid]:
         return [
@@ -170,6 +177,17 @@ class QwenFamily(ABC):
         merger: nn.Module = model.visual.merger
         # The merger itself is compiled: its first norm is the first module inside that a hook can stand on.
         return TapPoints(attention.attn, merger.ln_q, self._merge**2, attention.tp_size, order)  # type: ignore[arg-type]
+
+
+def _video_tokens(info: Any, width: int, height: int, frames: int) -> int:
+    tokens: int = info.get_num_video_tokens(
+        image_width=width,
+        image_height=height,
+        num_frames=frames,
+        image_processor=info.get_hf_processor().video_processor,
+        mm_kwargs={},
+    )
+    return tokens
 
 
 def spans_of_frames(features: Sequence[Any], merge: int) -> list[MediaSpan]:

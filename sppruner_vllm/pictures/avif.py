@@ -6,6 +6,7 @@ import re
 import struct
 from typing import Final
 
+from .av1 import coded_sizes
 from .head import Head, damaged, incomplete, too_large, unusable
 
 _BRANDS: Final = frozenset({b"avif", b"avis"})
@@ -52,7 +53,9 @@ def head(content: bytes) -> Head:
         if transfer in _HDR_TRANSFERS:
             raise unusable(f"the AVIF image is {_HDR_TRANSFERS[transfer]}, high dynamic range, which is not decoded")
     width, height = max(sizes, key=lambda size: size[0] * size[1])
-    return Head("AVIF", width, height, facts=meta)
+    lies = any(size not in sizes for size in coded_sizes(content, meta))
+    fault = damaged("AVIF", "it declares another size than its picture has") if lies else None
+    return Head("AVIF", width, height, facts=meta, fault=fault)
 
 
 def clean(content: bytes, seen: Head) -> bytes:

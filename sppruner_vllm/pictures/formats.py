@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import re
 from typing import Final
 
 from PIL import Image
 
 from . import avif, gif, ico, jpeg, png, tiff, webp
 from .head import Head, too_large, unusable
+from .plain import refuse_plain
 
 PLAIN: Final = {
     "BMP": (b"BM",),
@@ -22,11 +22,6 @@ PLAIN: Final = {
 OPEN: Final = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TGA", "TIFF", "WEBP")
 """All that is decoded, by Pillow's names; MPO and APNG are JPEG and PNG."""
 
-_FIRST_TILE: Final = re.compile(rb"\xff\x4f\xff\x51.*?\xff\x90", re.DOTALL)
-_LONGEST_JPEG2000: Final = 2**20
-_LONGEST_PPM: Final = 1024
-_PPM_COMMENT: Final = re.compile(rb"#[^\r\n]*[\r\n]")
-_PPM_NUMBER: Final = re.compile(rb"-?[0-9.]+")
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _TGA_END: Final = b"TRUEVISION-XFILE.\0"
 _NOT_PICTURES: Final = (
@@ -104,20 +99,9 @@ def opened(content: bytes, name: str) -> Image.Image:
 
 
 def _plain(content: bytes, name: str) -> Head:
-    if (name == "PPM" and not _begins_as_ppm(content)) or (
-        name == "JPEG2000" and not _FIRST_TILE.search(content, 0, _LONGEST_JPEG2000)
-    ):
-        raise unusable(f"the {name} image does not begin as one")
+    refuse_plain(content, name)
     with opened(content, name) as image:
         return Head(name, *image.size)
-
-
-def _begins_as_ppm(content: bytes) -> bool:
-    """Whether its numbers come soon: Pillow looks at each byte of comments and blanks before them, and of JPEG 2000 at
-    each marker before the first tile."""
-    words = _PPM_COMMENT.sub(b" ", content[:_LONGEST_PPM]).split()
-    numbers = words[1 : 3 if content[:2] in {b"P1", b"P4"} else 4]
-    return len(numbers) >= 2 and all(_PPM_NUMBER.fullmatch(number) for number in numbers[:-1])
 
 
 def _what_it_is(content: bytes) -> str:

@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from .head import Head, damaged, incomplete, refuse_empty, short, too_large
+from .head import Head, damaged, incomplete, refuse_empty, short, too_large, unusable
 
 SIGNATURES: Final = (b"GIF87a", b"GIF89a")
 
@@ -22,6 +22,7 @@ _IMAGE: Final = 0x2C
 _EXTENSION: Final = 0x21
 _TRAILER: Final = 0x3B
 _CONTROL: Final = 0xF9
+_PALETTE: Final = 0x80
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ def head(content: bytes) -> Head:
             if frames == 1:
                 left, top, columns, rows = struct.unpack_from("<HHHH", content, start + 1)
                 refuse_empty(columns, rows)
+                if not (flags | content[start + 9]) & _PALETTE:
+                    raise unusable("the GIF image has no palette: its colours are not known")
                 if columns * rows > MOST_UNPACKED * packed:
                     fault = short("GIF", columns, rows)
                 width, height = max(width, left + columns), max(height, top + rows)
@@ -110,4 +113,4 @@ class _Blocks:
 
 def _table(flags: int) -> int:
     """Bytes of a palette."""
-    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
+    return 3 * 2 ** ((flags & 7) + 1) if flags & _PALETTE else 0

@@ -42,6 +42,8 @@ def head(content: bytes) -> Head:
     refuse_empty(width, height)
     rows = height * (4 * -(-width * bits // 32) + (0 if bits == 32 else 4 * -(-width // 32)))
     fault = short("ICO", width, height) if len(picture) < _BITMAP + rows else None
+    if bits == 32 and fault is None and not any(picture[_BITMAP + 3 : _BITMAP + 4 * width * height : 4]):
+        raise unusable("the ICO image has a place for transparency and none in it, which decoders take in two ways")
     single = SIGNATURE + struct.pack("<H", 1)
     single += bytes([width % 256, height % 256]) + entry[2:12] + struct.pack("<I", 6 + _ENTRY) + picture
     return Head("ICO", width, height, 1, facts=(single, None), fault=fault)

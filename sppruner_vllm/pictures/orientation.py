@@ -17,9 +17,10 @@ SIDEWAYS: Final = frozenset({5, 6, 7, 8})
 """Those that change width for height."""
 
 _ORIENTATION: Final = 0x0112
-_SHORT: Final = 3
+_INTEGERS: Final = {3: "H", 4: "I"}
+"""By EXIF's number for a type. It asks for the first, and some write the second."""
 _MOST_ENTRIES: Final = 1024
-_IN_XMP: Final = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
+_IN_XMP: Final = re.compile(rb"""tiff:Orientation(?:\s*=\s*["']|\s*>)\s*([0-9])""")
 _MOST_XMP: Final = 2**16
 
 _TURNS: Final = {
@@ -44,9 +45,10 @@ def in_exif(block: bytes) -> int:
         return UPRIGHT
     (entries,) = struct.unpack_from(f"{order}H", tiff, start)
     for index in range(min(entries, _MOST_ENTRIES, (len(tiff) - start - 2) // 12)):
-        tag, kind, count, value = struct.unpack_from(f"{order}HHIH", tiff, start + 2 + 12 * index)
-        if tag == _ORIENTATION and kind == _SHORT and count == 1:
-            return known(value)
+        entry = start + 2 + 12 * index
+        tag, kind, count = struct.unpack_from(f"{order}HHI", tiff, entry)
+        if tag == _ORIENTATION and kind in _INTEGERS and count == 1:
+            return known(struct.unpack_from(order + _INTEGERS[kind], tiff, entry + 8)[0])
     return UPRIGHT
 
 

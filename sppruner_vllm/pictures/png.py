@@ -24,6 +24,8 @@ _MOST_PROFILE: Final = 2**16
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS: Final = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _ADAM7: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_INDEXED: Final = 3
+_GREY_OR_COLOUR: Final = (0, 2)
 _HDR_TRANSFERS: Final = {16: "PQ", 18: "HLG"}
 
 
@@ -57,6 +59,7 @@ def head(content: bytes) -> Head:
                 palette = content[start : start + length]
             case b"tRNS" if not data and not transparency:
                 transparency = content[start : start + length]
+                _refuse_other_keys(facts, palette, transparency)
             case b"acTL" if length == 8 and not data:
                 frames = int.from_bytes(body[:4])
             case b"cICP" if length == 4 and body[1] in _HDR_TRANSFERS:
@@ -102,6 +105,18 @@ def clean(content: bytes, seen: Head) -> bytes:
 def chunk(kind: bytes, body: bytes) -> bytes:
     """One chunk of a PNG."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
+
+
+def _refuse_other_keys(facts: Facts, palette: bytes, transparency: bytes) -> None:
+    """Refuse a transparency of none of the picture's colours: decoders take it in different ways, or not at all."""
+    if facts.colour in _GREY_OR_COLOUR:
+        levels = struct.unpack(f">{len(transparency) // 2}H", transparency[: len(transparency) & ~1])
+        fits = len(transparency) == 2 * _CHANNELS[facts.colour] and max(levels, default=0) < 2**facts.depth
+    else:
+        # Behind a colour's own transparency there is no place for another; decoders pass it by.
+        fits = facts.colour != _INDEXED or len(transparency) <= len(palette) // 3
+    if not fits:
+        raise damaged("PNG", "its transparency is no colour that it has")
 
 
 def _header(content: bytes) -> tuple[Facts, int, int]:
@@ -174,7 +189,7 @@ def _unpacked_bytes(facts: Facts, width: int, height: int) -> int:
 
 
 def _inflated(content: bytes, facts: Facts, size: int) -> bytes:
-    if facts.colour == 3 and not (facts.palette and len(facts.palette) % 3 == 0 and len(facts.palette) <= 768):
+    if facts.colour == _INDEXED and not (facts.palette and len(facts.palette) % 3 == 0 and len(facts.palette) <= 768):
         raise damaged("PNG", "its palette is missing or no palette")
     for (start, length), (following, _) in zip(facts.data, facts.data[1:], strict=False):
         if start + length + 12 != following:

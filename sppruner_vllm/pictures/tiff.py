@@ -7,8 +7,11 @@ thousand times.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
+
+from simplejpeg import decode_jpeg, decode_jpeg_header
 
 from sppruner_vllm.errors import UnusablePicture
 
@@ -23,27 +26,66 @@ _MOST_PAGES: Final = 100_000
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 ORIENTATION, SAMPLES, PLANAR, SAMPLE_FORMAT = 274, 277, 284, 339
+PREDICTOR, INKS, EXTRA_SAMPLES, JPEG_TABLES = 317, 332, 338, 347
 STRIP_OFFSETS, STRIP_BYTES, ROWS_PER_STRIP, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTES = (
     273, 279, 278, 322, 323, 324, 325,
 )  # fmt: skip
 _KEPT: Final = frozenset(
     {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANAR, SAMPLE_FORMAT}
     | {STRIP_OFFSETS, STRIP_BYTES, ROWS_PER_STRIP, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTES}
-    | {266, 292, 293, 317, 320, 332, 338, 347, 529, 530, 531, 532}
+    | {PREDICTOR, INKS, EXTRA_SAMPLES, 266, 292, 293, 320, JPEG_TABLES, 529, 530, 531, 532}
     | set(range(512, 522))
 )
 _MOST_SAMPLES: Final = 16
 _MOST_PIECES: Final = 2**20
 _USUAL_TILE: Final = 2**22
 _UNPACKED: Final = 1
+_OLD_JPEG: Final = 6
+_JPEG: Final = 7
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _CHUNKY: Final = 1
 _SIGNED: Final = 2
+_INKED: Final = 5
 _YCBCR: Final = 6
+_COLOURS: Final = {0: 1, 1: 1, 2: 3, 3: 1, _INKED: 4, _YCBCR: 3}
+"""Samples that a pixel's colour takes, by what the levels mean."""
+_PREDICTED: Final = frozenset({5, 8, 32946})
+"""Packings (LZW, Deflate) that may hold differences in place of levels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jpeg:
+    """A strip or tile that is a JPEG, with the tables that all of them share. width, height: that it has to have."""
+
+    start: int
+    length: int
+    width: int
+    height: int
+    tables: bytes
+
+    def check(self, content: bytes) -> None:
+        """Decode it once: libtiff fills what it lacks, and tells nobody.
+
+        Raises:
+            UnusablePicture: it is smaller than its place, or damaged.
+        """
+        own = content[self.start : self.start + self.length]
+        whole = self.tables.removesuffix(_JPEG_END) + own.removeprefix(_JPEG_START) if self.tables else own
+        try:
+            height, width, colours, _ = decode_jpeg_header(whole)
+            decode_jpeg(whole, colorspace="GRAY" if colours == "Gray" else "CMYK" if "K" in colours else "RGB")
+        except ValueError as error:
+            raise damaged("TIFF", "a JPEG in it ends early or cannot be decoded") from error
+        if width != self.width or height < self.height:
+            raise damaged("TIFF", "a JPEG in it has another size than its place")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """bits, format: of every sample. white_is_zero: the levels stand the other way round."""
+    """bits, format: of every sample. white_is_zero: the levels stand the other way round.
+
+    jpegs: strips or tiles that are JPEG.
+    """
 
     order: str
     big: bool
@@ -51,6 +93,7 @@ class Facts:
     bits: int
     format: int
     white_is_zero: bool
+    jpegs: tuple[Jpeg, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +168,14 @@ class _Page:
     def several(self, tag: int, most: int = 16) -> tuple[int, ...]:
         return self.layout.values(self.content, self.entries[tag], most) if tag in self.entries else ()
 
+    def bytes(self, tag: int) -> bytes:
+        """What an entry of undefined type holds, where that is more than its own place; empty where there is none."""
+        if tag not in self.entries or not (held := self.layout.held(self.entries[tag])):
+            return b""
+        entry = self.entries[tag]
+        start = self.layout.number(entry, len(entry) - (8 if self.layout.big else 4))
+        return self.content[start : start + held]
+
     def one(self, tag: int, default: int = 0) -> int:
         return (self.several(tag, 1) or (default,))[0]
 
@@ -154,6 +205,7 @@ def head(content: bytes) -> Head:
         raise unusable("the TIFF image has signed levels, whose range is not known")
     if bits[0] > 8 and samples > 1 and page.one(PLANAR, _CHUNKY) != _CHUNKY:
         raise unusable("the TIFF image has deep samples in planes of their own, which is not decoded")
+    _refuse_unsaid(page, samples)
     fault = _refuse_pieces(page, width, height, samples * bits[0])
     facts = Facts(
         order,
@@ -161,7 +213,8 @@ def head(content: bytes) -> Head:
         tuple(entry for tag, entry in page.entries.items() if tag in _KEPT),
         bits[0],
         formats[0],
-        white_is_zero=PHOTOMETRIC in page.entries and page.one(PHOTOMETRIC) == 0,
+        white_is_zero=page.one(PHOTOMETRIC) == 0,
+        jpegs=tuple(_jpegs(page, width, height)),
     )
     turned = orientation.known(page.one(ORIENTATION, orientation.UPRIGHT))
     return Head("TIFF", width, height, _pages(content, layout, layout.following(content, first)), turned, facts, fault)
@@ -170,6 +223,8 @@ def head(content: bytes) -> Head:
 def clean(content: bytes, seen: Head) -> bytes:
     """The file with a directory of its own for the first page, of only what decoding needs."""
     facts: Facts = seen.facts
+    for piece in facts.jpegs:
+        piece.check(content)
     start = len(content) + len(content) % 2
     opening = (
         content[:8] + struct.pack(facts.order + "Q", start)
@@ -187,6 +242,23 @@ def clean(content: bytes, seen: Head) -> bytes:
             b"\0" * (8 if facts.big else 4),
         ]
     )
+
+
+def _refuse_unsaid(page: _Page, samples: int) -> None:
+    """Refuse a page that leaves open what its samples are: decoders guess, each in its own way."""
+    if PHOTOMETRIC not in page.entries:
+        raise unusable("the TIFF image does not say what its levels mean (PhotometricInterpretation)")
+    means = page.one(PHOTOMETRIC)
+    if len(page.several(EXTRA_SAMPLES)) < samples - _COLOURS.get(means, samples):
+        raise unusable("the TIFF image does not say what its further samples are (ExtraSamples)")
+    if means == _INKED and page.one(INKS, 1) != 1:
+        raise unusable("the TIFF image is of other inks than cyan, magenta, yellow and black")
+    if page.one(PREDICTOR, 1) != 1 and page.one(COMPRESSION, _UNPACKED) not in _PREDICTED:
+        raise unusable("the TIFF image has a predictor, and a packing that has none")
+    if page.one(COMPRESSION, _UNPACKED) == _OLD_JPEG:
+        raise unusable("the TIFF image holds JPEG in the old way, which is not decoded")
+    if samples == 2 and page.one(PLANAR, _CHUNKY) != _CHUNKY:
+        raise unusable("the TIFF image has grey levels and their transparency in planes, which is not decoded")
 
 
 def _refuse_pieces(page: _Page, width: int, height: int, bits: int) -> UnusablePicture | None:
@@ -209,6 +281,24 @@ def _refuse_pieces(page: _Page, width: int, height: int, bits: int) -> UnusableP
     unpacked = page.one(COMPRESSION, _UNPACKED) == _UNPACKED and page.one(PHOTOMETRIC) != _YCBCR
     lacks = sizes and unpacked and 8 * sum(sizes) < width * height * bits
     return short("TIFF", width, height) if lacks else None
+
+
+def _jpegs(page: _Page, width: int, height: int) -> Iterator[Jpeg]:
+    """The strips or tiles of a page, where they are JPEG."""
+    if page.one(COMPRESSION, _UNPACKED) != _JPEG:
+        return
+    tables = page.bytes(JPEG_TABLES)
+    tiled = TILE_OFFSETS in page.entries
+    offsets = page.several(TILE_OFFSETS if tiled else STRIP_OFFSETS, _MOST_PIECES)
+    sizes = page.several(TILE_BYTES if tiled else STRIP_BYTES, _MOST_PIECES)
+    across, down = page.one(TILE_WIDTH), page.one(TILE_LENGTH)
+    rows = max(1, page.one(ROWS_PER_STRIP, height))
+    strips = -(-height // rows)
+    for number, (start, size) in enumerate(zip(offsets, sizes, strict=False)):
+        if tiled:
+            yield Jpeg(start, size, across, down, tables)
+        else:
+            yield Jpeg(start, size, width, min(rows, height - number % strips * rows), tables)
 
 
 def _pages(content: bytes, layout: _Layout, following: int) -> int:

@@ -62,23 +62,23 @@ def refuse_beyond_context(tokens: int, context: int) -> None:
         raise InvalidField(MESSAGES, message, code=TOO_LONG)
 
 
-def refuse_pictures(taken: int, prompt: int, tokens: int, picture: int, *, reduced: bool) -> None:
-    """Refuse pictures that cannot fit whatever the text beside them, before they are decoded.
+def refuse_media(taken: int, prompt: int, tokens: int, one: int, what: str, *, reduced: bool) -> None:
+    """Refuse pictures and videos that cannot fit whatever the text beside them, before they are decoded.
 
     Args:
-        taken: visual tokens of the pictures so far, the last one included, without any reduction. prompt: most that all
-            may have. tokens: of the last one. picture: most that one may have.
+        taken: visual tokens of those so far, the last one included, without any reduction. prompt: most that all may
+            have. tokens: of the last one. one: most that one may have. what: the last one is, with its article.
         reduced: whether the request asks for fewer.
 
     Raises:
         InvalidField: with the code that the prompt would be refused with.
     """
-    if tokens > picture and reduced:
-        raise _refusal(f"an image has {tokens} visual tokens before reduction; there may be {picture}")
+    if tokens > one and reduced:
+        raise _refusal(f"{what} has {tokens} visual tokens before reduction; there may be {one}")
     if taken > prompt and reduced:
-        raise _refusal(f"before reduction the images of this prompt have {taken} tokens; there may be {prompt}")
+        raise _refusal(f"before reduction the media of this prompt have {taken} tokens; there may be {prompt}")
     if taken > prompt:
-        message = f"the images of this prompt have {taken} tokens; the model's context holds {prompt}"
+        message = f"the media of this prompt have {taken} tokens; the model's context holds {prompt}"
         raise InvalidField(MESSAGES, message, code=TOO_LONG)
 
 

@@ -56,6 +56,11 @@ def sound() -> Iterator[Case]:
         content = saved(smooth(), "JPEG", exif=exif)
         yield right(f"jpeg exif {orientation}", content, turned(decoded(content), orientation), 2)
     plain = saved(smooth(), "JPEG")
+    long = b"Exif\0\0II*\0" + struct.pack("<IHHHIII", 8, 1, 0x0112, 4, 1, 6, 0)
+    yield right("jpeg exif 6 as a long number", _with(plain, segment(0xE1, long)), turned(decoded(plain), 6), 2)
+    for name, said in {"quotes": "='6'", "blanks": ' = "6"', "an element": "> 6 <"}.items():
+        packet = f"http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation{said}/>".encode()
+        yield right(f"jpeg xmp in {name}", _with(plain, segment(0xE1, packet)), turned(decoded(plain), 6), 2)
     yield right("jpeg exif that goes in a circle", _with(plain, _bomb(8)), decoded(plain), 2)
     yield right("jpeg exif that copies itself", _with(plain, _bomb(5000)), decoded(plain), 2)
     several = saved(smooth(), "MPO", save_all=True, append_images=[smooth(seed) for seed in range(1, 4)])

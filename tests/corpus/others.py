@@ -28,6 +28,9 @@ def gifs() -> Iterator[Case]:
     seen = np.full((84, 112, 3), 255)
     seen[7 : 7 + HEIGHT, 5 : 5 + WIDTH] = truth
     yield right("gif frame smaller than its canvas", canvas, seen)
+    table = 13 + 3 * 16
+    bare = plain[:10] + bytes([plain[10] & 0x7F]) + plain[11:13] + plain[table:]
+    yield invalid("gif without a palette", bare, from_head=True)
     yield invalid("gif cut", plain[: len(plain) // 2], from_head=True)
     yield invalid("gif cut in its second frame", moving[:-200], from_head=True)
     yield invalid("gif without its end", plain[:-1], from_head=True)
@@ -80,10 +83,16 @@ def avifs() -> Iterator[Case]:
     yield right("avif", content, cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1], 3)
     yield too_large("avif many boxes", content + b"\0\0\0\x08free" * 20_000)
     yield invalid("avif cut", content[:-20], from_head=True)
-    at = content.index(b"ispe") + 8
-    yield too_large("avif 60000 x 60000", content[:at] + struct.pack(">II", 60_000, 60_000) + content[at + 8 :])
+    yield too_large("avif 60000 x 60000", _declared(content, 60_000))
+    yield invalid("avif of another size than it declares", _declared(content, 200), from_head=True)
     at = content.index(b"nclx") + 6
     yield invalid("avif high dynamic range", content[:at] + b"\0\x10" + content[at + 2 :], from_head=True)
+
+
+def _declared(content: bytes, side: int) -> bytes:
+    """An AVIF that says it is so large."""
+    at = content.index(b"ispe") + 8
+    return content[:at] + struct.pack(">II", side, side) + content[at + 8 :]
 
 
 def plain() -> Iterator[Case]:
@@ -111,18 +120,35 @@ def plain() -> Iterator[Case]:
     floats = np.random.default_rng(0).random((HEIGHT, WIDTH), dtype=np.float32)
     pfm = b"Pf\n" + size + b"\n-1.0\n" + floats[::-1].astype("<f4").tobytes()
     yield right("pfm", pfm, grey(np.floor(floats * 255 + 0.5)))
+    scaled = pfm.replace(b"-1.0", b"-2.0")
+    yield invalid("pfm on a scale of its own", scaled, from_head=True)
+    yield invalid("pgm beyond its highest level", b"P5 " + size + b" 15\n" + bytes(truth[..., 0]), from_head=True)
+    yield right("pgm of 15", b"P5 " + size + b" 15\n" + bytes(truth[..., 0] // 16), grey(truth[..., 0] // 16 * 17))
     yield right("qoi", saved(picture, "QOI"), truth)
     yield right("jpeg 2000", saved(picture, "JPEG2000"), truth)
     far = saved(picture, "JPEG2000")
     far = far[:12] + b"\0\0\0\x08free" * 200_000 + far[12:]
     yield invalid("jpeg 2000 behind many boxes", far, from_head=True)
     yield invalid("jpeg 2000 cut", saved(picture, "JPEG2000")[:-500])
+    tiled = saved(picture, "JPEG2000", tile_size=(32, 32), no_jp2=True)
+    yield right("jpeg 2000 tiles", tiled, truth)
+    last = tiled[: tiled.rindex(b"\xff\x90\0\x0a")] + b"\xff\xd9"
+    yield invalid("jpeg 2000 without its last tile", last, from_head=True)
+    sides = struct.pack(">II", 1, 1)
+    yield too_large("jpeg 2000 of 4704 tiles", tiled[:24] + sides + tiled[32:])
+    signed = saved(picture, "JPEG2000", signed=True)
+    yield invalid("jpeg 2000 signed", signed, from_head=True)
     yield right("tga", saved(picture, "TGA"), truth)
+    seen_through = saved(picture.convert("RGBA"), "TGA")
+    yield right("tga with transparency", seen_through, truth)
+    yield invalid("tga with a fourth byte for nothing", seen_through[:17] + b"\0" + seen_through[18:], from_head=True)
     icon = smooth(size=(56, 56))
     for kind in ("png", "bmp"):
         content = saved(icon.convert("RGBA"), "ICO", sizes=[(56, 56)], bitmap_format=kind)
         yield right(f"ico of {kind}", content, np.asarray(icon))
         yield invalid(f"ico of {kind} cut", content[: len(content) // 2], from_head=True)
+    clear = saved(Image.new("RGBA", icon.size), "ICO", sizes=[(56, 56)], bitmap_format="bmp")
+    yield invalid("ico whose transparency is not known", clear, from_head=True)
     content = saved(icon, "ICO", sizes=[(56, 56)])
     at = content.index(b"IHDR") + 4
     content = content[:at] + struct.pack(">II", 13_000, 13_000) + content[at + 8 :]
@@ -144,6 +170,14 @@ def bitmaps() -> Iterator[Case]:
     yield right("bmp 5, 6 and 5 bits", _bitmap(HEIGHT, 16, 3, packed, masks), seen, 1)
     runs = b"".join(b"".join(bytes([1, place]) for place in row) + b"\0\0" for row in places[::-1].tolist()) + b"\0\1"
     yield right("bmp runs", _bitmap(HEIGHT, 8, 1, runs, palette), table[places])
+    rows = [bytes([0, WIDTH]) + row.astype("u1").tobytes() + b"\0" * (WIDTH % 2) + b"\0\0" for row in places[::-1]]
+    yield right("bmp without runs, packed", _bitmap(HEIGHT, 8, 1, b"".join(rows) + b"\0\1", palette), table[places])
+    pairs = [b"".join(bytes([2, a << 4 | b]) for a, b in row.reshape(-1, 2).tolist()) for row in places[::-1]]
+    packed = b"\0\0".join(pairs) + b"\0\1"
+    yield right("bmp runs of 4 bits", _bitmap(HEIGHT, 4, 2, packed, palette), table[places])
+    yield invalid("bmp runs that jump", _bitmap(HEIGHT, 8, 1, b"\0\2\5\5" + runs, palette), from_head=True)
+    short = runs.replace(runs[: 2 * WIDTH + 2], runs[:WIDTH] + b"\0\0", 1)
+    yield invalid("bmp runs that leave a row open", _bitmap(HEIGHT, 8, 1, short, palette), from_head=True)
     yield invalid("bmp runs cut", _bitmap(HEIGHT, 8, 1, runs[: len(runs) // 2], palette))
     flat = places[::-1].astype("u1").tobytes()
     yield invalid("bmp colours beyond the palette", _bitmap(HEIGHT, 8, 0, flat, palette[:16]))

@@ -150,6 +150,14 @@ def damaged() -> Iterator[Case]:
     yield invalid("png two rows of 4000", _declared(4000), from_head=True)
     key = chunk(b"tRNS", struct.pack(">HHH", 1, 2, 3))
     yield invalid("png colour 16 key", png(noise(HEIGHT, WIDTH, 3, top=65536), 16, COLOUR, key))
+    places, table = noise(HEIGHT, WIDTH, top=16), chunk(b"PLTE", bytes(3 * 16))
+    for name, chunks in {
+        "longer than the palette": (table, chunk(b"tRNS", bytes(17))),
+        "before the palette": (chunk(b"tRNS", bytes(16)), table),
+    }.items():
+        yield invalid(f"png transparency {name}", png(places, 8, PALETTE, *chunks), from_head=True)
+    key = chunk(b"tRNS", struct.pack(">H", 256))
+    yield invalid("png transparency of a level that there is not", png(places, 8, GREY, key), from_head=True)
     perceptual = chunk(b"cICP", bytes([9, 16, 0, 1]))
     yield invalid("png high dynamic range", png(noise(HEIGHT, WIDTH, 3), 8, COLOUR, perceptual), from_head=True)
 

@@ -67,6 +67,7 @@ def tiffs() -> Iterator[Case]:
     yield right("tiff cmyk", tiff(ink.astype("u1"), photometric="separated"), seen, 2)
     yield invalid("tiff lab", tiff(colours.astype("u1"), photometric="cielab"))
     yield from rare_tiffs()
+    yield from unsaid()
     picture = smooth()
     pages = saved(picture, "TIFF", save_all=True, append_images=[smooth(1), smooth(2)])
     yield right("tiff pages", pages, np.asarray(picture))
@@ -82,6 +83,31 @@ def tiffs() -> Iterator[Case]:
     yield too_large("tiff 60000 x 60000", _directory([(256, 60_000), (257, 60_000)]))
     yield too_large("tiff directory of 60000 entries", _directory([(60_000, 0)] * 60_000))
     yield invalid("tiff entries that copy the file", _directory([(60_000, 8)] * 900, count=100_000), from_head=True)
+
+
+def unsaid() -> Iterator[Case]:
+    """What decoders guess at, each in its own way."""
+    plain = noise(HEIGHT, WIDTH).astype("u1")
+    entries = {256: WIDTH, 257: HEIGHT, 258: 8, 259: 1, 277: 1, 278: HEIGHT}
+    yield invalid("tiff that does not say what its levels mean", _page(entries, plain), from_head=True)
+    two = np.dstack([plain, plain])
+    yield invalid("tiff grey and a sample unsaid", _page({**entries, 262: 1, 277: 2}, two), from_head=True)
+    four = np.dstack([two, two])
+    yield invalid("tiff colour and a sample unsaid", _page({**entries, 262: 2, 277: 4}, four), from_head=True)
+    yield invalid("tiff other inks", _page({**entries, 262: 5, 277: 4, 332: 2}, four), from_head=True)
+    yield invalid("tiff differences unpacked", _page({**entries, 262: 1, 317: 2}, plain), from_head=True)
+    planes = {"photometric": "minisblack", "planarconfig": "separate", "extrasamples": ["unassalpha"]}
+    packed = tiff(np.moveaxis(two, 2, 0), compression="zlib", **planes)
+    yield invalid("tiff grey alpha planes packed", packed, from_head=True)
+
+
+def _page(entries: dict[int, int], levels: np.ndarray) -> bytes:
+    """A TIFF of one strip with such entries."""
+    data = levels.tobytes()
+    start = 8 + 2 + 12 * (len(entries) + 2) + 4
+    every = sorted({**entries, 273: start, 279: len(data)}.items())
+    packed = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in every)
+    return b"II*\0" + struct.pack("<IH", 8, len(every)) + packed + bytes(4) + data
 
 
 def _directory(entries: list[tuple[int, int]], count: int = 1, following: int = 0) -> bytes:
@@ -114,6 +140,12 @@ def rare_tiffs() -> Iterator[Case]:
     yield right("tiff ycbcr", tiff(brightness, photometric="ycbcr", subsampling=(1, 1)), np.asarray(picture), 6)
     content = saved(picture, "TIFF", compression="jpeg", quality=95)
     yield right("tiff jpeg", content, decoded(content), 4)
+    middle = len(content) // 2
+    spoilt = content[: middle - 20] + b"\xff\xd9" * 10 + content[middle:]
+    yield invalid("tiff jpeg that ends early", spoilt)
+    entries = {256: WIDTH, 257: HEIGHT, 258: 8, 259: 7, 262: 1, 277: 1, 278: HEIGHT}
+    small = np.frombuffer(saved(smooth(size=(32, 32)).convert("L"), "JPEG"), np.uint8)
+    yield invalid("tiff jpeg smaller than its place", _page(entries, small))
     deep = noise(HEIGHT, WIDTH, 4, top=65536)
     seen = over_white(deep[..., :3] / 257, deep[..., 3] / 65535)
     yield right("tiff alpha 16", tiff(deep.astype("u2"), photometric="rgb", extrasamples=["unassalpha"]), seen, 2)
@@ -121,8 +153,5 @@ def rare_tiffs() -> Iterator[Case]:
 
 def _strip(data: bytes, bits: int, photometric: int) -> bytes:
     """A TIFF of one sample in one strip."""
-    entries = {256: WIDTH, 257: HEIGHT, 258: bits, 259: 1, 262: photometric, 273: 0, 277: 1, 278: HEIGHT}
-    entries[279] = len(data)
-    entries[273] = 8 + 2 + 12 * len(entries) + 4
-    packed = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries.items())
-    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + packed + bytes(4) + data
+    entries = {256: WIDTH, 257: HEIGHT, 258: bits, 259: 1, 262: photometric, 277: 1, 278: HEIGHT}
+    return _page(entries, np.frombuffer(data, np.uint8))

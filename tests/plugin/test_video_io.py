@@ -11,7 +11,7 @@ from serving import data_url
 from sppruner_vllm.api import video_io
 from sppruner_vllm.api.connector import Connector
 from sppruner_vllm.api.refusing import RefusedRequest
-from sppruner_vllm.api.room import within
+from sppruner_vllm.api.room import Most, Room, within
 from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.pictures.budget import PixelBudget
 from sppruner_vllm.settings import settings
@@ -68,6 +68,38 @@ def test_a_rare_codec_counts_for_what_it_takes() -> None:
     url = video_url(avi([frame(SIZE, kind="PNG")] * 4, codec=b"MPNG"))
     fetched(url, 2**27, 4 * EACH * video_io.RARE)
     assert refusal(url, 2**27, 4 * EACH * video_io.RARE - 1).code == "media_too_large"
+
+
+def test_a_video_that_cannot_fit_is_refused_before_a_frame_is_decoded() -> None:
+    url = video_url(avi([*frames(7), b"no picture", *frames(8)]))
+    assert refusal(url).code == "invalid_media"
+    room = Room(
+        lambda *_: 0, 100, lambda: Most(179, None, None, reduced=False), lambda width, height, frames: 12 * frames
+    )
+    with pytest.raises(RefusedRequest) as refused, within(room, PixelBudget(2**27, 2**30)):
+        Connector().fetch_video(url)
+    assert isinstance(cause := refused.value.__cause__, InvalidField)
+    assert (cause.field, cause.code) == ("messages", "context_length_exceeded")
+    assert "have 180 tokens" in str(cause)  # of 15 frames: the last may be one too many
+
+
+def test_so_is_one_of_pictures_with_commas_between() -> None:
+    url = pictures_url(*frames(4))
+    for most, fits in ((48, True), (47, False)):
+        room = Room(
+            lambda *_: 0,
+            0,
+            lambda most=most: Most(most, None, None, reduced=True),
+            lambda width, height, frames: 12 * frames,
+        )
+        with within(room, PixelBudget(2**27, 2**30)):
+            if fits:
+                Connector().fetch_video(url)
+                continue
+            with pytest.raises(RefusedRequest) as refused:
+                Connector().fetch_video(url)
+            assert isinstance(cause := refused.value.__cause__, InvalidField)
+            assert cause.code == "too_many_unreduced_tokens"
 
 
 def test_small_frames_count_for_the_least_there_is() -> None:

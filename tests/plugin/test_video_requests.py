@@ -177,3 +177,19 @@ def test_pictures_and_videos_share_a_budget_by_size_and_by_what_is_new(processor
     assert told(process(processor, prompt, *media, keep_tokens_total=60)) == account
     assert told(process(processor, prompt, *media, keep_tokens_total=500)).retained == 180
     assert sum(calls) == 2
+
+
+@pytest.mark.parametrize(
+    "size", [(112, 140, 8), (113, 141, 7), (30, 600, 3), (1000, 700, 2), (20, 20, 1), (448, 336, 14)]
+)
+def test_the_head_of_a_video_says_how_many_tokens_it_has(processor: Any, size: tuple[int, int, int]) -> None:
+    height, width, pictures = size
+    known = {
+        "fps": 2.0,
+        "total_num_frames": pictures,
+        "frames_indices": list(range(pictures)),
+        "do_sample_frames": False,
+    }
+    sent = np.zeros((pictures, height, width, 3), np.uint8), known
+    said = processor.family.videos.tokens(processor.info, width, height, pictures)
+    assert told(process(processor, [*place(processor), 7], [sent])).original == said

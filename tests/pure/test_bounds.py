@@ -45,7 +45,7 @@ def area(width: int, height: int) -> int:
 
 
 def test_pictures_are_held_against_the_room_one_after_the_other() -> None:
-    room = Room(area, 10, lambda: Most(100, None, reduced=False))
+    room = Room(area, 10, lambda: Most(100, None, None, reduced=False))
     room.take(6, 10)
     room.take(4, 10)
     with pytest.raises(InvalidField) as refusal:
@@ -54,8 +54,24 @@ def test_pictures_are_held_against_the_room_one_after_the_other() -> None:
 
 
 def test_a_reduced_request_is_told_that_a_picture_is_too_large_for_it() -> None:
-    room = Room(area, 10, lambda: Most(100, 50, reduced=True))
+    room = Room(area, 10, lambda: Most(100, 50, None, reduced=True))
     room.take(5, 10)
     with pytest.raises(InvalidField, match="there may be 50") as refusal:
         room.take(51, 1)
     assert (refusal.value.field, refusal.value.code) == ("keep_ratio", "too_many_unreduced_tokens")
+
+
+def test_videos_have_a_bound_of_their_own_and_share_the_room() -> None:
+    room = Room(
+        area, 10, lambda: Most(100, 50, 60, reduced=True), lambda width, height, frames: width * height * frames
+    )
+    room.take(4, 10)
+    room.take_video(2, 10, 3)
+    with pytest.raises(InvalidField, match="the media of this prompt have 101 tokens; there may be 100"):
+        room.take(1, 1)
+    with pytest.raises(InvalidField, match="a video has 80 visual tokens before reduction; there may be 60"):
+        room.take_video(2, 10, 4)
+
+
+def test_a_video_whose_tokens_cannot_be_told_is_left_to_its_processor() -> None:
+    Room(area, 10, lambda: Most(100, None, None, reduced=False)).take_video(1000, 1000, 1000)

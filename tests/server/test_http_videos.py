@@ -10,6 +10,7 @@ from sppruner_server import headers
 
 from clips import FRAMES, body_with, clip
 from serving import data_url, eventually, metric, png, sse_data
+from video_files import avi, frames, video_url
 
 CHAT, TOLD = "/v1/chat/completions", "/v1/visual-tokens"
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
@@ -120,6 +121,21 @@ def test_before_reduction_a_video_counts_as_it_is_encoded(client):
     assert refusal(client.post(CHAT, json=body)) == ("keep_ratio", "too_many_unreduced_tokens")
     _, account, _ = answered(client, body_with(clip(170, (560, 532), 14), keep_ratio=0.05))
     assert account["original"] == 14 * 20 * 19
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"keep_ratio": 0.05}, ("keep_ratio", "too_many_unreduced_tokens")),
+        ({}, ("messages", "context_length_exceeded")),
+    ],
+    ids=["reduced", "whole"],
+)
+def test_a_video_that_cannot_fit_is_refused_before_it_is_decoded(client, fields, expected):
+    """This one could not be: a frame of it is none."""
+    size = (560, 560)
+    url = video_url(avi([*frames(15, size), b"no picture", *frames(16, size)], size))
+    assert refusal(client.post(CHAT, json=body_with(url, **fields))) == expected
 
 
 def test_a_ratio_inside_the_part_of_a_video_is_refused_not_lost(client):
