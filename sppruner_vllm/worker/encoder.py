@@ -18,11 +18,10 @@ import torch
 from torch import Tensor
 from vllm.distributed import get_tensor_model_parallel_rank
 
-from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family, LeftOut, Tap
 from sppruner_vllm.metrics import events
 from sppruner_vllm.planning.smaller import Grid
-from sppruner_vllm.wire import Order, StageOrder
+from sppruner_vllm.wire import StageOrder
 
 from .micro_batches import parts, pick
 from .taps import Tapped, Taps
@@ -38,18 +37,6 @@ class Encoded:
     images: slice
     rows: list[Tensor]
     tapped: Tapped
-
-
-def inside_encoder(order: Order) -> tuple[StageOrder, ...]:
-    """The stages that drop tokens in the encoder, none where it runs whole.
-
-    Raises:
-        RowCountError: there are two of one kind.
-    """
-    stages = tuple(stage for stage in order.stages if stage.where != "rows")
-    if len({stage.where for stage in stages}) < len(stages):
-        raise RowCountError(f"no way to carry out {len(order.stages)} stages in a worker: {order.stages}")
-    return stages
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,10 @@ from sppruner_vllm.family import Tap
 from sppruner_vllm.metrics import events
 from sppruner_vllm.wire import Order, StageOrder
 
-from .encoder import Encoded, inside_encoder
+from .encoder import Encoded
 from .micro_batches import Rows, micro_batches, pick
 from .rows_cache import ImageRows, RowsCache, RowsKey, rows_key
+from .stages import inside_encoder
 
 
 @dataclass(frozen=True, slots=True)

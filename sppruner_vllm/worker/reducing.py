@@ -25,16 +25,17 @@ from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction import ImageTokens, Selection
 from sppruner_vllm.settings import settings
 from sppruner_vllm.told import TELL
-from sppruner_vllm.wire import Order, StageOrder, decode, decode_videos
+from sppruner_vllm.wire import Order, decode, decode_videos
 
 from . import positions
-from .encoder import Encoder, inside_encoder
+from .encoder import Encoder
 from .kept_rows import KeptRows
 from .measuring import measure
 from .reading import questions_of
 from .rows_cache import RowsCache
 from .selecting import Selector, select_in_pieces
 from .served import overheard_for, usual_selection
+from .stages import among_rows, inside_encoder
 from .startup import ReducingMultiModalConfig, check_setup
 from .telling import Memory, Remembered, Stopwatch
 from .video_encoder import VideoEncoder
@@ -135,7 +136,8 @@ class ReducingMixin:
         """
         if any(order.profiling for order in orders):
             self._profile(rows, taps, grids, layouts)
-        stages = {index: stage for index, order in enumerate(orders) for stage in _among_rows(order, len(rows[index]))}
+        among = [among_rows(order, len(image)) for order, image in zip(orders, rows, strict=True)]
+        stages = {index: stage for index, stage in enumerate(among) if stage is not None}
         # As a view, an unreduced image would keep the dropped rows of its batch mates in memory.
         kept = [owned(image) if stages and index not in stages else image for index, image in enumerate(rows)]
         asked = [orders[i].query_ids for i in stages], [orders[i].question for i in stages]
@@ -247,20 +249,6 @@ class ReducingMixin:
         return super().get_mm_lora_token_counts(  # type: ignore[misc,no-any-return]
             modality=modality, mm_kwargs=mm_kwargs, num_mm_embeds=num_mm_embeds
         )
-
-
-def _among_rows(order: Order, rows: int) -> list[StageOrder]:
-    """The stage that selects among the rows of an image, if any is left to drop.
-
-    Raises:
-        RowCountError: the order counts on other rows, or holds more stages than are carried out here.
-    """
-    if order.stages and rows != order.encoded:
-        raise RowCountError(f"image was planned with {order.encoded} rows but has {rows}")
-    among = [stage for stage in order.stages if stage.where == "rows"]
-    if len(among) > 1:
-        raise RowCountError(f"no way to carry out {len(order.stages)} stages in a worker: {order.stages}")
-    return [stage for stage in among if stage.budget < rows]
 
 
 def _for_methods(taps: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ from . import positions
 from .kept_rows import KeptRows
 from .selecting import Selector
 from .served import overheard_for
+from .stages import among_rows
 from .video_encoder import VideoEncoder
 
 
@@ -105,13 +106,17 @@ class VideoReducer:
         Raises:
             RowCountError: it has other rows than placeholders, or the order cannot be carried out.
         """
-        kept = self._selected(video, order) if order.stages else video.rows if alone else owned(video.rows)
+        stage = among_rows(order, len(video.rows))
+        if stage is not None:
+            kept = self._selected(video, order, stage.method)
+        else:
+            kept = video.rows if alone else owned(video.rows)
         if len(kept) != order.placed:
             raise RowCountError(f"video has {order.placed} placeholders but {len(kept)} rows")
         return kept
 
-    def _selected(self, video: EncodedVideo, order: Order) -> Tensor:
-        method = _method(order, len(video.rows))
+    def _selected(self, video: EncodedVideo, order: Order, method: str) -> Tensor:
+        """What `method` keeps of each frame, packed."""
         seen = video.rows[:, : self._family.word_width]
         (query,) = self._selector.embed_queries([order.query_ids], [order.question])
         with self._selector.timed(method, seen.device):
@@ -129,12 +134,3 @@ class VideoReducer:
             kept = [selection.kept for selection in self._selector.select(images, method)]
             rows = [frame.index_select(0, places) for frame, places in zip(video.frames, kept, strict=True)]
             return positions.pack_frames(rows, kept, video.grid, together=self._together)
-
-
-def _method(order: Order, rows: int) -> str:
-    """The method that selects among a video's rows."""
-    if rows != order.encoded:
-        raise RowCountError(f"video was planned with {order.encoded} rows but has {rows}")
-    if len(order.stages) > 1 or order.stages[0].where != "rows" or sum(order.frames) != order.placed:
-        raise RowCountError(f"no way to carry out {order.stages} on the frames of a video")
-    return order.stages[0].method

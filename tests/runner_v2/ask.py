@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,28 @@ def operate_with(chosen: Mapping[str, str]) -> None:
     settings.cache_clear()
 
 
+@contextmanager
+def recorded_starts(scheduler: Any) -> Iterator[dict[str, list[int]]]:
+    """Of each request that is scheduled inside the block, by its id: how many of its tokens stood before each step."""
+    starts: dict[str, list[int]] = defaultdict(list)
+    upstream = scheduler.schedule
+
+    def recording(*args: Any, **given: Any) -> Any:
+        step = upstream(*args, **given)
+        for one in step.scheduled_new_reqs:
+            starts[one.req_id].append(one.num_computed_tokens)
+        known = step.scheduled_cached_reqs
+        for name, computed in zip(known.req_ids, known.num_computed_tokens, strict=True):
+            starts[name].append(computed)
+        return step
+
+    scheduler.schedule = recording
+    try:
+        yield starts
+    finally:
+        del scheduler.schedule
+
+
 def take(llm: Any, step: Step) -> Outcome:
     """Put the step's requests to the engine as one batch."""
     operate_with(step.settings)
@@ -127,11 +151,12 @@ def put(llm: Any, step: Step) -> Outcome:
     before, runs = preemptions(llm), llm.collective_rpc(encoder_runs)[0]
     sampling = SamplingParams(max_tokens=step.tokens, temperature=0, logprobs=-1, ignore_eos=True)
     asked = [Telling(f"{step.name}, {number}") if step.told else None for number in range(len(step.requests))]
-    with recorded_selections() as kept:
+    core = llm.llm_engine.engine_core.engine_core
+    with recorded_selections() as kept, recorded_starts(core.scheduler) as starts:
         for request, telling in zip(step.requests, asked, strict=True):
             fields = {**request.fields, **({} if telling is None else {TELLING: telling})}
             llm.enqueue_chat(request.messages(), sampling, use_tqdm=False, mm_processor_kwargs=fields)
-        answers = [answer(output) for output in llm.wait_for_completion(use_tqdm=False)]
+        outputs = llm.wait_for_completion(use_tqdm=False)
     names = [
         telling.name_of(place)
         for request, telling in zip(step.requests, asked, strict=True)
@@ -139,11 +164,10 @@ def put(llm: Any, step: Step) -> Outcome:
         for place in range(len(request.pictures))
     ]
     said = llm.collective_rpc(TELL, args=(names,))[0] if names else {}
-    scheduler = llm.llm_engine.vllm_config.scheduler_config
-    core = llm.llm_engine.engine_core.engine_core
+    # Inside the engine a request's id ends in characters of its own (vLLM 0.32, v1/engine/input_processor.py:371).
+    computed = {name.rpartition("-")[0]: places for name, places in starts.items()}
     return Outcome(
-        answers,
-        scheduler.max_num_batched_tokens,
+        [answer(output, computed[output.request_id]) for output in outputs],
         preemptions(llm) - before,
         core.batch_queue is not None,
         llm.collective_rpc(encoder_runs)[0] - runs,
@@ -152,10 +176,13 @@ def put(llm: Any, step: Step) -> Outcome:
     )
 
 
-def answer(output: Any) -> Answer:
+def answer(output: Any, starts: list[int]) -> Answer:
+    """Args: starts: of all steps that computed tokens of the request."""
     (completion,) = output.outputs
     logits = [[step[token].logprob for token in sorted(step)] for step in completion.logprobs]
-    return Answer(list(completion.token_ids), list(output.prompt_token_ids), output.num_cached_tokens or 0, logits)
+    prompt = list(output.prompt_token_ids)
+    of_prompt = [start for start in starts if start < len(prompt)]
+    return Answer(list(completion.token_ids), prompt, output.num_cached_tokens or 0, logits, of_prompt)
 
 
 def main(model: str, name: str, report: str, fault: str | None = None) -> None:

@@ -21,23 +21,26 @@ IN_A_ROW: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """prompt: its token ids after reduction. cached: how many of them the prefix cache had. logits: (tokens, V)."""
+    """prompt: its token ids after reduction. cached: how many of them the prefix cache had. logits: (tokens, V).
+
+    starts: of each step that computed tokens of the prompt, the place of the first of them.
+    """
 
     tokens: list[int]
     prompt: list[int]
     cached: int
     logits: list[list[float]]
+    starts: list[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one step. budget: most tokens of an engine step. preemptions, encoder_runs: during this step.
+    """Of one step. preemptions, encoder_runs: during this step.
 
     told: of each picture that was asked about, what a worker says that it keeps. kept: of each picture, what it kept.
     """
 
     answers: list[Answer]
-    budget: int
     preemptions: int
     scheduled_ahead: bool
     encoder_runs: int
@@ -107,7 +110,7 @@ def _cuts_a_picture(outcome: Outcome) -> bool:
         _is_inside(boundary, picture)
         for answer in outcome.answers
         for picture in _pictures(answer.prompt)
-        for boundary in range(outcome.budget, len(answer.prompt), outcome.budget)
+        for boundary in answer.starts[1:]
     )
 
 
@@ -116,7 +119,7 @@ def _ends_inside_picture_2(outcome: Outcome) -> bool:
 
 
 FACTS: Final[Mapping[str, Callable[[Outcome], bool]]] = {
-    "one chunk": lambda outcome: all(len(answer.prompt) <= outcome.budget for answer in outcome.answers),
+    "one chunk": lambda outcome: all(len(answer.starts) == 1 for answer in outcome.answers),
     "a chunk ends inside a picture": _cuts_a_picture,
     "a prefix is cached": lambda outcome: any(answer.cached > 0 for answer in outcome.answers),
     "a cached prefix ends inside picture 2": _ends_inside_picture_2,

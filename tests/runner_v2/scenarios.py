@@ -150,9 +150,11 @@ def _short(name: str, switches: Mapping[str, str]) -> Engine:
         {"max_num_batched_tokens": 150, "max_num_seqs": 4},
         (
             Step("scene at 1", (about_scene(1),), ("a chunk ends inside a picture",)),
+            Step("scene at 0.8", (about_scene(0.8),), ("a chunk ends inside a picture",)),
             Step("scene at 0.222", (about_scene(0.222),), ("one chunk", "no picture is encoded")),
-            Step("two pictures", (about_both(0.5),), ("a chunk ends inside a picture",)),
-            Step("two pictures of at most 128 tokens", (AT_MOST_128,), ("a chunk ends inside a picture",)),
+            # Where both pictures are too much for the encoder at once, the first step ends between them.
+            Step("two pictures", (about_both(0.5),)),
+            Step("two pictures of at most 128 tokens", (AT_MOST_128,)),
             Step("fewer tokens in the encoder", (about_scene(0.3),), settings=switches),
         ),
     )

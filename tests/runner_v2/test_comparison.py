@@ -13,8 +13,8 @@ TEXT = [1, 2, 3]
 PROMPT = [1, 9, 9, 9, 9, 2, 8, 8, 8, 8, 3]
 """Two pictures of four tokens each, at 1 to 4 and 6 to 9."""
 
-ANSWER = Answer(tokens=[5, 6], prompt=PROMPT, cached=0, logits=[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]])
-OUTCOME = Outcome([ANSWER, ANSWER], budget=100, preemptions=0, scheduled_ahead=False, encoder_runs=1)
+ANSWER = Answer(tokens=[5, 6], prompt=PROMPT, cached=0, logits=[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]], starts=[0])
+OUTCOME = Outcome([ANSWER, ANSWER], preemptions=0, scheduled_ahead=False, encoder_runs=1)
 
 
 def second_answer(**changes: object) -> Outcome:
@@ -60,11 +60,12 @@ def test_an_answer_too_few_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("fact", "outcome", "holds"),
     [
-        ("one chunk", replace(OUTCOME, budget=len(PROMPT)), True),
-        ("one chunk", replace(OUTCOME, budget=len(PROMPT) - 1), False),
-        ("a chunk ends inside a picture", replace(OUTCOME, budget=2), True),
-        ("a chunk ends inside a picture", replace(OUTCOME, budget=6), False),
-        ("a chunk ends inside a picture", replace(OUTCOME, budget=5), False),
+        ("one chunk", OUTCOME, True),
+        ("one chunk", second_answer(starts=[0, 10]), False),
+        ("a chunk ends inside a picture", second_answer(starts=[0, 2]), True),
+        ("a chunk ends inside a picture", second_answer(starts=[0, 6]), False),
+        ("a chunk ends inside a picture", second_answer(starts=[0, 5]), False),
+        ("a chunk ends inside a picture", second_answer(cached=2, starts=[2, 5]), False),
         ("a prefix is cached", second_answer(cached=1), True),
         ("a prefix is cached", OUTCOME, False),
         ("a cached prefix ends inside picture 2", second_answer(cached=8), True),
