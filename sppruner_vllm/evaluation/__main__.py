@@ -1,5 +1,6 @@
 """`python -m sppruner_vllm.evaluation`: ask and report, write a report again, show what a selection kept, try its gate,
-measure how visual tokens and words agree, or compare ways to choose the tokens of videos or to split a budget."""
+measure how visual tokens and words agree, or compare ways to choose the tokens of videos, to split a budget or to fit a
+ratio to each picture."""
 
 from __future__ import annotations
 
@@ -58,6 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
         from .shared_budgets import main as shares
 
         return shares(options)
+    if options.command == "auto":
+        from .auto_ratios import main as auto
+
+        return auto(options)
     from .explain import main as explain
 
     return explain(options)
@@ -76,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_misfit(misfit)
     _add_videos(commands.add_parser("videos", help="compare ways to choose the tokens of videos"))
     _add_shares(commands.add_parser("shares", help="compare ways to split a budget among the pictures of a request"))
+    _add_auto(commands.add_parser("auto", help="compare a ratio that fits each picture with one for all"))
     return parser
 
 
@@ -165,14 +171,23 @@ def _add_shares(command: argparse.ArgumentParser) -> None:
     _add_exam(command, ("alike", "small", "blank"))
 
 
+def _add_auto(command: argparse.ArgumentParser) -> None:
+    _add_bare(command, (0.222, 0.333))
+
+
 def _add_exam(command: argparse.ArgumentParser, kinds: tuple[str, ...]) -> None:
     """What exams of their own kinds of requests have in common."""
-    command.add_argument("--model", default=str(CHECKPOINT), help="folder or hub name (default: the demo model)")
-    command.add_argument("--dataset", default=DEMO, help="demo, or a JSONL file (default: %(default)s)")
-    command.add_argument("--limit", type=count, default=210, help="questions (default: %(default)s)")
     command.add_argument("--kinds", type=_names, default=kinds, help=f"with commas between: {', '.join(kinds)}")
+    _add_bare(command, (0.25, 0.1, 0.05))
+
+
+def _add_bare(command: argparse.ArgumentParser, ratios: tuple[float, ...]) -> None:
+    """What exams without an engine have in common."""
+    command.add_argument("--model", default=str(CHECKPOINT), help="folder or hub name (default: the demo model)")
+    command.add_argument("--dataset", default=DEMO, help="demo, hard, or a JSONL file (default: %(default)s)")
+    command.add_argument("--limit", type=count, default=210, help="questions (default: %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="of the demo's scenes (default: %(default)s)")
-    command.add_argument("--ratios", type=_ratios, default=(0.25, 0.1, 0.05), help="with commas between")
+    command.add_argument("--ratios", type=_ratios, default=ratios, help="with commas between")
     command.add_argument("--max-tokens", type=count, default=6, help="longest answer (default: %(default)s)")
     command.add_argument("--resamples", type=_resamples, default=DEFAULT_RESAMPLES, help="default: %(default)s")
     command.add_argument("--out", type=Path, default=OUT, help="folder (default: %(default)s)")

@@ -1,6 +1,7 @@
 """`python -m sppruner_vllm.evaluation.ablation`: what each step of focus_context is worth on the demo's exam.
 
-Every step is taken out in turn, at every ratio, on the same questions; differences are paired.
+Every step is taken out in turn, at every ratio, on the same questions; differences are paired. Answers are kept: a run
+that is stopped writes the table of the questions it came to, and the same command goes on.
 """
 
 from __future__ import annotations
@@ -14,20 +15,23 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from rich.console import Console
 from rich.progress import Progress
 
 from sppruner_vllm.demo import places
 from sppruner_vllm.demo_model import CHECKPOINT
 from sppruner_vllm.reduction import FocusContextParams
 
-from .asking import Manner
+from .asking import Answer, AskingFailed, Manner, Usable
 from .bootstrap import Bootstrap, Interval, Scores
-from .conditions import DEFAULT_RATIOS, FULL, Condition
+from .conditions import DEFAULT_RATIOS, FULL, Condition, conditions
 from .dataset import DEMO, load_dataset
 from .demo_dataset import TUNING_SEED
 from .engineless import EnginelessAsker, Variant
 from .questions import DatasetError, Question
-from .scoring import score
+from .records import Header, Kept, Store
+from .report import ANSWERS
+from .runner import Run
 
 SHIPPED: Final = "as shipped"
 STRAY: Final = "What is the weather like on the moon tonight?"
@@ -70,33 +74,62 @@ VARIANTS: Final[Mapping[str, Variant]] = {
 """Each differs from what is shipped in one step; the last two ask whether the gate protects."""
 
 
-def run(
-    asker: EnginelessAsker,
-    questions: Sequence[Question],
-    variants: Mapping[str, Variant],
-    ratios: Sequence[float],
-    resamples: int,
-) -> dict[str, dict[float, tuple[Interval, Interval]]]:
-    """Per variant and ratio: accuracy relative to the full pictures, and its difference to the first variant."""
-    draws = Bootstrap([question.group or question.id for question in questions], resamples)
-    found: dict[str, dict[float, tuple[Interval, Interval]]] = {name: {} for name in variants}
+Found = dict[str, dict[float, tuple[Interval, Interval]]]
+"""Per variant and ratio: accuracy relative to the full pictures, and its difference to the first variant."""
 
-    def marks(condition: Condition, variant: Variant) -> Scores:
-        answers = asker.ask_varied(questions, condition, variant)
-        return np.array([score(q.metric, answer.text, q.answers) for answer, q in zip(answers, questions, strict=True)])
 
-    with Progress() as progress:
-        bar = progress.add_task("examining", total=len(variants) * len(ratios) + 1)
-        full = marks(FULL, Variant())
-        progress.advance(bar)
-        for ratio in ratios:
-            first = None
-            for name, variant in variants.items():
-                scores = marks(Condition("focus_context", ratio), variant)
-                first = scores if first is None else first
-                found[name][ratio] = draws.relative(scores, full), draws.difference(scores, first)
-                progress.advance(bar)
-    return found
+class Varied:
+    """Asks under variants of the selection; a condition's method is the name of one."""
+
+    def __init__(self, asker: EnginelessAsker, variants: Mapping[str, Variant], depth: float) -> None:
+        """Args: depth: share of the language model's layers that read the questions of every variant."""
+        self._asker = asker
+        self._variants = {name: replace(variant, depth=depth) for name, variant in variants.items()}
+        self.model, self.stamp = asker.model, asker.stamp
+        self.facts: Mapping[str, str] = {"backend": f"bare, questions read by {depth:g} of the layers"}
+
+    def usable(self, question: Question, wanted: Sequence[Condition]) -> Usable:
+        return Usable(list(wanted))
+
+    def ask(self, questions: Sequence[Question], condition: Condition) -> list[Answer]:
+        if condition == FULL:
+            return self._asker.ask(questions, FULL)
+        asked = Condition("focus_context", condition.ratio)
+        return self._asker.ask_varied(questions, asked, self._variants[condition.method])
+
+
+def ask(every: Run, variants: Sequence[str], ratios: Sequence[float]) -> Header:
+    """Ask what has no answer yet, or as much of it as there is time for until an interrupt."""
+    wanted = conditions(variants, ratios)
+    with Progress(console=Console(stderr=True)) as progress:
+        missing = sum(len(names) for names in every.missing(wanted).values())
+        bar = progress.add_task("examining", total=missing)
+        return every.ask_missing(wanted, lambda _, count: progress.advance(bar, count))
+
+
+def compare(kept: Kept, variants: Sequence[str], ratios: Sequence[float], resamples: int) -> tuple[Found, int]:
+    """The figures of all variants, and how many questions they are of: those answered under every condition.
+
+    Raises:
+        AskingFailed: there is no such question.
+    """
+    wanted = conditions(variants, ratios)
+    of_full = [record for record in kept.records.values() if record.condition == FULL]
+    whole = [one for one in of_full if all(kept.has(condition, one.question, one.content) for condition in wanted)]
+    if not whole:
+        raise AskingFailed("no question was answered under every variant yet; the same command goes on")
+
+    def marks(condition: Condition) -> Scores:
+        return np.array([kept.records[condition, one.question, one.content].score for one in whole])
+
+    draws, full = Bootstrap([one.group for one in whole], resamples), marks(FULL)
+    found: Found = {name: {} for name in variants}
+    for ratio in ratios:
+        first = marks(Condition(next(iter(variants)), ratio))
+        for name in variants:
+            scores = marks(Condition(name, ratio))
+            found[name][ratio] = draws.relative(scores, full), draws.difference(scores, first)
+    return found, len(whole)
 
 
 def table(found: Mapping[str, Mapping[float, tuple[Interval, Interval]]], ratios: Sequence[float]) -> str:
@@ -120,30 +153,44 @@ def _cell(relative: Interval, difference: Interval, *, first: bool) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m sppruner_vllm.evaluation.ablation", description=__doc__)
-    parser.add_argument("--model", type=Path, default=CHECKPOINT, help="default: %(default)s")
-    parser.add_argument("--limit", type=int, default=1050, help="questions; default: %(default)s")
-    parser.add_argument("--seed", type=int, default=TUNING_SEED, help="of the exam; default: the one used for tuning")
-    parser.add_argument("--resamples", type=int, default=2000, help="default: %(default)s")
-    parser.add_argument("--out", type=Path, default=places.CACHE / "ablation", help="folder; default: %(default)s")
-    options = parser.parse_args()
+    options = _parser().parse_args()
+    variants = list(VARIANTS)
+    manner = Manner(max_tokens=6, seed=options.seed)
+    store = Store(options.out / ANSWERS)
     try:
         questions = load_dataset(DEMO, options.limit, options.seed)
-    except DatasetError as problem:
+        asker = Varied(EnginelessAsker(str(options.model), manner), VARIANTS, options.depth)
+        every = Run(asker, manner, DEMO, questions, store)
+        try:
+            ask(every, variants, options.ratios)
+        except KeyboardInterrupt:
+            print("Stopped; the same command goes on.", file=sys.stderr)
+        found, answered = compare(store.kept(every.key), variants, options.ratios, options.resamples)
+    except (AskingFailed, DatasetError) as problem:
         sys.exit(f"{problem}")
-    asker = EnginelessAsker(str(options.model), Manner(max_tokens=6))
-    found = run(asker, questions, VARIANTS, DEFAULT_RATIOS, options.resamples)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "ablation.md").write_text(table(found, DEFAULT_RATIOS) + "\n")
+    (options.out / "ablation.md").write_text(table(found, options.ratios) + "\n")
     figures = {
         name: {
             str(ratio): {"relative": _plain(one), "difference": _plain(other)} for ratio, (one, other) in row.items()
         }
         for name, row in found.items()
     }
-    facts = {"seed": options.seed, "questions": len(questions), "resamples": options.resamples}
+    facts = {"seed": options.seed, "questions": answered, "resamples": options.resamples}
     (options.out / "ablation.json").write_text(json.dumps({**facts, "variants": figures}, indent=1) + "\n")
-    print(table(found, DEFAULT_RATIOS))
+    print(table(found, options.ratios), f"\n{answered} questions")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sppruner_vllm.evaluation.ablation", description=__doc__)
+    add = parser.add_argument
+    add("--model", type=Path, default=CHECKPOINT, help="default: %(default)s")
+    add("--depth", type=float, default=0.0, help="share of the layers that read the question; default: its words")
+    add("--limit", type=int, default=1050, help="questions; default: %(default)s")
+    add("--ratios", type=float, nargs="+", default=DEFAULT_RATIOS, help="default: %(default)s")
+    add("--seed", type=int, default=TUNING_SEED, help="of the exam; default: the one used for tuning")
+    add("--resamples", type=int, default=2000, help="default: %(default)s")
+    add("--out", type=Path, default=places.CACHE / "ablation", help="folder; default: %(default)s")
+    return parser
 
 
 def _plain(interval: Interval) -> list[float | None]:

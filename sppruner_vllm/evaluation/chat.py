@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sppruner_vllm.families.llava import Llava
@@ -72,17 +72,25 @@ class Chat:
         return found
 
     def plans(
-        self, question: str, grids: Sequence[Grid], request: ReductionRequest, before: Sequence[Turn] = ()
+        self,
+        question: str,
+        grids: Sequence[Grid],
+        request: ReductionRequest,
+        before: Sequence[Turn] = (),
+        details: Sequence[Callable[[], float]] = (),
     ) -> tuple[ReductionPlan, ...]:
         """One plan per picture.
 
         Args:
             grids: of the pictures as they are. before: earlier turns of the chat.
+            details: what gives the detail of each picture; none where no budget depends on it.
         """
         prompt = Prompt(
             self.ids(question, len(grids), before), self.family.image_token, lambda: self._turns, self._encode
         )
-        sent = [Sent(grid, None if self._patches is None else self.regrid) for grid in grids]
+        regrid = None if self._patches is None else self.regrid
+        known = details or [lambda: 1.0] * len(grids)
+        sent = [Sent(grid, regrid, texture=detail) for grid, detail in zip(grids, known, strict=True)]
         cut = self.family.cut
         block = None if cut is None else cut.block(settings().encoder_cut_block)
         return plan_images(sent, prompt, request, settings(), cut_block=block, skips=cut is not None)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Final
 
 from torch import Tensor
 
+from sppruner_vllm.pictures.texture import texture
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.smaller import Grid, resize
 from sppruner_vllm.reading.trust import trusting_states
@@ -51,6 +52,7 @@ class Variant:
     renumbered: kept tokens get positions one behind the other, of a model whose positions lie on a line.
     probe: layer of the language model, counted from 1, by whose attention the selection's tokens are chosen from twice
     as many (attention_probe.py); 0 for none.
+    auto: each picture keeps what fits it, as with `keep_ratio: "auto"`; the condition's ratio is of no matter then.
     """
 
     params: FocusContextParams = field(default_factory=FocusContextParams)
@@ -63,6 +65,7 @@ class Variant:
     disturbance: Disturbance | None = None
     renumbered: bool = False
     probe: int = 0
+    auto: bool = False
 
 
 class EnginelessAsker:
@@ -82,6 +85,7 @@ class EnginelessAsker:
         self._states_mean = lru_cache(maxsize=None)(self._plain.states_mean)
         self._said: dict[bytes, str] = {}
         self._open = lru_cache(maxsize=64)(opened)
+        self._texture = lru_cache(maxsize=None)(lambda picture: texture(self._open(picture)))
 
     def usable(self, question: Question, wanted: Sequence[Condition]) -> Usable:
         try:
@@ -101,6 +105,10 @@ class EnginelessAsker:
         _, depth = reading(condition.method)
         variant = Variant(query=self._manner.focus_query, depth=depth, renumbered=renumbered(condition.method))
         return self.ask_varied(questions, condition, variant)
+
+    def sizes(self, question: Question) -> list[int]:
+        """Visual tokens of each picture of a question, as it is."""
+        return [len(self._look(picture, None).rows) for picture in question.images]
 
     def ask_varied(
         self,
@@ -124,8 +132,9 @@ class EnginelessAsker:
                 indices, alike = zip(*by_length[first : first + _BATCH], strict=True)
                 texts = self._texts(alike)
                 for index, text, prompt in zip(indices, texts, alike, strict=True):
-                    original = sum(len(self._look(picture, None).rows) for picture in questions[index].images)
-                    answers[index] = Answer(text, original, prompt.visual, len(prompt.embedded), None, None)
+                    answers[index] = Answer(
+                        text, sum(self.sizes(questions[index])), prompt.visual, len(prompt.embedded), None, None
+                    )
         return [answers[index] for index in range(len(questions))]
 
     def _texts(self, prompts: Sequence[Prompt]) -> list[str]:
@@ -180,9 +189,10 @@ class EnginelessAsker:
         """The server's plans. Pictures are encoded at the size they have, so that only the smallest would grow."""
         scope = self._manner.focus_scope or "question"
         focus = question.focus if variant.query is None else variant.query
-        request = ReductionRequest(condition.ratio, None, focus, _method(condition), scope)
+        request = ReductionRequest(condition.ratio, None, focus, _method(condition), scope, auto=variant.auto)
         grids = [self._look(picture, None).grid for picture in question.images]
-        return self._plain.chat.plans(self._manner.prompt(question), grids, request, question.before)
+        details = [partial(self._texture, picture) for picture in question.images]
+        return self._plain.chat.plans(self._manner.prompt(question), grids, request, question.before, details)
 
     def _selections(
         self,

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from sppruner_vllm.pictures.texture import READING
 from sppruner_vllm.request.asked import ReductionRequest
 from sppruner_vllm.settings import Settings
-
-READING: Final = 0.5
-"""Detail from which on a picture counts as one to be read; a page of print has about that much."""
 
 
 def auto_ratio(tokens: int, texture: float, request: ReductionRequest, limits: Settings) -> float:

@@ -11,14 +11,15 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-from sppruner_vllm.evaluation import stress
-from sppruner_vllm.evaluation.ablation import run, table
+from sppruner_vllm.evaluation import ablation, auto_ratios, stress
 from sppruner_vllm.evaluation.asking import AskingFailed, Manner
 from sppruner_vllm.evaluation.bootstrap import Interval
-from sppruner_vllm.evaluation.conditions import FULL, Condition
+from sppruner_vllm.evaluation.conditions import FULL, Condition, conditions
 from sppruner_vllm.evaluation.disturbing import DISTURBANCES
 from sppruner_vllm.evaluation.engineless import EnginelessAsker, Variant
 from sppruner_vllm.evaluation.questions import Picture, Question
+from sppruner_vllm.evaluation.records import Store
+from sppruner_vllm.evaluation.runner import Run
 from sppruner_vllm.evaluation.turns import Turn
 from sppruner_vllm.reduction import FocusContextParams
 
@@ -110,15 +111,47 @@ def test_another_query_changes_the_selection_and_nothing_else(asker):
     assert [answer.prompt_tokens for answer in one] == [answer.prompt_tokens for answer in other]
 
 
-def test_the_ablation_compares_every_variant_with_the_first(asker):
+def test_the_ablation_compares_every_variant_with_the_first_and_asks_nothing_twice(asker, tmp_path):
     answers = asker.ask(QUESTIONS, FULL)
     asked = [replace(question, answers=(answer.text,)) for question, answer in zip(QUESTIONS, answers, strict=True)]
     variants = {"as shipped": Variant(), "no gate": Variant(params=FocusContextParams(gate=False))}
-    found = run(asker, asked, variants, [0.5, 0.222], resamples=1000)
+    names, ratios, store = list(variants), [0.5, 0.222], Store(tmp_path / "answers.jsonl")
+
+    def every(number: int, depth: float = 0.0) -> Run:
+        return Run(ablation.Varied(asker, variants, depth), Manner(TOKENS), "tiny", asked[:number], store)
+
+    ablation.ask(every(2), names, ratios)
+    assert ablation.compare(store.kept(every(2).key), names, ratios, 1000)[1] == 2
+    assert {len(missing) for missing in every(3).missing(conditions(names, ratios)).values()} == {1}
+    ablation.ask(every(3), names, ratios)
+    found, answered = ablation.compare(store.kept(every(3).key), names, ratios, 1000)
+    assert answered == 3
     assert found["as shipped"][0.5][1].value == 0
-    text = table(found, [0.5, 0.222])
+    text = ablation.table(found, ratios)
     assert text.splitlines()[0] == "| variant | 50.0% kept | 22.2% kept |"
     assert [line.split(" | ")[0] for line in text.splitlines()[2:]] == ["| as shipped", "| no gate"]
+    with pytest.raises(AskingFailed, match="the same command goes on"):
+        ablation.compare(store.kept(every(3, 0.5).key), names, ratios, 1000)
+
+
+def test_a_ratio_that_fits_stands_beside_one_for_all_with_as_many_tokens(asker):
+    flat = io.BytesIO()
+    Image.new("RGB", (280, 280), "green").save(flat, "PNG")
+    shown = {"noise": picture("noise", 280, 280), "flat": Picture("flat", flat.getvalue), "small": WIDE}
+    asked = [Question(name, (own,), "what is this", ("a",), group=name) for name, own in shown.items()]
+    # Of 100, 100 and 50 tokens: the ratio for reading, the least, and all of a small picture.
+    plans = [asker._plans(one, Condition("focus_context", 1.0), Variant(auto=True)) for one in asked]
+    assert [plan.retained for planned in plans for plan in planned] == [60, 15, 50]
+    rows = auto_ratios.examine(asker, asked, (0.2,), 1000)
+    assert [row.kept_by for row in rows[:4]] == [
+        auto_ratios.AUTO,
+        auto_ratios.WHOLE,
+        auto_ratios.EQUAL,
+        auto_ratios.SMALLER,
+    ]
+    assert rows[0].tokens == sum((60, 15, 50)) / 3
+    assert rows[2].tokens == rows[0].tokens
+    assert len(auto_ratios.table(rows).splitlines()) == 2 + len(rows)
 
 
 @torch.inference_mode()

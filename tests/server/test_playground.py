@@ -41,13 +41,26 @@ return [width, height, btoa(text)];
 """A panel's canvas, or the picture alone at its size."""
 
 GIVE = """
-const bytes = Uint8Array.from(atob(arguments[1]), (letter) => letter.charCodeAt(0));
+const [way, content, name, type, place] = arguments;
+const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
 const carried = new DataTransfer();
-carried.items.add(new File([bytes], arguments[2], { type: "image/png" }));
+if (name) carried.items.add(new File([bytes], name, { type }));
+else carried.setData("text/plain", atob(content));
 const options = { bubbles: true, cancelable: true, dataTransfer: carried, clipboardData: carried };
-const event = arguments[0] === "paste" ? new ClipboardEvent("paste", options) : new DragEvent("drop", options);
-(arguments[0] === "paste" ? document.body : document.getElementById("drop")).dispatchEvent(event);
+const event = way === "paste" ? new ClipboardEvent("paste", options) : new DragEvent("drop", options);
+return !document.querySelector(way === "paste" ? "body" : place).dispatchEvent(event);
 """
+"""Gives whether the page took the event for itself."""
+
+HELD = """
+const real = window.fetch;
+window.fetch = async (url, ...rest) => {
+  const response = await real(url, ...rest);
+  if (String(url).includes("chat/completions")) await new Promise((done) => { window.release = done; });
+  return response;
+};
+"""
+"""Holds every answer back until `release`."""
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +98,17 @@ def slide(page: Browser, slider: str, ratio: float) -> None:
     assert page.eventually(DONE), page.text("#error")
 
 
+def hand(
+    page: Browser, way: str, content: bytes, name: str = "dropped.png", kind: str = "image/png", place: str = "#drop"
+) -> bool:
+    """Paste or drop a file, or text where it has no name; whether the page took it."""
+    return bool(page.run(GIVE, way, base64.b64encode(content).decode(), name, kind, place))
+
+
 def give(page: Browser, way: str, content: bytes) -> None:
     """Paste a picture or drop it."""
     page.run("document.getElementById('state').textContent = ''")
-    page.run(GIVE, way, base64.b64encode(content).decode(), "dropped.png")
+    assert hand(page, way, content) or way == "paste"
     assert page.eventually(DONE), page.text("#error")
 
 
@@ -183,6 +203,104 @@ def test_a_picture_may_be_pasted_and_dropped(client, page, way, name):
     give(page, way, content)
     assert page.text("#picture-name") == name
     assert farthest(pixels(page, 0), drawn(pixels(page, 0, plain=True), selection(client, content, 0.222))) <= 2
+
+
+def test_a_picture_that_misses_the_frame_does_not_replace_the_page(page):
+    assert hand(page, "drop", png(336, 336, seed=91), name="missed.png", place="#panels")
+    assert page.eventually("document.getElementById('picture-name').textContent === 'missed.png'")
+    assert page.eventually(DONE)
+
+
+def test_what_is_no_picture_is_refused_in_words(page):
+    assert hand(page, "drop", b"some text", name="", place="#drop")
+    assert page.text("#error").startswith("There was no file in what you dropped")
+    assert not hand(page, "paste", b"some text", name=""), "text is pasted as ever"
+    assert not hand(page, "drop", b"some text", name="", place="#question"), "and dragged"
+    assert hand(page, "drop", b"some text", name="notes.txt", kind="text/plain")
+    assert page.eventually("document.getElementById('error').textContent.includes('status 400')"), page.text("#error")
+    page.click("#scene")
+    assert page.eventually(f"{DONE} && document.getElementById('error').hidden")
+
+
+def test_of_two_pictures_the_one_given_last_stays(page):
+    page.run("""
+const real = window.createImageBitmap;
+window.createImageBitmap = async (file) => {
+  if (file.name === "slow.png") await new Promise((done) => { window.release = done; });
+  return real(file);
+};
+""")
+    hand(page, "drop", png(336, 336, seed=92), name="slow.png")
+    assert page.eventually("window.release")
+    hand(page, "drop", png(336, 168, seed=93), name="quick.png")
+    assert page.eventually("document.getElementById('picture-name').textContent === 'quick.png'")
+    page.run("window.release()")
+    assert page.eventually(DONE)
+    assert page.text("#picture-name") == "quick.png"
+
+
+def test_a_new_picture_ends_what_is_said_about_the_one_before(page):
+    page.run(HELD)
+    page.click("#ask")
+    assert page.eventually("window.release")
+    page.run("document.getElementById('question').value = ''")
+    hand(page, "drop", png(336, 336, seed=94), name="new.png")
+    assert page.eventually("document.getElementById('picture-name').textContent === 'new.png'")
+    page.run("window.release(); window.fetch = undefined; delete window.fetch")
+    page.type("#question", "what is this", anew=True)
+    page.click("#ask")
+    assert page.eventually(f"document.querySelectorAll('.asked').length >= 2 && {DONE}"), page.text("#error")
+    assert page.run("return [...document.querySelectorAll('.asked')].map((one) => one.textContent)") == [
+        "what is this",
+        "what is this",
+    ]
+
+
+def online(page: Browser, *, there: bool) -> None:
+    speed = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    page.command("Network.emulateNetworkConditions", offline=not there, **speed)
+
+
+def test_a_server_that_is_gone_in_the_middle_of_an_answer_is_said_so(page):
+    page.type("#longest", "3000", anew=True)
+    page.click("#ask")
+    assert page.eventually("document.querySelector('.said')?.textContent")
+    online(page, there=False)
+    assert page.eventually("!document.getElementById('error').hidden")
+    online(page, there=True)
+    assert page.text("#error").startswith("The server cannot be reached: ")
+    assert page.text("#state") == ""
+    page.type("#longest", "8", anew=True)
+    ask(page, "what is it")
+    assert page.run("return document.getElementById('error').hidden")
+    assert all("ERR_INTERNET_DISCONNECTED" in entry["message"] for entry in page.console())
+
+
+def test_no_word_of_a_long_answer_is_lost_when_two_are_compared(page):
+    one, other = " ".join(map(str, range(900))), " ".join(map(str, range(500, 1300)))
+    parts = page.later(
+        "const [one, other, done] = arguments;"
+        "import('/playground/words.js').then(({ compared }) => done(compared(one, other)))",
+        one,
+        other,
+    )
+    assert ["".join(text for text, _ in told) for told in parts] == [one, other]
+
+
+def test_enter_that_ends_a_composed_character_does_not_ask(page):
+    taken = page.run(
+        "const key = new KeyboardEvent('keydown',"
+        " { key: 'Enter', isComposing: true, bubbles: true, cancelable: true });"
+        "return !document.getElementById('question').dispatchEvent(key)"
+    )
+    assert not taken
+    assert page.text("#state") == "Done."
+
+
+def test_a_key_that_no_header_can_carry_is_said_so(page):
+    page.run("document.getElementById('key-row').hidden = false")
+    page.type("#key", "ключ\ue004")
+    assert page.eventually("document.getElementById('error').textContent.startsWith('A key has letters')")
 
 
 def test_a_slider_changes_what_is_kept(page):

@@ -17,6 +17,7 @@ let picture = null;
 let language = "curl";
 let running = null;
 let resting = null;
+let taking = 0;
 
 const inUse = () => (at("compare").checked ? panels : panels.slice(0, 1));
 const ratio = (number) => Number(sliders[number].value);
@@ -41,10 +42,14 @@ function withPicture(message, url) {
   return { ...message, content: [{ type: "image_url", image_url: { url } }, ...message.content.slice(1)] };
 }
 
+function say(text) {
+  at("error").hidden = false;
+  at("error").textContent = text;
+}
+
 function complain(problem) {
   if (problem?.name === "AbortError") return;
-  at("error").hidden = false;
-  at("error").textContent = problem instanceof Refusal ? problem.text : `The server cannot be reached: ${problem.message}`;
+  say(problem instanceof Refusal ? problem.text : `The server cannot be reached: ${problem.message}`);
   if (problem.status === 401) {
     at("key-row").hidden = false;
     at("key").focus();
@@ -68,7 +73,8 @@ async function work(state, task) {
     await task(signal);
     if (!signal.aborted) at("state").textContent = "Done.";
   } catch (problem) {
-    if (!signal.aborted) at("state").textContent = "";
+    if (signal.aborted) return;
+    at("state").textContent = "";
     complain(problem);
   } finally {
     if (running.signal === signal) at("ask").disabled = false;
@@ -163,15 +169,20 @@ function restart() {
   }
 }
 
+// Of several pictures the one that was given last stays, however long the others take to read.
 async function take(coming) {
+  const mine = ++taking;
+  let next = null;
   try {
-    const next = await coming;
-    if (picture) URL.revokeObjectURL(picture.shown);
-    picture = next;
+    next = await coming;
   } catch (problem) {
-    complain(problem);
+    if (mine === taking) complain(problem);
     return;
   }
+  if (mine !== taking) return URL.revokeObjectURL(next.shown);
+  if (picture) URL.revokeObjectURL(picture.shown);
+  picture = next;
+  begin(""); // what is still being answered is about the picture before
   at("preview").src = picture.shown;
   at("preview").alt = `The picture: ${picture.name}`;
   at("picture-name").textContent = picture.name;
@@ -201,7 +212,16 @@ at("drop").addEventListener("drop", (event) => {
   at("drop").classList.remove("over");
   const file = pictureIn(event.dataTransfer);
   if (file) take(fromFile(file));
+  else say("There was no file in what you dropped: save the picture first, or copy and paste it.");
 });
+// A file that misses the frame would replace the page, and the key and the conversation with it.
+for (const name of ["dragover", "drop"]) {
+  document.addEventListener(name, (event) => {
+    if (event.defaultPrevented || !event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    if (name === "drop") take(fromFile(pictureIn(event.dataTransfer)));
+  });
+}
 document.addEventListener("paste", (event) => {
   const file = pictureIn(event.clipboardData);
   if (file) take(fromFile(file, "Pasted picture"));
@@ -211,7 +231,7 @@ for (const id of ["compare", "scope"]) at(id).addEventListener("change", lookSoo
 for (const id of ["question", "longest", "go-on"]) at(id).addEventListener("input", showSnippet);
 at("question").addEventListener("change", lookSoon);
 at("question").addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey) {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
     at("form").requestSubmit();
   }
@@ -227,7 +247,9 @@ at("again").addEventListener("click", () => {
   lookSoon();
 });
 at("key").addEventListener("change", () => {
-  server.key = at("key").value.trim();
+  const key = at("key").value.trim();
+  if (/[^!-~]/.test(key)) return say("A key has letters, digits and signs of ASCII alone, and no spaces.");
+  server.key = key;
   lookSoon();
 });
 for (const tab of document.querySelectorAll("[data-language]")) {

@@ -12,9 +12,10 @@ export async function fromServer(address, name) {
   return fromFile(await response.blob(), name);
 }
 
-// The first picture among what was dropped or pasted.
+// The first picture among what was dropped or pasted; else the first file, of which the server says what it is.
 export function pictureIn(transfer) {
-  return [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/")) ?? null;
+  const files = [...(transfer?.files ?? [])];
+  return files.find((file) => file.type.startsWith("image/")) ?? files[0] ?? null;
 }
 
 function read(file) {

@@ -1,14 +1,15 @@
 // Which words of two answers differ.
 
-const LONGEST = 600; // words of an answer that are compared: the table grows with their square
+const LONGEST = 600; // words and gaps of an answer that are compared: the table grows with their square
 
 export function words(text) {
   return text.split(/(\s+)/).filter((part) => part !== "");
 }
 
-// Of each of both texts, its parts as [text, whether the other one has it].
+// Of each of both texts, its parts as [text, whether the other one has it]; what is longer is not told apart.
 export function compared(one, other) {
-  const [a, b] = [words(one).slice(0, LONGEST), words(other).slice(0, LONGEST)];
+  const [wholeA, wholeB] = [words(one), words(other)];
+  const [a, b] = [wholeA.slice(0, LONGEST), wholeB.slice(0, LONGEST)];
   const common = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1));
   for (let i = a.length - 1; i >= 0; i--) {
     for (let j = b.length - 1; j >= 0; j--) {
@@ -23,7 +24,8 @@ export function compared(one, other) {
     } else if (common[i + 1][j] >= common[i][j + 1]) i++;
     else j++;
   }
-  return [inA, inB];
+  const rest = (whole) => [[whole.slice(LONGEST).join(""), true]];
+  return [inA.concat(rest(wholeA)), inB.concat(rest(wholeB))];
 }
 
 export function show(element, parts) {
