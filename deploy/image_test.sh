@@ -18,15 +18,15 @@ fi
 # What a build needs on top of the README's command: settings of this machine, of which empty mount points alone stay.
 set --
 if [ "$TOOL" != docker ]; then
-  for program in podman buildah runc debootstrap iptables; do
+  for program in podman buildah crun debootstrap iptables; do
     command -v "$program" > /dev/null && continue
     apt-get update
     apt-get install --yes --no-install-recommends \
-      podman buildah runc debootstrap iptables netavark aardvark-dns
+      podman buildah crun debootstrap iptables netavark aardvark-dns
     break
   done
-  # A storage and limits that need no rights beyond root in a container of its own; a real host has better ones.
-  export STORAGE_DRIVER="${STORAGE_DRIVER:-vfs}" BUILDAH_ISOLATION=chroot BUILDAH_FORMAT=docker
+  # Limits that need no rights beyond root in a container of its own; a real host has better ones.
+  export BUILDAH_ISOLATION=chroot BUILDAH_FORMAT=docker
   if [ -z "${CONTAINERS_CONF:-}" ]; then
     export CONTAINERS_CONF="$scratch/containers.conf"
     cat > "$CONTAINERS_CONF" << EOF
@@ -35,11 +35,13 @@ default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
-runtime = "runc"
+runtime = "crun"
 [network]
 network_backend = "netavark"
 EOF
   fi
+  # podman mounts overlays where the kernel lets it. Not on top of another overlay: there every layer is a whole copy.
+  if ! "$TOOL" info > /dev/null 2>&1; then export STORAGE_DRIVER="${STORAGE_DRIVER:-vfs}"; fi
   if [ -z "${BASE_IMAGE:-}" ]; then
     BASE_IMAGE=localhost/sppruner-base:bookworm
     mirror=$(sed -n 's/^URIs: *\([^ ]*\/debian\/*\)$/\1/p' /etc/apt/sources.list.d/debian.sources 2> /dev/null | head -n 1)
