@@ -18,11 +18,11 @@ fi
 # What a build needs on top of the README's command: settings of this machine, of which empty mount points alone stay.
 set --
 if [ "$TOOL" != docker ]; then
-  for program in podman buildah crun debootstrap iptables; do
+  for program in podman buildah runc debootstrap iptables; do
     command -v "$program" > /dev/null && continue
     apt-get update
     apt-get install --yes --no-install-recommends \
-      podman buildah crun debootstrap iptables netavark aardvark-dns
+      podman buildah runc debootstrap iptables netavark aardvark-dns
     break
   done
   # Limits that need no rights beyond root in a container of its own; a real host has better ones.
@@ -35,7 +35,7 @@ default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
-runtime = "crun"
+runtime = "runc"
 [network]
 network_backend = "netavark"
 EOF
