@@ -11,9 +11,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from balancer import Balancer, balanced, monitor, shipped
-from sppruner_server.errors.codes import CODES
-from sppruner_server.errors.refusal import ANTHROPIC_TYPES, INVALID_REQUEST, OPENAI_TYPES
 
+from api_errors import error_in
 from serving import WAIT_SECONDS, eventually
 from sppruner_vllm.settings import Settings
 
@@ -42,22 +41,6 @@ def ask(
         connection.close()
 
 
-def error_of(status: int, path: str, content: bytes) -> dict[str, Any]:
-    """The error of an answer, which has the shape and the words of the API at that path."""
-    body = json.loads(content)
-    error: dict[str, Any] = body["error"]
-    assert CODES[error["code"]].status == status
-    assert error.keys() == {"message", "type", "param", "code"}
-    assert error["message"]
-    if path.startswith(MESSAGES):
-        assert body.keys() == {"type", "error", "request_id"}
-        assert (body["type"], error["type"]) == ("error", ANTHROPIC_TYPES.get(status, INVALID_REQUEST))
-    else:
-        assert body.keys() == {"error"}
-        assert error["type"] == OPENAI_TYPES.get(status, INVALID_REQUEST)
-    return error
-
-
 REFUSED = {
     "no replica": ("POST", "", 2, 503, "server_overloaded"),
     "a body that is too large": ("POST", "", 32 * MIB + 1, 413, "request_too_large"),
@@ -71,7 +54,7 @@ def test_what_it_refuses_has_the_words_and_the_shape_of_the_api(alone: Balancer,
     method, more, size, status, code = REFUSED[name]
     answered, headers, content = ask(alone, method, path + more, size)
     assert (answered, headers["content-type"]) == (status, "application/json")
-    assert error_of(status, path, content)["code"] == code
+    assert error_in(path, status, content)["code"] == code
     assert headers["x-request-id"] == OWN_ID
     assert ("retry-after" in headers) == (status == 503)
     if path == MESSAGES:
@@ -113,7 +96,7 @@ OTHERS = [
 @pytest.mark.parametrize("target", OTHERS)
 def test_nothing_but_the_api_is_passed_on(alone: Balancer, target: str) -> None:
     status, headers, content = ask(alone, "GET", target)
-    assert error_of(status, target, content)["code"] == "unknown_url"
+    assert error_in(target, status, content)["code"] == "unknown_url"
     assert headers["x-request-id"] == OWN_ID
 
 
@@ -130,7 +113,7 @@ def test_a_balancer_that_is_out_of_memory_says_when_to_come_again(tmp_path) -> N
         assert eventually(lambda: httpx.get(f"{full.url}/livez").status_code == 503)
         for path in (CHAT, MESSAGES):
             status, headers, content = ask(full, "POST", path, 2)
-            assert error_of(status, path, content)["code"] == "server_overloaded"
+            assert error_in(path, status, content)["code"] == "server_overloaded"
             assert int(headers["retry-after"]) > 0
 
 
@@ -155,7 +138,7 @@ def test_every_answer_of_its_own_is_in_the_table_of_codes() -> None:
         compared = filters[-1]["status_code_filter"]["comparison"]["value"]["default_value"]
         status = mapper.get("status_code", compared)
         body = mapper["body_format_override"]["json_format"]
-        error_of(status, MESSAGES if len(filters) == 2 else CHAT, json.dumps(body).encode())
+        error_in(MESSAGES if len(filters) == 2 else CHAT, status, json.dumps(body).encode())
         codes.add((len(filters), body["error"]["code"]))
     assert len(codes) == len(mappers)
     assert {code for filters, code in codes if filters == 1} == {code for filters, code in codes if filters == 2}
