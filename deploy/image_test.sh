@@ -25,8 +25,8 @@ if [ "$TOOL" != docker ]; then
       podman buildah runc debootstrap iptables netavark aardvark-dns
     break
   done
-  # A storage and limits that need no rights beyond root in a container of its own; a real host has better ones.
-  export STORAGE_DRIVER="${STORAGE_DRIVER:-vfs}" BUILDAH_ISOLATION=chroot BUILDAH_FORMAT=docker
+  # Limits that need no rights beyond root in a container of its own; a real host has better ones.
+  export BUILDAH_ISOLATION=chroot BUILDAH_FORMAT=docker
   if [ -z "${CONTAINERS_CONF:-}" ]; then
     export CONTAINERS_CONF="$scratch/containers.conf"
     cat > "$CONTAINERS_CONF" << EOF
@@ -40,6 +40,8 @@ runtime = "runc"
 network_backend = "netavark"
 EOF
   fi
+  # podman mounts overlays where the kernel lets it. Not on top of another overlay: there every layer is a whole copy.
+  if ! "$TOOL" info > /dev/null 2>&1; then export STORAGE_DRIVER="${STORAGE_DRIVER:-vfs}"; fi
   if [ -z "${BASE_IMAGE:-}" ]; then
     BASE_IMAGE=localhost/sppruner-base:bookworm
     mirror=$(sed -n 's/^URIs: *\([^ ]*\/debian\/*\)$/\1/p' /etc/apt/sources.list.d/debian.sources 2> /dev/null | head -n 1)

@@ -8,10 +8,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 import yaml
 from panels import DEPLOY, GRAFANA, dashboards
-from sppruner_server.cli import STOP_SECONDS
 
 from sppruner_vllm import __version__
-from sppruner_vllm.settings import Settings
 
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
@@ -66,20 +64,6 @@ def test_services_start_in_order_each_when_the_one_before_is_healthy():
     either = {name: {"condition": "service_healthy", "required": False} for name in SERVERS}
     grafana = {"prometheus": {"condition": "service_healthy"}}
     assert waits == {**{name: {} for name in SERVERS}, "prometheus": either, "grafana": grafana}
-
-
-@pytest.mark.parametrize("name", SERVERS)
-def test_a_server_that_is_stopped_has_the_time_it_gives_to_requests_in_flight(name):
-    assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > STOP_SECONDS
-
-
-@pytest.mark.parametrize("name", SERVERS)
-def test_a_server_takes_its_settings_as_they_are_when_nobody_says_anything(name):
-    ours = {key: value for key, value in SERVICES[name]["environment"].items() if key.startswith("SPPRUNER_")}
-    defaults = {key: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for key, value in ours.items()}
-    chosen = Settings(**{key.removeprefix("SPPRUNER_").lower(): value for key, value in defaults.items()})
-    assert chosen == Settings(grafana_url=chosen.grafana_url)
-    assert chosen.grafana_url == "http://127.0.0.1:3000"
 
 
 def test_prometheus_finds_its_configuration_and_the_server():

@@ -15,6 +15,7 @@ from helm_python import HelmError, lint
 from panels import DEPLOY
 from sppruner_server.cli import add_flags
 from sppruner_server.container import command_line
+from sppruner_server.environment import FRONT_SECONDS
 from sppruner_server.middleware.drain import ALWAYS_OPEN
 from sppruner_server.routes import health
 
@@ -83,7 +84,7 @@ def test_wrong_values_are_refused_by_the_schema(values):
         render(values)
 
 
-@pytest.mark.parametrize("grace", [1, 59, 60])
+@pytest.mark.parametrize("grace", [1, 60, 74])
 def test_a_grace_period_that_would_kill_a_draining_pod_is_refused(grace):
     with pytest.raises(HelmError, match="gracePeriodSeconds"):
         render({"shutdown": {"gracePeriodSeconds": grace}})
@@ -93,7 +94,8 @@ def test_a_grace_period_that_would_kill_a_draining_pod_is_refused(grace):
 def test_what_a_stopping_pod_may_take_adds_up(name):
     (drain,) = [flag for flag in server(name)["args"] if flag.startswith("--shutdown-timeout=")]
     sleep = server(name)["lifecycle"]["preStop"]["exec"]["command"]
-    assert int(drain.partition("=")[2]) + int(sleep[-1]) < pod(name)["spec"]["terminationGracePeriodSeconds"]
+    needed = int(drain.partition("=")[2]) + int(sleep[-1]) + FRONT_SECONDS
+    assert needed < pod(name)["spec"]["terminationGracePeriodSeconds"]
 
 
 @each_set

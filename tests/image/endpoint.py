@@ -10,7 +10,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,21 @@ IMAGE = os.environ.get("SPPRUNER_TEST_IMAGE", "")
 TOOL = os.environ.get("SPPRUNER_TEST_TOOL", "docker")
 START_SECONDS = 600
 STOP_SECONDS = 60
+KEYS = "/etc/sppruner"
+"""Folder in the container for a key file."""
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 
 
 class Container:
     """A container of the image, as hardened as the README says, its port published on this machine."""
 
-    def __init__(self, user: str) -> None:
+    def __init__(self, user: str, flags: Sequence[str] = (), keys: Path | None = None) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self.id = tool("run", "--detach", *HARDENED, "--user", user, "--publish", f"127.0.0.1:{port}:8000", IMAGE)
+        options = ["--user", user, "--publish", f"127.0.0.1:{port}:8000"]
+        if keys is not None:
+            options += ["--volume", f"{keys.parent}:{KEYS}:ro", "--env", f"SPPRUNER_API_KEYS_FILE={KEYS}/{keys.name}"]
+        self.id = tool("run", "--detach", *HARDENED, *options, IMAGE, *flags)
 
     def healthy(self) -> bool:
         """Whether the image's own health check passes. Podman runs it on a schedule only where there is systemd."""
@@ -48,6 +53,14 @@ class Container:
 
     def terminate(self) -> None:
         tool("kill", "--signal", "TERM", self.id)
+
+    def stop(self) -> None:
+        """As an operator does, who waits as long as the docs say."""
+        tool("stop", "--time", str(STOP_SECONDS), self.id)
+
+    def run(self, program: str) -> str:
+        """What a Python program prints inside, as the server's own user."""
+        return tool("exec", self.id, "python", "-c", program)
 
     def wait(self) -> int:
         return int(tool("wait", self.id))
@@ -87,20 +100,25 @@ def tool(*arguments: str) -> str:
 
 
 @contextmanager
-def started(log: Path, user: str = "2000:0") -> Iterator[Container | Process]:
+def started(
+    log: Path, user: str = "2000:0", flags: Sequence[str] = (), keys: Path | None = None
+) -> Iterator[Container | Process]:
     """The endpoint, healthy; removed at the end.
 
     Args:
         log: where a process's output goes; a container's tool keeps it.
         user: UID and GID of a container's processes.
+        flags: for the server.
+        keys: a key file that any user may read, alone in its folder.
     """
     if not IMAGE:
         port = free_port()
-        command = [sys.executable, "-m", "sppruner_server.container", "--port", str(port)]
-        with running_server(command, server_url(port), KEPT_CONNECTIONS, log=log, limit=START_SECONDS) as server:
+        command = [sys.executable, "-m", "sppruner_server.container", "--port", str(port), *flags]
+        env = {**KEPT_CONNECTIONS, **({} if keys is None else {"SPPRUNER_API_KEYS_FILE": str(keys)})}
+        with running_server(command, server_url(port), env, log=log, limit=START_SECONDS) as server:
             yield Process(server, log)
         return
-    container = Container(user)
+    container = Container(user, flags, keys)
     try:
         if not eventually(container.healthy, START_SECONDS, every=1):
             raise RuntimeError(f"not healthy after {START_SECONDS} s:\n{container.log()}")

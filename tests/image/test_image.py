@@ -136,10 +136,28 @@ def test_a_sigterm_under_load_loses_nothing_that_had_begun(endpoint, client):
 
 
 @of_an_image
-def test_an_arbitrary_user_of_group_0_will_do(tmp_path):
+def test_an_arbitrary_user_of_group_0_will_do_and_a_dead_engine_ends_the_container(tmp_path):
+    """Not with status 0, so that whatever restarts on failure does."""
+    kill = (
+        "import os, pathlib;"
+        "[os.kill(int(p.parent.name), 9) for p in pathlib.Path('/proc').glob('[0-9]*/cmdline')"
+        " if p.read_bytes().startswith(b'VLLM::EngineCore')]"
+    )
     with started(tmp_path / "log", user="1000650000:0") as running, httpx.Client(base_url=running.url) as http:
         assert isinstance(running, Container)
         assert http.get("/health").is_success
-        running.terminate()
-        assert running.wait() == 0
+        running.run(kill)
+        assert running.wait() not in {0, 137}
         assert eventually(lambda: not running.inspect()["State"]["Running"])
+
+
+@of_an_image
+@pytest.mark.parametrize("after", ["", "Initializing a V1 LLM engine"], ids=["at once", "while it loads"])
+def test_a_container_that_is_stopped_while_it_starts_ends_by_itself(after):
+    container = Container("2000:0")
+    try:
+        assert eventually(lambda: after in container.log())
+        container.stop()
+        assert container.wait() != 137, container.log()[-3000:]
+    finally:
+        container.remove()

@@ -51,11 +51,17 @@ class Balancer:
 
 
 @contextmanager
-def balanced(several: Sequence[Replica], folder: Path) -> Iterator[Balancer]:
-    """Envoy before these replicas, from the moment it trusts all of them."""
+def balanced(several: Sequence[Replica], folder: Path, heap: int | None = None) -> Iterator[Balancer]:
+    """Envoy before these replicas, from the moment it trusts all of them.
+
+    Args:
+        several: the replicas; without any, from the moment it answers at all.
+        folder: for its configuration and its log.
+        heap: bytes of memory that it may take, in place of those shipped.
+    """
     port, admin = free_port(), free_port()
     config, log = folder / "envoy.yaml", folder / "envoy.log"
-    config.write_text(rendered(several, port, admin))
+    config.write_text(rendered(several, port, admin, heap))
     command = [str(ENVOY), "-c", str(config), "--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]
     balancer = Balancer(server_url(port), server_url(admin))
     with program(command, log) as process:
@@ -65,9 +71,25 @@ def balanced(several: Sequence[Replica], folder: Path) -> Iterator[Balancer]:
         yield balancer
 
 
-def rendered(several: Sequence[Replica], port: int, admin: int) -> str:
+def shipped() -> dict[str, Any]:
+    """The shipped configuration."""
+    config: dict[str, Any] = yaml.safe_load(SHIPPED.read_text())
+    return config
+
+
+def monitor(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """What one of the overload manager's monitors watches."""
+    monitors = config["overload_manager"]["resource_monitors"]
+    (found,) = [entry["typed_config"] for entry in monitors if entry["name"].endswith(name)]
+    typed: dict[str, Any] = found
+    return typed
+
+
+def rendered(several: Sequence[Replica], port: int, admin: int, heap: int | None) -> str:
     """The shipped configuration for this machine."""
-    config = yaml.safe_load(SHIPPED.read_text())
+    config = shipped()
+    if heap is not None:
+        monitor(config, "fixed_heap")["max_heap_size_bytes"] = heap
     config["admin"]["address"] = _address(admin)
     (listener,) = config["static_resources"]["listeners"]
     listener["address"] = _address(port)
@@ -83,6 +105,8 @@ def _address(port: int) -> dict[str, dict[str, object]]:
 
 def _ready(balancer: Balancer, several: Sequence[Replica]) -> bool:
     try:
+        if not several:
+            return bool(httpx.get(f"{balancer.url}/livez").status_code)
         listening = httpx.get(f"{balancer.url}/health").is_success
         return listening and all(balancer.trusts(replica) for replica in several)
     except (httpx.TransportError, ValueError):

@@ -131,14 +131,34 @@ def test_an_image_goes_to_one_replica_whose_prefix_cache_knows_it(client, pair):
     assert used == {0, 1}
 
 
+def test_the_id_of_a_request_is_one_from_end_to_end(client):
+    headers = {"x-request-id": "asked-by-me.7"}
+    answer = client.post(CHAT, json=chat_body(text="hello"), headers=headers)
+    assert answer.json()["id"] == "chatcmpl-asked-by-me.7"
+    assert answer.headers["x-request-id"] == "asked-by-me.7"
+    refused = client.post("/v1/messages", json={}, headers=headers)
+    assert refused.json()["request_id"] == refused.headers["request-id"] == "asked-by-me.7"
+    assert client.post(CHAT, json=chat_body(text="hello")).headers["x-request-id"]
+
+
 @pytest.mark.parametrize(
-    ("method", "path", "size", "status"), [("GET", "/metrics", 0, 404), ("POST", CHAT, 2**25 + 1, 413)]
+    "headers",
+    [
+        {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAMAAABk"},
+        {"connection": "Upgrade", "upgrade": "websocket"},
+        {"x-envoy-upstream-rq-timeout-ms": "1", "x-envoy-max-retries": "0"},
+    ],
+    ids=["h2c", "websocket", "orders for Envoy"],
 )
-def test_what_the_balancer_refuses_looks_like_the_api(client, method, path, size, status):
-    answer = client.request(method, path, content=bytes(size))
-    assert answer.status_code == status
-    assert answer.json()["error"]["type"] == "invalid_request_error"
-    assert answer.headers["content-type"] == "application/json"
+def test_headers_that_mean_something_to_envoy_change_nothing(client, headers):
+    answer = client.post(CHAT, json=chat_body(text="hello", max_tokens=16, ignore_eos=True), headers=headers)
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_page_in_a_browser_is_let_in_by_nobody(client):
+    asked = {"origin": "https://page.example", "access-control-request-method": "POST"}
+    answer = client.options(CHAT, headers=asked)
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
 def test_a_replica_that_is_told_to_stop_loses_nothing(pair, balancer, record_property):
@@ -195,6 +215,6 @@ def test_without_any_replica_the_answer_is_a_503_to_try_again(client, pair, bala
     assert eventually(lambda: not any(balancer.trusts(replica) for replica in pair))
     answer = client.post(CHAT, json=chat_body(text="hello"))
     assert answer.status_code == 503
-    assert answer.json()["error"]["type"] == "server_error"
+    assert answer.json()["error"]["code"] == "server_overloaded"
     assert int(answer.headers["retry-after"]) > 0
     assert eventually(lambda: client.get("/health").status_code == 503)

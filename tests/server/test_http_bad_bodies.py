@@ -11,9 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from sppruner_server.errors.codes import CODES
-from sppruner_server.errors.refusal import ANTHROPIC_TYPES, INVALID_REQUEST, OPENAI_TYPES
 
+from api_errors import error_in
 from bad_bodies import (
     BATCH,
     CHAT,
@@ -21,7 +20,6 @@ from bad_bodies import (
     COUNT,
     GOOD,
     INVOCATIONS,
-    MESSAGES,
     NOT_OURS,
     STREAMING,
     UNREADABLE,
@@ -79,20 +77,7 @@ def error_of(path: str, answer: Answer) -> dict[str, Any]:
     """The error object of an answer, which has the shape and the words of the API at that path."""
     status, kind, content = answer
     assert kind == "application/json"
-    body = json.loads(content)
-    error: dict[str, Any] = body["error"]
-    assert CODES[error["code"]].status == status
-    assert error["message"]
-    if path.startswith(MESSAGES):
-        assert body.keys() == {"type", "error", "request_id"}
-        assert body["type"] == "error"
-        assert body["request_id"]
-        assert error["type"] == ANTHROPIC_TYPES.get(status, INVALID_REQUEST)
-    else:
-        assert body.keys() == {"error"}
-        assert error["type"] == OPENAI_TYPES.get(status, INVALID_REQUEST)
-    assert error.keys() == {"message", "type", "param", "code"}
-    return error
+    return error_in(path, status, content)
 
 
 def refused(connection: Connection, path: str, sent: Sent) -> dict[str, Any]:

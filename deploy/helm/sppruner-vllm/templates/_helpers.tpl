@@ -23,9 +23,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
 {{- define "sppruner.grace" -}}
-{{- $needed := add .Values.shutdown.preStopSeconds .Values.shutdown.drainSeconds }}
-{{- if le (int .Values.shutdown.gracePeriodSeconds) (int $needed) }}
-{{- fail (printf "shutdown.gracePeriodSeconds is %v, but preStopSeconds and drainSeconds make %v already: pods would be killed while they drain" .Values.shutdown.gracePeriodSeconds $needed) }}
+{{- $needed := add .Values.shutdown.preStopSeconds .Values.shutdown.drainSeconds 15 }}
+{{- if lt (int .Values.shutdown.gracePeriodSeconds) (int $needed) }}
+{{- fail (printf "shutdown.gracePeriodSeconds is %v, but preStopSeconds, drainSeconds and 15 s for the end make %v: pods would be killed while they drain" .Values.shutdown.gracePeriodSeconds $needed) }}
 {{- end }}
 {{- .Values.shutdown.gracePeriodSeconds }}
+{{- end }}
+
+{{- /* A flag of `args`, quoted; not one that would undo what the chart sets, or put a key where everybody sees it. */}}
+{{- define "sppruner.flag" -}}
+{{- $name := regexReplaceAll "_" (regexFind "^--[^=]*" .) "-" }}
+{{- $values := dict "--api-key" "apiKey" "--shutdown-timeout" "shutdown.drainSeconds" "--port" "service.port" "--ssl-keyfile" "what ends TLS before the pods" "--ssl-certfile" "what ends TLS before the pods" }}
+{{- if hasKey $values $name }}
+{{- fail (printf "args: %s is not for here, use %s" $name (get $values $name)) }}
+{{- end }}
+{{- . | quote }}
 {{- end }}
