@@ -6,8 +6,6 @@ at all. docs/use/api.md, "A ratio that fits the picture".
 
 from __future__ import annotations
 
-from typing import Final
-
 from sppruner_vllm.pictures.texture import READING
 from sppruner_vllm.request.asked import ReductionRequest
 from sppruner_vllm.settings import Settings

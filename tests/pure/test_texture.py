@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sppruner_vllm.pictures.texture import READING, texture
 from sppruner_vllm.planning.auto import auto_ratio
-from sppruner_vllm.request import validate_request
+from sppruner_vllm.request.checking import validate_request
 from sppruner_vllm.settings import Settings
 
 
