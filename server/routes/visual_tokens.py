@@ -50,7 +50,7 @@ async def visual_tokens(request: ChatRequest, raw_request: Request) -> Response 
     """
     record = current_record() or RequestRecord()
     with stage(VALIDATE):
-        shown = _format_of(raw_request)
+        shown = _format_of(request, raw_request)
         record.fields = admit(reduction_fields(request), limits_in_force())
     record.telling = Telling(uuid4().hex)
     began = time.perf_counter()
@@ -101,8 +101,11 @@ def prefill_of(request: ChatRequest) -> ChatRequest:
     )
 
 
-def _format_of(raw_request: Request) -> str:
-    wanted = raw_request.query_params.get(FORMAT, FORMATS[0])
-    if wanted not in FORMATS:
+def _format_of(request: ChatRequest, raw_request: Request) -> str:
+    if FORMAT in (request.model_extra or {}):
+        where = f"{FORMAT} stands in the query, as in {VISUAL_TOKENS}?{FORMAT}=png"
+        raise InvalidField(FORMAT, where, code="unsupported_parameter")
+    wanted = raw_request.query_params.getlist(FORMAT) or [FORMATS[0]]
+    if len(wanted) > 1 or wanted[0] not in FORMATS:
         raise InvalidField(FORMAT, f"format must be one of {', '.join(FORMATS)}", code="invalid_value")
-    return wanted
+    return wanted[0]

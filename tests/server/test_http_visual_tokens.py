@@ -195,6 +195,8 @@ def test_where_no_usage_could_hold_it_it_is_not_lost_silently(client, path, more
         ({"keep_ratio": 7}, {}, "keep_ratio"),
         ({"keepratio": 0.5}, {}, "keepratio"),
         ({"keep_ratio": 0.5}, {"format": "gif"}, "format"),
+        ({"keep_ratio": 0.5}, {"format": ["json", "png"]}, "format"),
+        ({"keep_ratio": 0.5, "format": "png"}, {}, "format"),
         ({"keep_ratio": 0.5, "messages": "x"}, {}, "messages"),
         ({"keep_ratio": 0.5, "max_tokens": "5"}, {}, "max_tokens"),
     ],
