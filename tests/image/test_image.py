@@ -152,11 +152,9 @@ def test_an_arbitrary_user_of_group_0_will_do_and_a_dead_engine_ends_the_contain
 
 
 @of_an_image
-@pytest.mark.parametrize("after", ["", "Initializing a V1 LLM engine"], ids=["at once", "while it loads"])
-def test_a_container_that_is_stopped_while_it_starts_ends_by_itself(after):
+def test_a_container_that_is_stopped_as_it_starts_ends_by_itself():
     container = Container("2000:0")
     try:
-        assert eventually(lambda: after in container.log())
         container.stop()
         assert container.wait() != 137, container.log()[-3000:]
     finally:

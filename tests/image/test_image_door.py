@@ -186,6 +186,14 @@ def test_a_marker_that_a_user_types_is_text(client: httpx.Client, ratio: float) 
     assert typed[typed.index(pad) :] == plain[plain.index(pad) :]
 
 
+@pytest.mark.parametrize(
+    "fields", [{"logprobs": True, "top_logprobs": 5}, {"temperature": 1, "top_k": 5, "top_p": 0.9}], ids=str
+)
+def test_what_vllm_compiles_elsewhere_needs_no_compiler(client: httpx.Client, fields: dict[str, Any]) -> None:
+    """The image has none, and the engine would end with the first such request."""
+    assert post(client, CHAT, good(CHAT, **fields)).status_code == 200
+
+
 def test_data_urls_that_are_plain_enough_are_taken(client: httpx.Client) -> None:
     head, _, data = data_url(png(56, 56)).partition(",")
     lines = "\n".join(data[start : start + 60] for start in range(0, len(data), 60))

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 from sppruner_server import environment
-from sppruner_server.environment import METRICS_FOLDER, NO_CREATED_SERIES, PLUGINS, metrics_folder, select_plugins
+from sppruner_server.environment import (
+    METRICS_FOLDER,
+    NO_COMPILING,
+    NO_CREATED_SERIES,
+    PLUGINS,
+    compile_where_possible,
+    metrics_folder,
+    select_plugins,
+)
 
 from sppruner_vllm.errors import UnsupportedSetup
 
@@ -72,3 +80,22 @@ def test_the_time_a_series_was_created_is_no_series_unless_the_operator_wants_it
     monkeypatch.setenv(NO_CREATED_SERIES, wish) if wish else monkeypatch.delenv(NO_CREATED_SERIES, raising=False)
     with metrics_folder():
         assert os.environ[NO_CREATED_SERIES] == found
+
+
+@pytest.mark.parametrize(("compiler", "compiles"), [(None, "1"), ("g++", None)])
+def test_without_a_compiler_torch_compiles_nothing(monkeypatch, tmp_path, compiler, compiles):
+    """vLLM compiles parts of its sampler for the first request that asks for them, and its engine would die of it."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv(NO_COMPILING, raising=False)
+    if compiler is not None:
+        (tmp_path / compiler).touch(0o755)
+    compile_where_possible()
+    assert os.environ.get(NO_COMPILING) == compiles
+    monkeypatch.delenv(NO_COMPILING, raising=False)
+
+
+def test_an_operator_may_have_torch_compile_all_the_same(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv(NO_COMPILING, "0")
+    compile_where_possible()
+    assert os.environ[NO_COMPILING] == "0"
