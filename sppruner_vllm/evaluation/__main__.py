@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+from rich.console import Console
+
 from sppruner_vllm.demo import places
 from sppruner_vllm.demo_model import CHECKPOINT
 from sppruner_vllm.planning.scope import Served
@@ -17,6 +19,7 @@ from .arguments import count
 from .bootstrap import DEFAULT_RESAMPLES, FEWEST_RESAMPLES
 from .conditions import DEFAULT_METHODS, DEFAULT_RATIOS, FULL, conditions
 from .dataset import DEMO
+from .questions import DatasetError
 
 OUT = places.CACHE / "evaluation"
 
@@ -34,6 +37,15 @@ def main(arguments: list[str] | None = None) -> int:
     options, extra = parser.parse_known_args(arguments)
     if extra and not (options.command == "run" and options.url is None):
         parser.error(f"unrecognized arguments: {' '.join(extra)}")
+    try:
+        return _done(options, extra)
+    except DatasetError as problem:
+        Console(stderr=True).print(str(problem), style="red", markup=False, highlight=False, soft_wrap=True)
+        return 1
+
+
+def _done(options: argparse.Namespace, extra: list[str]) -> int:
+    """Run the command that was chosen. Args: extra: flags that are not ours."""
     # Imported late: --help answers without loading torch.
     if options.command == "run":
         from .commands import run

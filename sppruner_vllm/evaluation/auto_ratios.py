@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from rich.console import Console
 
 from sppruner_vllm.planning.plan import retained_tokens
 from sppruner_vllm.reduction import DEFAULT_METHOD
@@ -23,7 +22,7 @@ from .conditions import FULL, Condition
 from .dataset import load_dataset
 from .engineless import EnginelessAsker, Variant
 from .examined import Report
-from .questions import DatasetError, Question
+from .questions import Question
 from .scoring import score
 
 AUTO: Final = "auto"
@@ -103,12 +102,12 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Run the command. Returns the exit status: 1 when it could not be done, 0 whatever the table says."""
-    try:
-        questions = load_dataset(options.dataset, options.limit, options.seed)
-    except DatasetError as problem:
-        Console(stderr=True).print(str(problem), style="red", markup=False, highlight=False, soft_wrap=True)
-        return 1
+    """Run the command. Returns the exit status: 0 whatever the table says.
+
+    Raises:
+        DatasetError: there are no such questions.
+    """
+    questions = load_dataset(options.dataset, options.limit, options.seed)
     asker = EnginelessAsker(options.model, Manner(max_tokens=options.max_tokens, seed=options.seed))
     rows = examine(asker, questions, options.ratios, options.resamples)
     Report("auto", table(rows), len(questions), rows).keep(options)

@@ -14,7 +14,6 @@ from typing import Final
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
 from torch import Tensor
 
 from sppruner_vllm.pictures.texture import texture
@@ -28,7 +27,7 @@ from .dataset import load_dataset
 from .engineless_model import EnginelessModel, Prompt, Seen
 from .examined import Report, answers_scored
 from .pictures import opened
-from .questions import DatasetError, Question
+from .questions import Question
 
 Split = Callable[[Sequence[int], Sequence[float], int], list[int]]
 """Tokens that each picture keeps, of the tokens and the detail of each and the tokens of all."""
@@ -175,12 +174,12 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Run the command. Returns the exit status: 1 when it could not be done, 0 whatever the table says."""
-    try:
-        questions = load_dataset(options.dataset, options.limit, options.seed)
-    except DatasetError as problem:
-        Console(stderr=True).print(str(problem), style="red", markup=False, highlight=False, soft_wrap=True)
-        return 1
+    """Run the command. Returns the exit status: 0 whatever the table says.
+
+    Raises:
+        DatasetError: there are no such questions.
+    """
+    questions = load_dataset(options.dataset, options.limit, options.seed)
     exam = Exam(EnginelessModel(options.model), questions, options.max_tokens)
     rows = examine(exam, options.kinds, options.ratios, options.resamples)
     Report("shares", table(rows), len(questions), rows).keep(options)

@@ -26,7 +26,7 @@ from .dataset import load_dataset
 from .engineless_model import EnginelessModel, Prompt, Seen
 from .examined import Report, answers_scored
 from .pictures import opened
-from .questions import DatasetError, Question
+from .questions import Question
 from .video_methods import METHODS, Choose, Video
 
 KINDS: Final = ("still", "cut", "moving")
@@ -144,12 +144,12 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Run the command. Returns the exit status: 1 when it could not be done, 0 whatever the table says."""
-    try:
-        asked = load_dataset(options.dataset, options.limit, options.seed)
-    except DatasetError as problem:
-        Console(stderr=True).print(str(problem), style="red", markup=False, highlight=False, soft_wrap=True)
-        return 1
+    """Run the command. Returns the exit status: 0 whatever the table says.
+
+    Raises:
+        DatasetError: there are no such questions.
+    """
+    asked = load_dataset(options.dataset, options.limit, options.seed)
     questions = [question for question in asked if len(question.images) == 1]
     exam = Exam(EnginelessModel(options.model), questions, options.frames, options.max_tokens)
     groups = [question.group or question.id for question in questions]
