@@ -28,6 +28,7 @@ from .engine.watch import watched
 from .errors.guard import Guard
 from .request.attempt import noting
 from .request.load import Load
+from .routes.invocations import check_invocation
 from .routes.open_routes import divide, opened
 from .routes.outcomes import RecordedRoute
 from .shadow.candidate import remembering
@@ -142,7 +143,7 @@ def install_guard(app: FastAPI) -> None:
     app.middleware_stack = None
     for route in app.routes:
         if isinstance(route, APIRoute) and not isinstance(route, RecordedRoute):
-            route.app = Guard(BodyCheck(route.app))
+            route.app = Guard(BodyCheck(route.app, check_invocation))
 
 
 def install_messages(messages: Any) -> None:

@@ -203,6 +203,11 @@ def _part(part: object) -> list[dict[str, object]]:
     return [{"role": "user", "content": [part, {"type": "text", "text": "hello"}]}]
 
 
+def _schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """That an answer has to follow a schema."""
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}}
+
+
 WRONG_VALUES: dict[str, tuple[str, dict[str, Any]]] = {
     "structured_outputs []": (CHAT, {"structured_outputs": []}),
     "a part of type null": (CHAT, {"messages": _part({"type": None, "image_url": {"url": PICTURE}})}),
@@ -226,6 +231,34 @@ WRONG_VALUES: dict[str, tuple[str, dict[str, Any]]] = {
         CHAT,
         {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"$ref": "#"}}}},
     ),
+    "a thousand million items": (CHAT, _schema({"type": "array", "minItems": 10**9})),
+    "a thousand million letters": (
+        MESSAGES,
+        {"output_config": {"format": {"type": "json_schema", "schema": {"type": "string", "maxLength": 10**9}}}},
+    ),
+    "a pattern of a thousand million": (
+        CHAT,
+        _schema({"type": "object", "patternProperties": {"^a{1000000000}$": {}}}),
+    ),
+    "a regex of a thousand million": (COMPLETIONS, {"structured_outputs": {"regex": "(ab{2,3}){1,1000000000}"}}),
+    "a schema in a text": (CHAT, {"structured_outputs": {"json": '{"type": "array", "maxItems": 1000000000}'}}),
+    "many that are within": (CHAT, _schema({"anyOf": [{"type": "string", "maxLength": 10_000}] * 7})),
+    "a list of very many": (CHAT, _schema({"enum": list(range(70_000))})),
+    "a very long pattern": (CHAT, {"structured_outputs": {"regex": "a" * 70_000}}),
+    "very many bad words": (COMPLETIONS, {"bad_words": ["a"] * 10_000}),
+    "a schema of somewhere else": (CHAT, _schema({"$ref": "http://127.0.0.1:9/schema"})),
+    "a power without end": (CHAT, {"use_beam_search": True, "n": 2, "length_penalty": 1e308}),
+    "a choice of no tools": (MESSAGES, {"tool_choice": {"type": "any"}}),
+    "an empty stop": (MESSAGES, {"stop_sequences": [""]}),
+    "a budget beyond the answer": (MESSAGES, {"thinking": {"type": "enabled", "budget_tokens": 5000}}),
+    "an unknown tool": (
+        MESSAGES,
+        {"tools": [{"name": "f", "input_schema": {}}], "tool_choice": {"type": "tool", "name": "g"}},
+    ),
+    "a regex that does not end": (CHAT, {"structured_outputs": {"regex": "("}}),
+    "nothing left of the prompt": (CHAT, {"truncate_prompt_tokens": 0}),
+    "too many alternatives": (CHAT, {"logprobs": True, "top_logprobs": 100}),
+    "what the template takes by itself": (CHAT, {"chat_template_kwargs": {"messages": []}}),
     "a grammar of itself": (CHAT, {"structured_outputs": {"grammar": "root ::= root"}}),
     "no such token": (CHAT, {"logit_bias": {"99999999": 1}}),
     "truncate_prompt_tokens -5": (CHAT, {"truncate_prompt_tokens": -5}),

@@ -5,6 +5,7 @@ FastAPI answers a body that it cannot read in a shape of its own, and vLLM takes
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from starlette.datastructures import Headers
@@ -19,6 +20,7 @@ from ..request.record import note_pictures
 from .content.document import check_content
 from .details import fill_details
 from .elsewhere import refuse_elsewhere
+from .grammars import refuse_boundless
 from .joined import join_answers
 from .json_body import BadBody, read
 from .pictures import conversations, gather, refuse_other_counts
@@ -31,8 +33,10 @@ _REDUCTION: Final = frozenset(REQUEST_FIELDS)
 class BodyCheck:
     """An ASGI application, of one route, that gets only bodies that can be read."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, also: Callable[[Any, str], None] | None = None) -> None:
+        """Args: also: looks at a document that is found to be good, and the path of its request; raises BadBody."""
         self._app = app
+        self._also = also
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in {"POST", "PUT", "PATCH"}:
@@ -66,6 +70,7 @@ class BodyCheck:
                 refuse_elsewhere(document, scope["path"])
                 changed = fill_details(part for conversation in found or () for part in conversation)
                 check_content(document, scope["path"])
+                refuse_boundless(document)
                 if found is not None:
                     changed = gather(document, found) or changed
                     changed = join_answers(document, scope["path"]) or changed
@@ -73,6 +78,8 @@ class BodyCheck:
                         body = dumped(document)
                     refuse_other_counts(document, found)
                     note_pictures(len(conversation) for conversation in found)
+                if self._also is not None:
+                    self._also(document, scope["path"])
             except BadBody as bad:
                 await answer(bad.refusal, scope, receive, send)
                 return

@@ -195,7 +195,8 @@ def refuse_other_counts(document: Mapping[str, Any], found: list[list[PicturePar
             given = holder.get(field)
             if isinstance(given, list) and len(given) != images:
                 message = other_count(field, len(given), images)
-                raise BadBody(Refusal(400, f"invalid_{field}", message, field))
+                param = field if holder is document else f"{PROCESSOR_KWARGS}.{field}"
+                raise BadBody(Refusal(400, f"invalid_{field}", message, param))
 
 
 def _excluded(message: str, param: str | None) -> BadBody:

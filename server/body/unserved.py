@@ -17,6 +17,7 @@ from .json_body import BadBody
 _OF_CHATS: Final = ("audio", "function_call", "functions", "moderation", "verbosity", "web_search_options")
 _OF_BATCHES: Final = ("best_of", "early_stopping", "guided_decoding_backend")
 """vLLM's model of a batch has them, and nothing looks at them."""
+_RENAMED: Final = ("guided_json", "guided_regex", "guided_choice", "guided_grammar")
 _OF_RESPONSES: Final = ("context_management", "conversation", "image", "moderation")
 _OF_MESSAGES: Final = (
     *("compaction", "container", "context_management", "diagnostics", "mcp_servers", "output_format", "thread"),
@@ -71,12 +72,22 @@ def refuse_unserved(document: Any, path: str, *, has_tools: bool, has_turns: boo
             _refuse_choice(document)
     elif "messages" in document:
         _refuse(document, _OF_CHATS)
+        _refuse_renamed(document)
         if document.get("modalities") not in (None, [], [_TEXT]):
             _fail(("modalities",), "answers are text")
         if path == BATCH:
             _refuse(document, _OF_BATCHES)
     elif (best := document.get("best_of")) is not None and best != (document.get("n") or 1):
         _fail(("best_of",), "all answers are returned; ask for n")
+    else:
+        _refuse_renamed(document)
+
+
+def _refuse_renamed(document: Mapping[str, Any]) -> None:
+    """vLLM's own fields of before 0.12, which it drops."""
+    for name in _RENAMED:
+        if document.get(name) is not None:
+            _fail((name,), "this server has no such field; it is called structured_outputs here")
 
 
 def _refuse(document: Mapping[str, Any], names: tuple[str, ...]) -> None:

@@ -7,6 +7,8 @@ cannot come from a value stays a server error: a full disk, no memory, an engine
 
 from __future__ import annotations
 
+import re
+import traceback
 from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor
 from http import HTTPStatus
@@ -32,11 +34,11 @@ from ..request.attempt import Attempt
 from ..request.document import DOCUMENT
 from .codes import CODES
 from .ended import CUT_OFF, ENGINE_DEAD, CutOff
-from .invalid_body import refusal_of_body
+from .invalid_body import refusal_of_body, written
 from .places import named as place_named
 from .refusal import Refusal
 from .routing import allowed_methods
-from .wording import code_of, field_named, field_of, sanitised, too_large
+from .wording import code_of, field_about, field_named, field_of, sanitised, too_large
 
 UNREADABLE: Final = "the request cannot be read: a value has the wrong type, or is out of range"
 FAULT: Final = "the server failed on this request"
@@ -46,6 +48,7 @@ BUSY: Final = "the server is busy; send the request again"
 _PROCESSOR: Final = "Failed to apply "
 """How vLLM begins when it tells of a processor's failure: the rest quotes the pictures as Python objects."""
 
+_TEMPLATES_OWN: Final = "chat_template_kwargs"
 _TOO_LATE: Final = "Caught handled exception, but response already started"
 """Of the RuntimeError that Starlette raises from what a stream raised."""
 
@@ -120,15 +123,24 @@ def _refusal_of_value(exc: Exception, scope: Scope) -> Refusal:
     named = getattr(exc, "parameter", None)
     if message.startswith(_PROCESSOR):
         message, named = UNPROCESSED, "mm_processor_kwargs"
-    param = field_of(named, scope["path"]) or field_named(message, scope.get(DOCUMENT))
+    document = scope.get(DOCUMENT)
+    param = field_about(message, document) or field_of(named, scope["path"]) or field_named(message, document)
+    if param is None and _in_template(exc) and isinstance(document, dict) and document.get(_TEMPLATES_OWN):
+        message, param = f"{_TEMPLATES_OWN}: the chat template cannot work with these values", _TEMPLATES_OWN
     if param is None and message == UNREADABLE:
-        param = too_large(scope.get(DOCUMENT))
+        param = written(too_large(document))
     if param is not None:
         param = place_named(param, None, scope.get(DOCUMENT), scope["path"])
-    if isinstance(named, str) and param is not None:
-        message = message.replace(f"{named}=", f"{param}=")
+    if isinstance(named, str) and param is not None and "[" not in param:
+        message = re.sub(rf"\b{re.escape(named)}\b", param, message)
     code = code_of(400, message, param)
     return Refusal(CODES[code].status, code, message, param)
+
+
+def _in_template(exc: Exception) -> bool:
+    """Whether the model's chat template was at work when it was raised."""
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(exc.__traceback__))
+    return any(name.split(".")[0] == "jinja2" or name.endswith(".hf") for name in modules)
 
 
 _BY_STATUS: Final[Mapping[int, str]] = {

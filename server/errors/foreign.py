@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from starlette.types import Scope
 
+from ..request.document import DOCUMENT
 from .codes import CODES
 from .faults import FAULT, refusal_of_status
 from .refusal import Refusal
-from .wording import field_of, sanitised
+from .wording import field_about, field_of, sanitised
 
 UNAUTHORIZED: Final = "no API key was sent, or one that this server does not know"
 _EVENTS: Final = (b'data: {"error"', b"event: error\n")
@@ -45,7 +46,8 @@ def refusal_of_answer(status: int, body: bytes, scope: Scope, headers: Mapping[s
         message = UNAUTHORIZED
     elif status >= 500:
         message = _words(status)
-    return refusal_of_status(status, sanitised(message), field_of(param, scope["path"]), headers)
+    named = field_of(param, scope["path"]) or field_about(message, scope.get(DOCUMENT))
+    return refusal_of_status(status, sanitised(message), named, headers)
 
 
 def is_error_event(chunk: bytes) -> bool:

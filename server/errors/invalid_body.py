@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi.exceptions import RequestValidationError
@@ -13,6 +15,7 @@ from .refusal import Refusal
 from .wording import code_of, sanitised
 
 _NO_OBJECT: Final = frozenset({"missing", "model_attributes_type", "model_type", "dict_type"})
+_NAMED_OTHERWISE: Final = 2
 _PREFIXES: Final = ("Value error, ", "Assertion failed, ")
 
 
@@ -20,7 +23,7 @@ def refusal_of_body(exc: RequestValidationError) -> Refusal:
     """The 400 for a body that its schema refuses; a 415 for one that is no JSON by its header.
 
     Where a value could have been one of several things, pydantic tells what each would want. The error that lies
-    deepest in the body is taken, as it is the one that got furthest.
+    deepest in the body is taken, as it is the one that got furthest; of several, one of what the value is most like.
     """
     errors: Sequence[Any] = exc.errors()
     first = errors[0] if errors else "Validation error"
@@ -28,9 +31,12 @@ def refusal_of_body(exc: RequestValidationError) -> Refusal:
         return _told(str(first), None)
     if first.get("type") == "json_invalid":
         return Refusal(400, "invalid_json", "the body is not JSON")
-    places = [_place(error, exc.body) for error in errors if isinstance(error, dict)]
-    deepest = max(range(len(places)), key=lambda number: len(places[number]))
-    error, param = errors[deepest], written(places[deepest])
+    told = [_Told(error, *_place(error, exc.body)) for error in errors if isinstance(error, dict)]
+    unlike: Counter[Sequence[str | int]] = Counter()
+    for one in told:
+        unlike[one.taken_for] += one.unlikeness
+    deepest = max(told, key=lambda one: (len(one.place), -unlike[one.taken_for], one.tells))
+    error, param = deepest.error, written(deepest.place)
     cause = error.get("ctx", {}).get("error") if isinstance(error.get("ctx"), dict) else None
     if isinstance(cause, VLLMValidationError):
         return _told(sanitised(cause), cause.parameter or param)
@@ -45,15 +51,43 @@ def refusal_of_body(exc: RequestValidationError) -> Refusal:
     return _told(message if param is None or message.startswith(param) else f"{param}: {message}", param)
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """One error of pydantic's. place: in the body. taken_for: the things that the values on the way were taken for."""
+
+    error: dict[str, Any]
+    place: Sequence[str | int]
+    taken_for: Sequence[str | int]
+
+    @property
+    def unlikeness(self) -> int:
+        """How much it says against that: most where a value names itself another thing."""
+        kind = self.error.get("type")
+        if kind == "literal_error" and self.place[-1:] in (["type"], ["role"]):
+            return _NAMED_OTHERWISE
+        return 1 if kind == "missing" else 0
+
+    @property
+    def tells(self) -> int:
+        """How much it tells: little, where it is about what the value was not meant to be."""
+        kind = str(self.error.get("type", ""))
+        if kind == "missing" or self.unlikeness:
+            return 1 if self.unlikeness == _NAMED_OTHERWISE else 0
+        return 2 if kind.endswith("_type") else 3
+
+
 def _told(message: str, param: str | None) -> Refusal:
     code = code_of(400, message, param)
     return Refusal(CODES[code].status, code, message, param)
 
 
-def _place(error: dict[str, Any], body: object) -> list[str | int]:
-    """Where in the body the error is: of pydantic's path only what the body has, else it names its own types too."""
+def _place(error: dict[str, Any], body: object) -> tuple[list[str | int], tuple[str | int, ...]]:
+    """Where in the body the error is, and the rest of pydantic's path, which names its own types."""
     place: list[str | int] = []
+    types: list[str | int] = []
     node = body
+    if error.get("loc", ())[:1] == ("query",):
+        return list(error["loc"][1:2]), ()
     steps = [step for step in error.get("loc", ()) if step != "body"]
     for number, step in enumerate(steps):
         missing = error.get("type") == "missing" and number == len(steps) - 1
@@ -62,9 +96,10 @@ def _place(error: dict[str, Any], body: object) -> list[str | int]:
         elif isinstance(node, list) and isinstance(step, int) and step < len(node):
             node = node[step]
         else:
+            types.append(step)
             continue
         place.append(step)
-    return place
+    return place, tuple(types)
 
 
 def written(place: Sequence[str | int]) -> str | None:

@@ -6,6 +6,7 @@ The sentences are those of vLLM 0.32 and 0.33; one that is not known is `invalid
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from vllm.entrypoints.serve.exception_handling.utils import sanitize_message
@@ -22,10 +23,31 @@ _VALUES: Final = re.compile(r" \((?:parameter|value)=.*\)$", re.DOTALL)
 """What vLLM's exceptions add to their own text; the answer has `param` for it."""
 
 _NO_MESSAGES: Final = "Cannot apply chat template to an empty conversation"
+_GRAMMARS: Final = ("structured_outputs", "response_format", "text", "output_config", "tools")
+_ABOUT: Final[tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]] = (
+    (re.compile(r"stop cannot contain"), ("stop", "stop_sequences")),
+    (re.compile(r"The tool with name"), ("tool_choice",)),
+    (re.compile(r"Chat template is passed with request"), ("chat_template", "chat_template_kwargs")),
+    (re.compile(r"Requested sample logprobs"), ("top_logprobs", "logprobs")),
+    (re.compile(r"The decoder prompt cannot be empty"), ("truncate_prompt_tokens", "prompt", "input", "messages")),
+    (re.compile(r"(?i).*(?:\bgrammar|\bregex|\bchoice '|structured outputs?\b|json schema)"), _GRAMMARS),
+)
+"""Sentences that begin so, and the fields that they may be about, of which the first that is there counts. vLLM calls
+whatever an answer has to follow by one name, or by none."""
+_DOTTED: Final = re.compile(r"([a-z_]+)(?:\.[a-z_]+)+(?= )")
 _FIRST_WORD: Final = re.compile(r"[`'\"]?([a-z_]+)")
 
 _NAMES: Final[tuple[tuple[str, dict[str, str]], ...]] = (
-    ("/v1/responses", {"input_tokens": "input", "max_tokens": "max_output_tokens", "response_format": "text"}),
+    ("/v1/responses/", {}),
+    (
+        "/v1/responses",
+        {
+            "input_tokens": "input",
+            "max_tokens": "max_output_tokens",
+            "response_format": "text",
+            "response_id": "previous_response_id",
+        },
+    ),
     (
         "/v1/messages",
         {"input_tokens": "messages", "max_completion_tokens": "max_tokens", "response_format": "output_config"},
@@ -64,14 +86,36 @@ def field_named(message: str, document: object) -> str | None:
     """The field that a sentence begins with, as in "n must be at least 1", if the request has it, or means."""
     if message.startswith(_NO_MESSAGES):
         return "messages"
+    if not isinstance(document, dict):
+        return None
+    if (about := field_about(message, document)) is not None:
+        return about
+    if (dotted := _DOTTED.match(message)) is not None and dotted[1] in document:
+        return dotted[0]
     first = _FIRST_WORD.match(message)
-    return first[1] if first is not None and isinstance(document, dict) and first[1] in document else None
+    return first[1] if first is not None and first[1] in document else None
 
 
-def too_large(document: object) -> str | None:
-    """The first field with a number that no 64 bits hold, over which a library stumbles without a word."""
-    fields = document.items() if isinstance(document, dict) else ()
-    return next((name for name, value in fields if isinstance(value, int) and not -(2**63) <= value < 2**63), None)
+def field_about(message: str, document: object) -> str | None:
+    """The field of the request that a sentence of vLLM's is about, whatever it calls it; None for other sentences."""
+    given = {name for name, value in document.items() if value is not None} if isinstance(document, dict) else set()
+    for begins, fields in _ABOUT:
+        if begins.match(message):
+            return next((name for name in fields if name in given), None)
+    return None
+
+
+def too_large(document: object) -> Sequence[str | int]:
+    """The place of the first number that no 64 bits hold, over which a library stumbles without a word; else empty."""
+    return next(_too_large(document, ()), ())
+
+
+def _too_large(node: object, place: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    if isinstance(node, dict | list):
+        for step, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _too_large(value, (*place, step))
+    elif isinstance(node, int) and not -(2**63) <= node < 2**63:
+        yield place
 
 
 def sanitised(message: object) -> str:

@@ -6,14 +6,18 @@ vLLM takes 16,384 per prompt, more with beam search, and prompts in any number.
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import Any, Final
 
+from pydantic import Field
 from vllm.exceptions import VLLMValidationError
 
 LIMIT: Final = "VLLM_MAX_N_SEQUENCES"
 """vLLM's own variable for its limit on `n`; an operator who has set it means it."""
 DEFAULT: Final = 128
 """As OpenAI's API has it."""
+
+LENGTH_PENALTY: Final[Any] = Field(1.0, ge=-16, le=16)
+"""Beam search raises the length of an answer to that power: beyond, the score of a long one is no number."""
 
 
 def refuse_too_many_answers(field: str, prompts: int, each: int | None) -> None:

@@ -11,11 +11,13 @@ from typing import Any, Self
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from vllm.entrypoints.anthropic.protocol import AnthropicCountTokensRequest, AnthropicMessagesRequest
 from vllm.entrypoints.openai.chat_completion.protocol import BatchChatCompletionRequest, ChatCompletionRequest
+from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 
 from sppruner_vllm.request.fields import ReductionFields
 
-from .most_answers import refuse_too_many_answers
+from .bad_words import BadWords
+from .most_answers import LENGTH_PENALTY, refuse_too_many_answers
 
 
 class ChatRequest(ReductionFields, ChatCompletionRequest):
@@ -24,6 +26,8 @@ class ChatRequest(ReductionFields, ChatCompletionRequest):
     model_config = ConfigDict(strict=True)
 
     include: Any = None
+    bad_words: BadWords = Field(default_factory=list)
+    length_penalty: float = LENGTH_PENALTY
 
     # vLLM looks at neither when the other is there.
     max_tokens: int | None = Field(None, ge=1)
@@ -40,6 +44,7 @@ class BatchRequest(ReductionFields, BatchChatCompletionRequest):
 
     model_config = ConfigDict(strict=True)
 
+    length_penalty: float | None = LENGTH_PENALTY
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
 
@@ -71,3 +76,18 @@ class CountTokensRequest(ReductionFields, AnthropicCountTokensRequest):
     """A request to count the tokens of a message."""
 
     model_config = ConfigDict(strict=True)
+
+
+class StrictCompletionRequest(CompletionRequest):
+    """A completion request."""
+
+    model_config = ConfigDict(strict=True)
+
+    bad_words: BadWords = Field(default_factory=list)
+    length_penalty: float = LENGTH_PENALTY
+
+    @model_validator(mode="after")
+    def _asks_for_few_answers(self) -> Self:
+        many = isinstance(self.prompt, list) and not (self.prompt and isinstance(self.prompt[0], int))
+        refuse_too_many_answers("prompt", len(self.prompt) if many and self.prompt else 1, self.n)
+        return self

@@ -6,34 +6,21 @@ refused; requests.py says the same of the others.
 
 from __future__ import annotations
 
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict
 from vllm.entrypoints.openai.completion import api_router as completion_api
-from vllm.entrypoints.openai.completion.protocol import CompletionRequest
 from vllm.entrypoints.serve.tokenize import api_router as tokenize_api
 from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest, TokenizeChatRequest, TokenizeCompletionRequest
 
-from .most_answers import refuse_too_many_answers
 from .replacing import ReadRoute, declared
+from .requests import StrictCompletionRequest
 
 STRICT: Final = ConfigDict(strict=True)
 
 
 router: Final = APIRouter(route_class=ReadRoute)
-
-
-class StrictCompletionRequest(CompletionRequest):
-    """A completion request."""
-
-    model_config = STRICT
-
-    @model_validator(mode="after")
-    def _asks_for_few_answers(self) -> Self:
-        many = isinstance(self.prompt, list) and not (self.prompt and isinstance(self.prompt[0], int))
-        refuse_too_many_answers("prompt", len(self.prompt) if many and self.prompt else 1, self.n)
-        return self
 
 
 class StrictTextRequest(TokenizeCompletionRequest):

@@ -1,6 +1,7 @@
 """`make fuzz`: thousands of spoilt requests against a server of its own, or against one that runs (URL).
 
-Prints how the answers fell and every fault; exits with status 1 when there is one. `--only N` sends one case again.
+They are drawn by chance; `--matrix` sends every field with every bad value instead. Prints how the answers fell and
+every fault; exits with status 1 when there is one. `--only N` sends one case again.
 """
 
 from __future__ import annotations
@@ -14,23 +15,35 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from fuzzing.bodies import good
-from fuzzing.cases import make_case
+from fuzzing.bodies import Good, good
+from fuzzing.cases import Case, make_case
 from fuzzing.fields import known_fields
+from fuzzing.matrix import every_case
 from fuzzing.run import Fuzzer
+from fuzzing.whole import whole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from serving import MODEL_NAME, serving
 from sppruner_vllm.demo.tiny_model import build_tiny_model
 
 FLAGS = (
-    *("--max-model-len", "1024", "--override-generation-config", '{"max_new_tokens": 16}'),
+    *("--max-model-len", "1024", "--explain", "--override-generation-config", '{"max_new_tokens": 16}'),
     *("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
 )
 """A body that loses its max_tokens asks for as much as there is room for: here that is little."""
 
 SHOWN = 5
 """Numbers of cases of one kind of fault."""
+
+
+def chosen(args: argparse.Namespace, requests: list[Good], model: str) -> list[Case]:
+    """The cases that the arguments ask for. Args: requests: good ones to begin with."""
+    if args.matrix:
+        every = enumerate(every_case(whole(model)))
+        return [case for number, case in every if args.only in (None, number) and number % args.every == 0]
+    fields = known_fields()
+    numbers = range(args.first, args.first + args.cases) if args.only is None else [args.only]
+    return [make_case(args.seed, number, requests, fields) for number in numbers]
 
 
 @contextmanager
@@ -51,6 +64,8 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=10_000, help="how many (default: 10000)")
     parser.add_argument("--first", type=int, default=0, help="number of the first one")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--matrix", action="store_true", help="every field with every bad value, some 50,000 requests")
+    parser.add_argument("--every", type=int, default=1, help="of the matrix in turn one of so many")
     parser.add_argument("--only", type=int, help="send this case alone and print its answer")
     parser.add_argument("--url", help="a server that runs already, without a path; its key in OPENAI_API_KEY")
     parser.add_argument("--log", type=Path, default=Path(".cache/fuzz-server.log"))
@@ -61,15 +76,14 @@ def main() -> None:
     with some_server(args.url, args.log) as url:
         with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
             model = client.get("/v1/models").json()["data"][0]["id"] if args.url else MODEL_NAME
-        requests, fields = good(model), known_fields()
-        numbers = range(args.first, args.first + args.cases) if args.only is None else [args.only]
+        requests = good(model)
+        cases = chosen(args, requests, model)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, TimeRemainingColumn()) as progress:
-            task = progress.add_task("spoilt requests", total=len(numbers))
-            cases = (make_case(args.seed, number, requests, fields) for number in numbers)
+            task = progress.add_task("spoilt requests", total=len(cases))
             findings = Fuzzer(url, requests, headers).run(cases, lambda: progress.advance(task))
         if args.only is not None:
-            print(make_case(args.seed, args.only, requests, fields).told())
+            print(cases[0].told())
     print("answers by status:", dict(sorted(findings.statuses.items())))
     for kind, faults in sorted(findings.by_kind().items(), key=lambda found: -len(found[1])):
         print(f"{len(faults)} x {kind}: cases {', '.join(str(fault.number) for fault in faults[:SHOWN])}")

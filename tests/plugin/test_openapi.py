@@ -11,12 +11,7 @@ from sppruner_server.errors.codes import CODES
 from sppruner_server.middleware.authentication import PROBES
 from sppruner_server.openapi.document import OPERATIONS, Described, document
 from sppruner_server.routes import requests
-from sppruner_server.routes.text import (
-    StrictCompletionRequest,
-    StrictConversationRequest,
-    StrictTextRequest,
-    StrictTokensRequest,
-)
+from sppruner_server.routes.text import StrictConversationRequest, StrictTextRequest, StrictTokensRequest
 
 from sppruner_vllm.recipes import request_methods
 from sppruner_vllm.request.fields import REQUEST_FIELDS
@@ -29,7 +24,7 @@ BODIES = {
     "ResponseRequest": (requests.ResponseRequest,),
     "MessagesRequest": (requests.MessagesRequest,),
     "CountTokensRequest": (requests.CountTokensRequest,),
-    "CompletionRequest": (StrictCompletionRequest,),
+    "CompletionRequest": (requests.StrictCompletionRequest,),
     "TokenizeRequest": (StrictTextRequest, StrictConversationRequest),
     "DetokenizeRequest": (StrictTokensRequest,),
 }

@@ -21,7 +21,9 @@ from bad_bodies import (
     GOOD,
     INVOCATIONS,
     NOT_OURS,
+    RESPONSES,
     STREAMING,
+    TOKENIZE,
     UNREADABLE,
     WRONG_VALUES,
     Sent,
@@ -33,6 +35,9 @@ from serving import Server, eventually, metric
 
 MISPLACED = {(path, name): sent for path in (CHAT, COMPLETIONS, COUNT) for name, sent in misplaced(path).items()}
 
+
+TOOL_USE = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+TEXT = {"type": "text", "text": "a"}
 
 Answer = tuple[int, str, bytes]
 """Status, content type and body."""
@@ -146,6 +151,25 @@ def test_a_value_that_cannot_be_used_is_a_400_before_any_stream(connection: Conn
         ("an output of itself", "output_config"),
         ("a huge message", "max_tokens"),
         ("too long", "messages"),
+        ("a thousand million items", "response_format.json_schema.schema.minItems"),
+        ("a thousand million letters", "output_config.format.schema.maxLength"),
+        ("a pattern of a thousand million", "response_format.json_schema.schema.patternProperties.^a{1000000000}$"),
+        ("a regex of a thousand million", "structured_outputs.regex"),
+        ("a schema in a text", "structured_outputs.json"),
+        ("many that are within", "response_format.json_schema.schema.anyOf[6].maxLength"),
+        ("a list of very many", "response_format.json_schema.schema.enum"),
+        ("a very long pattern", "structured_outputs.regex"),
+        ("very many bad words", "bad_words"),
+        ("a schema of somewhere else", "response_format.json_schema.schema.$ref"),
+        ("a power without end", "length_penalty"),
+        ("a choice of no tools", "tool_choice"),
+        ("an empty stop", "stop_sequences"),
+        ("a budget beyond the answer", "thinking.budget_tokens"),
+        ("an unknown tool", "tool_choice"),
+        ("a regex that does not end", "structured_outputs"),
+        ("nothing left of the prompt", "truncate_prompt_tokens"),
+        ("too many alternatives", "top_logprobs"),
+        ("what the template takes by itself", "chat_template_kwargs"),
     ],
 )
 def test_the_field_to_correct_is_named(connection: Connection, name: str, param: str) -> None:
@@ -187,6 +211,44 @@ def test_more_answers_than_a_request_may_ask_for(
 
 def test_one_long_prompt_of_tokens_is_one_answer(connection: Connection) -> None:
     assert connection.send(COMPLETIONS, good(COMPLETIONS, prompt=[1] * 200))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param"),
+    [
+        (INVOCATIONS, {"temperature": "0.5"}, "temperature"),
+        (INVOCATIONS, {"stream": True, "stream_options": {"include_usage": []}}, "stream_options.include_usage"),
+        (INVOCATIONS, {"messages": None}, "messages"),
+        (CHAT, {"structured_outputs": True}, "structured_outputs"),
+        (CHAT, {"repetition_detection": {"max_pattern_size": 10**30}}, "repetition_detection.max_pattern_size"),
+        (CHAT, {"stop": list("abcde")}, "stop"),
+        (RESPONSES, {"tools": 5}, "tools"),
+        (RESPONSES, {"input": [{"type": "item_reference", "id": "a"}]}, "input[0].type"),
+        (RESPONSES, {"input": [{"type": "reasoning", "id": "a", "summary": [{}]}]}, "input[0].summary[0].type"),
+        (RESPONSES, {"text": {"format": {"type": "json_schema", "schema": {}}}}, "text.format.name"),
+        (MESSAGES, {"messages": [{"role": "user", "content": [TOOL_USE, TEXT]}]}, "messages[0].content[0].type"),
+        (TOKENIZE, {"prompt": "a", "messages": [{"role": "user", "content": "a"}]}, "prompt"),
+        (
+            TOKENIZE,
+            {"messages": [{"role": "user", "content": "a"}], "add_generation_prompt": 5},
+            "add_generation_prompt",
+        ),
+    ],
+    ids=str,
+)
+def test_wherever_a_value_is_wrong_its_place_is_named(
+    connection: Connection, path: str, fields: dict[str, Any], param: str
+) -> None:
+    body = good(path, **fields)
+    if "prompt" not in fields and "messages" in fields:
+        body.pop("prompt", None)
+    assert error_of(path, connection.send(path, body))["param"] == param
+
+
+def test_an_earlier_response_that_there_is_not_is_named_as_the_client_did(connection: Connection) -> None:
+    answer = connection.send(RESPONSES, good(RESPONSES, previous_response_id="resp_of_nobody"))
+    error = error_of(RESPONSES, answer)
+    assert (answer[0], error["code"], error["param"]) == (404, "not_found", "previous_response_id")
 
 
 @pytest.mark.parametrize("path", [INVOCATIONS, CHAT])

@@ -164,7 +164,7 @@ def test_a_stream_that_fails_ends_with_openais_error(client, path, body):
     assert (done, end) == ("data: [DONE]", "")
     said = json.loads(last.removeprefix("data: "))["error"]
     assert said.keys() == {"message", "type", "param", "code"}
-    assert (said["code"], said["param"]) == ("invalid_value", "response_format")
+    assert (said["code"], said["param"]) == ("invalid_value", "structured_outputs")
 
 
 def test_a_response_that_fails_ends_with_the_error_event(client):

@@ -57,6 +57,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (BATCH, {"best_of": 2}, "best_of"),
     (BATCH, {"early_stopping": True}, "early_stopping"),
     (INVOCATIONS, {"web_search_options": {}}, "web_search_options"),
+    (CHAT, {"guided_choice": ["a"]}, "guided_choice"),
+    (COMPLETIONS, {"guided_regex": "a"}, "guided_regex"),
 ]
 
 

@@ -16,7 +16,11 @@ INVALID_IMAGE: Final = "invalid_image"
 
 _SYSTEM: Final = frozenset({"text", "tool_addition", "tool_removal"})
 """What a message of the system may have: vLLM reads nothing else of it."""
+_CHOSEN: Final = ("any", "tool")
+"""Choices that vLLM passes by where there are no tools."""
 _PLAIN: Final = frozenset({"text", "image"})
+_ANSWERED: Final = frozenset({"tool_use", "thinking", "redacted_thinking"})
+"""What only an assistant says; vLLM leaves it out of anybody else's message."""
 _IN_RESULTS: Final = frozenset({"text", "image", "tool_reference"})
 _DETAILS: Final = ("auto", "low", "high")
 """Of OpenAI's APIs; Anthropic's has none."""
@@ -36,6 +40,9 @@ def check_conversation(document: Mapping[str, Any]) -> None:
             if require(block, "type", at, str) != "text":
                 fail((*at, "type"), "must be text")
             require(block, "text", at, str)
+    choice = document.get("tool_choice")
+    if isinstance(choice, Mapping) and choice.get("type") in _CHOSEN and not document.get("tools"):
+        fail(("tool_choice",), "needs tools to choose from")
     messages = document.get("messages")
     if not isinstance(messages, list):
         return
@@ -55,6 +62,8 @@ def _check_block(block: Mapping[str, Any], role: str, place: Place) -> None:
     kind = require(block, "type", place, str)
     if role == "system" and kind not in _SYSTEM:
         fail((*place, "type"), "must be text in a message of the system")
+    if role == "user" and kind in _ANSWERED:
+        fail((*place, "type"), f"is {kind}, which stands in messages of the assistant alone")
     for name, of in (("source", "image"), ("text", "text")):
         if block.get(name) and kind != of and kind in _PLAIN:
             fail((*place, name), f"would be left out of a block of type {kind}: send it in a block of its own")

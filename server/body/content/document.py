@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from ...errors.refusal import RESPONSES_API, is_anthropic
 from .blocks import check_conversation
 from .chat import check_messages
 from .items import check_input
-from .reading import expect
+from .reading import expect, fail
 
 CHAT: Final = "/v1/chat/completions"
 VISUAL_TOKENS: Final = "/v1/visual-tokens"
 BATCH: Final = f"{CHAT}/batch"
 """Takes a list of conversations."""
 
+_MESSAGES: Final = "messages"
+_KINDS: Final[Mapping[str, tuple[type, ...]]] = {
+    _MESSAGES: (list,),
+    "tools": (list,),
+    "tool_choice": (str, dict),
+    "structured_outputs": (dict,),
+    "response_format": (dict,),
+    "stream_options": (dict,),
+}
+"""Fields that vLLM's models look into before they look at what kind of value they have."""
+
+TOKENIZE: Final = "/tokenize"
 _CHATS: Final = (CHAT, VISUAL_TOKENS)
 
 
@@ -29,12 +42,17 @@ def check_content(document: Any, path: str) -> None:
     """
     if not isinstance(document, dict):
         return
+    for name, kinds in _KINDS.items():
+        if document.get(name) is not None or (name == _MESSAGES and name in document):
+            expect(document[name], (name,), *kinds)
     if is_anthropic(path):
         check_conversation(document)
     elif path.startswith(RESPONSES_API):
         check_input(document)
-    elif "messages" not in document:
+    elif _MESSAGES not in document:
         return
+    elif path == TOKENIZE and document.get("prompt") is not None:
+        fail(("prompt",), "would be left out beside messages: send one of them", "unsupported_parameter")
     elif path == BATCH:
         for number, conversation in enumerate(expect(document["messages"], ("messages",), list)):
             check_messages(conversation, ("messages", number))

@@ -14,6 +14,13 @@ from .reading import allow, expect, fail, objects, require
 
 _STRINGS: Final = {"input_text": "text", "output_text": "text", "refusal": "refusal"}
 """The member that each type of part needs, where it is a string."""
+_KINDS: Final = (
+    *("message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"),
+    "reasoning",
+)
+"""Items that vLLM makes a prompt of."""
+_REASONING: Final = {"summary": "summary_text", "content": "reasoning_text"}
+_ROLES: Final = ("assistant", "developer", "system", "user")
 _PICTURE: Final = "input_image"
 _DETAILS: Final = ("auto", "low", "high", "original")
 
@@ -38,9 +45,12 @@ def check_input(document: Mapping[str, Any]) -> None:
 def _check_item(item: Mapping[str, Any], place: Place) -> None:
     if "type" in item:
         expect(item["type"], (*place, "type"), str)
+    allow(item, place, str, "id", "name", "namespace", "created_by", "encrypted_content")
+    allow(item, place, dict, "caller")
     match item.get("type", "message"):
         case "message":
-            require(item, "role", place, str)
+            if require(item, "role", place, str) not in _ROLES:
+                fail((*place, "role"), f"must be one of {', '.join(_ROLES)}")
             answers = item["role"] == "assistant"
             _check_parts(require(item, "content", place, str, list), (*place, "content"), pictures=not answers)
         case "function_call":
@@ -53,9 +63,15 @@ def _check_item(item: Mapping[str, Any], place: Place) -> None:
             require(item, "call_id", place, str)
             _check_parts(require(item, "output", place, str, list), (*place, "output"))
         case "reasoning":
-            for _ in objects(require(item, "summary", place, list), (*place, "summary")):
-                pass
+            require(item, "summary", place, list)
             allow(item, place, list, "content")
+            for name, kind in _REASONING.items():
+                for part, at in objects(item.get(name) or [], (*place, name)):
+                    if require(part, "type", at, str) != kind:
+                        fail((*at, "type"), f"must be {kind}")
+                    require(part, "text", at, str)
+        case _:
+            fail((*place, "type"), f"must be one of {', '.join(_KINDS)}")
 
 
 def _check_parts(parts: Any, place: Place, *, pictures: bool = True) -> None:

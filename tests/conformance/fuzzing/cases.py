@@ -28,12 +28,18 @@ HEADERS: tuple[Mapping[str, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One spoilt request."""
+    """One spoilt request.
+
+    place: of what was spoilt, where that is one value. fits: whether the API's schema has values of such a type there;
+    None where that is not known.
+    """
 
     number: int
     path: str
     content: bytes
     headers: Mapping[str, str]
+    place: str | None = None
+    fits: bool | None = None
 
     def told(self) -> str:
         """What is sent, long runs of letters shortened."""
@@ -72,7 +78,7 @@ def make_case(
         times = 1 if chance.random() < 0.67 else chance.randint(2, 5)
         spoil_document(body, chance, fields.get(start.path) or ("x",), times)
     if longest is not None:
-        _bound(body, start.path, longest)
+        bound(body, start.path, longest)
     content = json.dumps(body, separators=(",", ":")).encode()
     if on_bytes < 0.12:
         content = spoil_bytes(content, chance)
@@ -93,7 +99,7 @@ _LIMITS: dict[str, tuple[str, ...]] = {
 """What bounds an answer of each path, where it is not `max_tokens` alone."""
 
 
-def _bound(body: dict[str, Any], path: str, longest: int) -> None:
+def bound(body: dict[str, Any], path: str, longest: int) -> None:
     """Let no answer be longer than so many tokens; a limit that is refused stays."""
     for name in _LIMITS.get(path, ("max_tokens",)):
         value = body.get(name)

@@ -52,10 +52,22 @@ def check_answer(case: Case, status: int, headers: httpx.Headers, body: bytes) -
     elif status >= 400:
         if (complaint := _unreadable(case.path, body)) is not None:
             kinds.append(f"a {status} nobody can read ({complaint})")
+        elif case.place is not None and not _names(body, case.place):
+            kinds.append(f"a refusal that does not name {case.place}")
+    elif case.fits is False:
+        kinds.append(f"a value for {case.place} that does not fit, and is taken")
     elif headers.get("content-type", "").startswith("text/event-stream"):
         kinds += _broken_stream(case.path, body)
     for kind in kinds:
         yield Fault(f"{kind} at {case.path}", case.number, f"{status} {body[:600]!r} to {case.told()}")
+
+
+def _names(body: bytes, place: str) -> bool:
+    """Whether an error's `param` is a place, or one below or above it; a body that is no JSON has none."""
+    error = json.loads(body)["error"]
+    param = error["param"] or ""
+    one, other = sorted((f"{param.replace('[', '.[')}.", f"{place.replace('[', '.[')}."), key=len)
+    return error["code"] == "invalid_json" or (bool(param) and other.startswith(one))
 
 
 def _said(body: bytes) -> str:

@@ -1,0 +1,99 @@
+"""Schemas, patterns and grammars that an answer must follow: bounded, and whole in the body that brings them.
+
+A library makes one rule for each repeat that a schema allows, a kilobyte each, in this very process, while all other
+requests wait: `minItems` of a thousand million takes all memory that there is. And it leaves out what stands in another
+document, which it says to the log alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from ..errors.invalid_body import written
+from ..errors.places import Place
+from ..errors.refusal import Refusal
+from .json_body import BadBody
+
+MOST: Final = 2**16
+"""Repeats, entries of lists, and letters of patterns and grammars, all of a request together. No answer is so long."""
+
+_FIELDS: Final = ("response_format", "structured_outputs", "text", "output_config", "tools")
+_COUNTS: Final = frozenset(
+    {
+        *("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"),
+        *("minContains", "maxContains"),
+    }
+)
+_PATTERNS: Final = frozenset({"pattern", "regex", "grammar", "whitespace_pattern"})
+_MAYBE_JSON: Final = frozenset({"json", "structural_tag", "schema"})
+_PATTERNS_BY_NAME: Final = "patternProperties"
+_REFERENCE: Final = "$ref"
+_REPEATS: Final = re.compile(r"\{\s*(\d*)\s*(?:,\s*(\d*)\s*)?\}")
+
+
+def refuse_boundless(document: Any) -> None:
+    """Refuse a body whose schemas and patterns repeat too much, or refer to somewhere else.
+
+    Args:
+        document: that was read, good or not.
+
+    Raises:
+        BadBody: names the first place that is too much.
+    """
+    if not isinstance(document, dict):
+        return
+    left = MOST
+    for name in _FIELDS:
+        for place, size in _sizes(document.get(name), (name,)):
+            left -= size
+            if left < 0:
+                param = written(place)
+                message = (
+                    f"{param}: the repeats, lists and letters of a request's schemas and patterns may come to {MOST}"
+                )
+                raise BadBody(Refusal(400, "invalid_value", message, param))
+
+
+def _sizes(node: Any, place: Place) -> Iterator[tuple[Place, int]]:
+    """How much each part of a schema comes to, by itself."""
+    if isinstance(node, list):
+        yield place, len(node)
+        for number, entry in enumerate(node):
+            if isinstance(entry, dict | list):
+                yield from _sizes(entry, (*place, number))
+        return
+    for name, value in node.items() if isinstance(node, dict) else ():
+        here = (*place, name)
+        if isinstance(value, dict | list):
+            if name == _PATTERNS_BY_NAME and isinstance(value, dict):
+                for pattern in value:
+                    yield (*here, pattern), _in_pattern(pattern)
+            yield from _sizes(value, here)
+        elif name in _COUNTS and type(value) is int:
+            yield here, max(value, 0)
+        elif name in _PATTERNS and isinstance(value, str):
+            yield here, _in_pattern(value)
+        elif name in _MAYBE_JSON and isinstance(value, str):
+            yield from ((here, size) for _, size in _sizes(_parsed(value), here))
+        elif name == _REFERENCE and isinstance(value, str) and value[:1] != "#":
+            param = written(here)
+            message = f"{param} refers to another document, which is not looked at: write it into this one"
+            raise BadBody(Refusal(400, "invalid_value", message, param))
+
+
+def _in_pattern(pattern: str) -> int:
+    """Its letters, and what its quantifiers come to; numbers of more digits than Python reads are beyond any bound."""
+    return len(pattern) + sum(
+        max((int(number[:18]) for number in found.groups() if number), default=0)
+        for found in _REPEATS.finditer(pattern)
+    )
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None  # the library says what is wrong
