@@ -46,9 +46,12 @@ async def _told(
 
 
 def names_of(record: RequestRecord) -> list[str]:
-    """What the selections of a request are remembered under: of those pictures that a worker selects for."""
+    """What the selections of a request are remembered under: of those pictures and videos that a worker selects for."""
     asked = record.telling
-    return [] if asked is None else [asked.name_of(i) for i, about in enumerate(record.asked_about) if about.selected]
+    if asked is None:
+        return []
+    pictures = [asked.name_of(i) for i, about in enumerate(record.asked_about) if about.selected]
+    return [*pictures, *(name for frames in record.names_of_frames for name in frames)]
 
 
 async def fetched(engine_core: Any, names: Sequence[str]) -> dict[str, Told]:

@@ -70,6 +70,7 @@ def answer_schemas() -> dict[str, Schema]:
             "keep_ratio": {"type": "number"},
             "skipped_reason": or_null(type="string"),
             "frames": NATURAL,
+            "selection": or_null(**ref("VideoSelection")),
         },
         *("original", "retained", "keep_ratio", "skipped_reason", "frames"),
     )
@@ -150,6 +151,23 @@ def selection_schemas() -> dict[str, Schema]:
         {"grid": grid, "tokens": {**tokens, "description": "Those that are its cells, row by row."}}, "grid", "tokens"
     )
     pieces = "Where a picture's tokens are several grids, each a view of the whole of it."
+    why = {
+        "kept": tokens,
+        "focus": {**tokens, "description": "Those of the kept that are focus; the others are context."},
+        "saliency": {**numbers, "description": "Of each token of the grid."},
+        "relevance": or_null(**numbers, description="Of each token of the grid; all 0 where the gate is shut."),
+        "gate": or_null(type="string", enum=["open", "shut"]),
+    }
+    video = obj(
+        {
+            "grid": grid,
+            "frames": items(obj(why, *why), 1),
+            "encoder_spared": {"type": "boolean"},
+            "seconds": {"type": "number", "minimum": 0},
+        },
+        *("grid", "frames", "encoder_spared", "seconds"),
+        description="Which visual tokens of each frame of a video were kept, and why.",
+    )
     picture = obj(
         {
             "grid": grid,
@@ -184,7 +202,7 @@ def selection_schemas() -> dict[str, Schema]:
         },
         *("object", "model", "pictures", "visual_tokens", "seconds", "kv_bytes_per_token"),
     )
-    return {"PictureSelection": picture, "VisualTokensSelection": whole}
+    return {"PictureSelection": picture, "VideoSelection": video, "VisualTokensSelection": whole}
 
 
 def error_schemas() -> dict[str, Schema]:

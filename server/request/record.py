@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from sppruner_vllm.metrics.labels import Outcome
 from sppruner_vllm.pictures.budget import PixelBudget
-from sppruner_vllm.planning.accounting import VisualTokens
+from sppruner_vllm.planning.accounting import VIDEOS, VisualTokens
 from sppruner_vllm.planning.telling import AskedAbout
 from sppruner_vllm.request.handed_over import Telling
 from sppruner_vllm.settings import Settings
-from sppruner_vllm.told import Told
+from sppruner_vllm.told import Told, name_of_frame
 
 UNDER_LOAD: Final = "under_load"
 """Stands in a usage only where the load has changed what its request was given."""
@@ -43,7 +43,7 @@ class RequestRecord:
     arrived: seconds since the epoch, which is how vLLM notes its own times of a request.
     telling: what the selections of the request's pictures are remembered under; None where nobody asked for them.
     asked_about: these pictures. told: gives their selections by name, once the engine has begun to answer.
-    selection: what is said of each of them beside the account; None until it is known.
+    selection: what is said of each of them beside the account; None until it is known. video_selections: of each video.
     """
 
     limits: Settings | None = None
@@ -63,6 +63,7 @@ class RequestRecord:
     asked_about: tuple[AskedAbout, ...] = ()
     told: Awaitable[Mapping[str, Told]] | None = None
     selection: list[dict[str, Any]] | None = None
+    video_selections: list[dict[str, Any] | None] = field(default_factory=list)
 
     @property
     def visual_tokens(self) -> VisualTokens | None:
@@ -85,9 +86,28 @@ class RequestRecord:
             videos=tuple(video for account in self.accounts for video in account.videos),
         )
 
+    @property
+    def names_of_frames(self) -> list[list[str]]:
+        """What the selections of each video's frames are remembered under; none of a video that stays whole."""
+        asked, tokens = self.telling, self.visual_tokens
+        if asked is None or tokens is None:
+            return []
+        return [
+            [name_of_frame(asked.name_of_video(i), frame) for frame in range(video.frames if video.reduced else 0)]
+            for i, video in enumerate(tokens.videos)
+        ]
+
+    @property
+    def account(self) -> dict[str, Any]:
+        """What a usage says of the pictures and videos; of each video also its selection, where somebody asked."""
+        usage = {} if self.visual_tokens is None else self.visual_tokens.as_usage()
+        for video, selection in zip(usage.get(VIDEOS, ()), self.video_selections, strict=False):
+            video["selection"] = selection
+        return usage
+
     def as_usage(self) -> dict[str, Any]:
         """The object `visual_tokens` of the answer's usage, where the request has an account."""
-        usage = {} if self.visual_tokens is None else self.visual_tokens.as_usage()
+        usage = self.account
         if self.under_load:
             usage[UNDER_LOAD] = True
         return usage if self.telling is None else {**usage, "selection": self.selection}

@@ -1,8 +1,8 @@
-"""What is said of each picture's selection, in `usage` of a chat and in the answer of /v1/visual-tokens."""
+"""What is said of each picture's and video's selection, in `usage` of a chat and in the answer of /v1/visual-tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import Request
@@ -54,7 +54,10 @@ async def settle(record: RequestRecord, asked_by: AskedBy) -> None:
     found = [told.get(record.telling.name_of(i)) for i in range(len(record.asked_about))] if record.telling else []
     pairs = list(zip(record.asked_about, found, strict=True))
     record.selection = [_described(about, one) for about, one in pairs]
-    count_telling(asked_by, told=all(one is not None or not about.selected for about, one in pairs))
+    frames = [[told.get(name) for name in names] for names in record.names_of_frames]
+    record.video_selections = [_video(own) for own in frames]
+    complete = all(one is not None or not about.selected for about, one in pairs)
+    count_telling(asked_by, told=complete and all(None not in own for own in frames))
 
 
 def _described(about: AskedAbout, told: Told | None) -> dict[str, Any]:
@@ -75,14 +78,34 @@ def _described(about: AskedAbout, told: Told | None) -> dict[str, Any]:
         return {**fixed, "kept": kept, **dict.fromkeys(_UNKNOWN)}
     return {
         **fixed,
+        **_of_rows(told),
+        "through_encoder": told.through,
+        "encoder_spared": told.spared,
+        "seconds": round(told.seconds, 6),
+    }
+
+
+def _video(frames: Sequence[Told | None]) -> dict[str, Any] | None:
+    """One video, by its frames; None where it was left whole, and where a worker has forgotten any of them."""
+    told = [frame for frame in frames if frame is not None]
+    if not told or len(told) < len(frames):
+        return None
+    return {
+        "grid": list(told[0].grid),
+        "frames": [_of_rows(frame) for frame in told],
+        "encoder_spared": told[0].spared,
+        "seconds": round(told[0].seconds, 6),
+    }
+
+
+def _of_rows(told: Told) -> dict[str, Any]:
+    """What was kept of one grid, and why."""
+    return {
         "kept": told.kept,
         "focus": [token for token, focus in zip(told.kept, told.focus, strict=True) if focus],
         "saliency": _rounded(told.saliency),
         "relevance": None if told.relevance is None else _rounded(told.relevance),
         "gate": None if told.relevance is None else ("open" if any(told.relevance) else "shut"),
-        "through_encoder": told.through,
-        "encoder_spared": told.spared,
-        "seconds": round(told.seconds, 6),
     }
 
 

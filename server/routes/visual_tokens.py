@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from vllm.entrypoints.openai.chat_completion import api_router as chat_api
 from sppruner_vllm.admission import admit
 from sppruner_vllm.compat.versions import is_client_gone
 from sppruner_vllm.errors import InvalidField
+from sppruner_vllm.planning.accounting import VIDEOS
 from sppruner_vllm.request.handed_over import Telling
 
 from ..body.content.document import CHAT, VISUAL_TOKENS
@@ -42,7 +44,7 @@ router: Final = APIRouter(route_class=RecordedRoute)
 
 @router.post(VISUAL_TOKENS, dependencies=declared(chat_api.router, CHAT)["dependencies"], response_model=None)
 async def visual_tokens(request: ChatRequest, raw_request: Request) -> Response | None:
-    """Of a chat request: what is kept of each picture. Fields about the answer have no effect.
+    """Of a chat request: what is kept of each picture and video. Fields about the answer have no effect.
 
     Raises:
         InvalidField: a reduction field, or the format, has a value we refuse.
@@ -61,8 +63,8 @@ async def visual_tokens(request: ChatRequest, raw_request: Request) -> Response 
     if not isinstance(answer, JSONResponse) or answer.status_code >= 400:
         return answer  # type: ignore[no-any-return]
     await settle(record, "endpoint")
-    pictures = record.selection or []
-    if any(picture["kept"] is None for picture in pictures):
+    pictures, account = record.selection or [], record.account
+    if any(picture["kept"] is None for picture in pictures) or any(map(_is_lost, account.get(VIDEOS, ()))):
         raise HTTPException(503, LOST)
     headers = {} if record.visual_tokens is None else headers_of(record.visual_tokens)
     if shown == "png":
@@ -72,7 +74,7 @@ async def visual_tokens(request: ChatRequest, raw_request: Request) -> Response 
         "object": SELECTION,
         "model": request.model,
         "pictures": pictures,
-        "visual_tokens": None if record.visual_tokens is None else record.visual_tokens.as_usage(),
+        "visual_tokens": account or None,
         "seconds": round(time.perf_counter() - began, 6),
         **kv_bytes_of(raw_request),
     }
@@ -99,6 +101,10 @@ def prefill_of(request: ChatRequest) -> ChatRequest:
             "tool_choice": "auto" if request.tool_choice == "auto" else "none",
         }
     )
+
+
+def _is_lost(video: Mapping[str, Any]) -> bool:
+    return video["skipped_reason"] is None and video["selection"] is None
 
 
 def _format_of(request: ChatRequest, raw_request: Request) -> str:

@@ -78,7 +78,7 @@ def video_encoded_as(algorithm: Any, key: str) -> str:
 
 
 def told_apart(algorithm: Any, hashes: Sequence[str], told: Sequence[str]) -> list[str]:
-    """The keys of images, other ones for those whose selection is to be told: no cache may spare the worker that.
+    """The keys of images or videos, others for those whose selection is to be told: no cache may spare the worker that.
 
     Args:
         algorithm, hashes: as above. told: names of the selections, empty where nobody asked.

@@ -98,12 +98,15 @@ class ReductionProcessorMixin(SharedBudgetMixin):
         algorithm = self.info.ctx.get_mm_config().mm_hasher_algorithm
         kept = not (profiling or came_encoded(inputs)) and (settings().rows_cache_mib or settings().pixels_cache_mib)
         pictures = tuple(encoded_as(algorithm, sent, plans)) if kept else ("",) * len(plans)
-        told = _told(given.get(TELLING), plans)
+        telling = given.get(TELLING) if isinstance(given.get(TELLING), Telling) else None
+        told = _told(telling, plans)
         if plans:
             keys = told_apart(algorithm, identities(algorithm, hashes["image"], plans), told)
             hashes = {**hashes, "image": keys}
             refuse_unknown_uuids(inputs, hashes["image"])
-        videos = self._ask_videos(inputs, request, hashes.get("video", ()), known, of_videos, profiling=profiling)
+        videos = self._ask_videos(
+            inputs, request, hashes.get("video", ()), known, of_videos, telling=telling, profiling=profiling
+        )
         if videos:
             hashes = {**hashes, "video": [video.identity for video in videos]}
         if any(video.ask.reduces for video in videos):
@@ -123,7 +126,7 @@ class ReductionProcessorMixin(SharedBudgetMixin):
             len(output["prompt_token_ids"]) - sum(map(sum, lengths.values())), plans, sent, videos, sizes
         )
         known.keep()
-        if TELLING in given:
+        if telling is not None:
             output[ASKED_ABOUT] = asked_about(plans, sent, inputs.mm_data_items.get("image"))
         shrunk = [image.shrunk for image in sent]
         accounted = video_tokens(videos, sizes, lengths.get("video", ()))
@@ -229,9 +232,9 @@ class ReductionProcessorMixin(SharedBudgetMixin):
         return [ours(update) for update in updates]
 
 
-def _told(telling: object, plans: Sequence[ReductionPlan]) -> tuple[str, ...]:
+def _told(telling: Telling | None, plans: Sequence[ReductionPlan]) -> tuple[str, ...]:
     """The name of each image's selection, empty where nobody asked or nothing is selected."""
-    if not isinstance(telling, Telling):
+    if telling is None:
         return ("",) * len(plans)
     return tuple(telling.name_of(place) if plan.reduces else "" for place, plan in enumerate(plans))
 

@@ -29,9 +29,10 @@ from sppruner_vllm.planning.videos import FrameGrid, VideoAsk, VideoPlan, ask_of
 from sppruner_vllm.recipes import get_recipe
 from sppruner_vllm.reduction.frames import pixel_changes
 from sppruner_vllm.request.asked import ReductionRequest
+from sppruner_vllm.request.handed_over import Telling
 from sppruner_vllm.settings import settings
 
-from .identity import question_name, video_encoded_as, video_identities
+from .identity import question_name, told_apart, video_encoded_as, video_identities
 from .pixels_cache import PixelsCache
 from .plans import REMEMBERED, PlanningMixin
 from .refusing import refusing
@@ -44,11 +45,13 @@ class AskedVideo:
 
     ask: what is asked of it. identity: its key in vLLM's caches. name: the same for all that is asked of it, under
     which its pixels and its rows are kept; empty where they are not.
+    told: name under which its selections are remembered, empty where nobody asked.
     """
 
     ask: VideoAsk
     identity: str
     name: str
+    told: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +99,14 @@ class VideosMixin(PlanningMixin):
         known: FirstQuestions,
         parts: Sequence[int] | None,
         *,
+        telling: Telling | None,
         profiling: bool,
     ) -> tuple[AskedVideo, ...]:
         """What is asked of each video.
 
         Args:
             keys: upstream's hash of each. parts: of a budget that all share; None where there is none.
-            profiling: the request is vLLM's own.
+            telling: by what the selections are remembered. profiling: the request is vLLM's own.
         """
         if not keys:
             return ()
@@ -120,7 +124,9 @@ class VideosMixin(PlanningMixin):
         algorithm = self.info.ctx.get_mm_config().mm_hasher_algorithm
         kept = (settings().rows_cache_mib or settings().pixels_cache_mib) and not (profiling or _came_encoded(inputs))
         names = [video_encoded_as(algorithm, key) if kept else "" for key in keys]
-        return tuple(map(AskedVideo, asks, video_identities(algorithm, asks), names))
+        told = [telling.name_of_video(i) if telling and ask.reduces else "" for i, ask in enumerate(asks)]
+        identities = told_apart(algorithm, video_identities(algorithm, asks), told)
+        return tuple(map(AskedVideo, asks, identities, names, told))
 
     def _can_reduce_videos(self, inputs: ProcessorInputs, videos: int) -> bool:
         """Whether tokens of a request's videos can be dropped."""
@@ -167,7 +173,7 @@ class VideosMixin(PlanningMixin):
             plan = plan_video(video.ask, grid, changes, self._parts if guarded else None)
             positions = self._video_facts.extent(grid, 1.0 if seconds is None else float(seconds[number]))
             self._sized[video.identity] = SizedVideo(grid[0], plan.original, positions, plan.skipped_reason)
-            orders.append(_order(plan, profiling, video.name))
+            orders.append(_order(plan, profiling, video.name, video.told))
         return orders
 
     def _sizes_in(
@@ -256,8 +262,8 @@ def _pixels_of(output: Mapping[str, Any], facts: Videos, grids: Sequence[FrameGr
     return None if pixels is None else pixels.split(facts.flat_inputs(grids)[facts.pixels])
 
 
-def _order(plan: VideoPlan, profiling: bool, name: str) -> wire.Order:
+def _order(plan: VideoPlan, profiling: bool, name: str, told: str) -> wire.Order:
     ids = torch.tensor(plan.query_ids, dtype=torch.int64)
     question = question_name(plan.query_ids) if settings().question_depth > 0 else ""
     frames = plan.kept if plan.reduces else ()
-    return wire.Order(plan.original, plan.retained, plan.stages, ids, profiling, name, question, frames=frames)
+    return wire.Order(plan.original, plan.retained, plan.stages, ids, profiling, name, question, told, frames)

@@ -64,6 +64,10 @@ class VideoTokens:
     scope: Served | None = None
     came_to: bool = False
 
+    @property
+    def reduced(self) -> bool:
+        return self.skipped_reason is None
+
     def as_usage(self) -> dict[str, Any]:
         """Its part of a usage."""
         fields = asdict(self)

@@ -44,6 +44,10 @@ class Telling(NamedTuple):
         """The name of an image's selection, by its place among the request's images."""
         return f"{self.request}/{image}"
 
+    def name_of_video(self, video: int) -> str:
+        """Of a video, by its place among them; the selections of its frames go by `told.name_of_frame`."""
+        return f"{self.request}/video {video}"
+
 
 HANDED_OVER: Final[Mapping[str, type]] = {RATIO_BOUNDS: RatioBounds, DEFAULT_RATIO: DefaultRatio, TELLING: Telling}
 """Every processor kwarg that comes from the server and from no client, and its type."""

@@ -90,7 +90,7 @@ class ReducingMixin:
         if facts is None or not self.family.reduces:
             return None
         encoder = VideoEncoder(facts, lambda: self._encoder.taps, super().embed_multimodal)  # type: ignore[misc]
-        return VideoReducer(self.family, facts, encoder, self._rows, self._selector)
+        return VideoReducer(self.family, facts, encoder, self._rows, self._selector, self._remember)
 
     def embed_multimodal(self, **kwargs: Any) -> Any:
         orders, videos = decode(kwargs), decode_videos(kwargs)

@@ -18,8 +18,9 @@ from sppruner_vllm.family import Family, Videos
 from sppruner_vllm.owned import owned
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.planning.videos import FrameGrid
-from sppruner_vllm.reduction import ImageTokens
+from sppruner_vllm.reduction import ImageTokens, Selection
 from sppruner_vllm.reduction.frames import repeated
+from sppruner_vllm.told import name_of_frame
 from sppruner_vllm.wire import Order
 
 from . import positions
@@ -27,6 +28,7 @@ from .kept_rows import KeptRows
 from .selecting import Selector
 from .served import overheard_for
 from .stages import among_rows
+from .telling import Stopwatch
 from .video_encoder import VideoEncoder
 
 
@@ -61,19 +63,30 @@ class EncodedVideo:
 Rehearse = Callable[[Sequence[Tensor], Sequence[Mapping[str, Tensor]], Sequence[Grid]], None]
 """Lets a memory profile see the selection at its largest: rows, what was overheard, and grid of each frame."""
 
+Remember = Callable[
+    [Sequence[str], Sequence[ImageTokens], Sequence[Selection], Sequence[Tensor | None], bool, Stopwatch], None
+]
+"""Holds selections that someone asked to be told of, as `ReducingMixin._remember` does."""
+
 
 class VideoReducer:
     """Reduces the videos of one model."""
 
     def __init__(
-        self, family: Family, facts: Videos, encoder: VideoEncoder, rows: KeptRows, selector: Selector
+        self,
+        family: Family,
+        facts: Videos,
+        encoder: VideoEncoder,
+        rows: KeptRows,
+        selector: Selector,
+        remember: Remember,
     ) -> None:
         """Args:
         family, facts: of the model, and of its videos. encoder, rows: bring those of videos.
-        selector: chooses among them.
+        selector: chooses among them. remember: takes the selections that are to be told.
         """
         self._family, self._together = family, facts.together
-        self.encoder, self._rows, self._selector = encoder, rows, selector
+        self.encoder, self._rows, self._selector, self._remember = encoder, rows, selector, remember
 
     def run(
         self, inputs: dict[str, Any], orders: Sequence[Order], budget: int | None, rehearse: Rehearse
@@ -94,31 +107,34 @@ class VideoReducer:
                 video = EncodedVideo(rows, grids[place], taps)
                 if orders[place].profiling:
                     rehearse(video.frames, video.frame_taps, [video.grid[1:]] * video.grid[0])
-                kept[place] = self._reduced(video, orders[place], alone=len(batch.images) == 1)
+                alone = len(batch.images) == 1
+                kept[place] = self._reduced(video, orders[place], alone=alone, spared=batch.spared)
         return tuple(kept[place] for place in range(len(orders)))
 
-    def _reduced(self, video: EncodedVideo, order: Order, *, alone: bool) -> Tensor:
+    def _reduced(self, video: EncodedVideo, order: Order, *, alone: bool, spared: bool) -> Tensor:
         """The rows that a video keeps: packed where it was reduced, as the encoder gave them where not.
 
         Args:
             alone: nothing else was encoded with it, so that its rows keep nothing else in memory.
+            spared: the encoder did not run for it.
 
         Raises:
             RowCountError: it has other rows than placeholders, or the order cannot be carried out.
         """
         stage = among_rows(order, len(video.rows))
         if stage is not None:
-            kept = self._selected(video, order, stage.method)
+            kept = self._selected(video, order, stage.method, spared)
         else:
             kept = video.rows if alone else owned(video.rows)
         if len(kept) != order.placed:
             raise RowCountError(f"video has {order.placed} placeholders but {len(kept)} rows")
         return kept
 
-    def _selected(self, video: EncodedVideo, order: Order, method: str) -> Tensor:
+    def _selected(self, video: EncodedVideo, order: Order, method: str, spared: bool) -> Tensor:
         """What `method` keeps of each frame, packed."""
         seen = video.rows[:, : self._family.word_width]
         (query,) = self._selector.embed_queries([order.query_ids], [order.question])
+        watch = Stopwatch(seen.device) if order.told else None
         with self._selector.timed(method, seen.device):
             each = zip(
                 seen.split([len(frame) for frame in video.frames]),
@@ -131,6 +147,12 @@ class VideoReducer:
                 ImageTokens(rows, video.grid[1:], query, budget, repeats=repeats, **taps)
                 for rows, repeats, taps, budget in each
             ]
-            kept = [selection.kept for selection in self._selector.select(images, method)]
+            selections = self._selector.select(images, method)
+            kept = [selection.kept for selection in selections]
             rows = [frame.index_select(0, places) for frame, places in zip(video.frames, kept, strict=True)]
-            return positions.pack_frames(rows, kept, video.grid, together=self._together)
+            packed = positions.pack_frames(rows, kept, video.grid, together=self._together)
+        if watch is not None:
+            watch.stop()
+            names = [name_of_frame(order.told, number) for number in range(len(kept))]
+            self._remember(names, images, selections, [None] * len(kept), spared, watch)
+        return packed

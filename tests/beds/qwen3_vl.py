@@ -39,6 +39,9 @@ _PIXELS: Final = {
     "image_std": [0.5, 0.5, 0.5],
 }
 
+_FRAMES: Final = {**_PIXELS, "size": {"shortest_edge": 4096, "longest_edge": 4194304}}
+"""Of all pictures of a video together: 128 of the tests' stay as they are."""
+
 _TEXT: Final[dict[str, Any]] = {
     "hidden_size": 128,
     "intermediate_size": 256,
@@ -119,7 +122,7 @@ def _build(folder: Path, seed: int, config_class: Any, model_class: Any, more: d
                 weight.mul_(weight.shape[1] ** 0.5)
     write_checkpoint(folder, model, tokenizer, CHAT_TEMPLATE, lay_out=_as_on_the_hub)
     write_json(folder / "preprocessor_config.json", {"image_processor_type": "Qwen2VLImageProcessor", **_PIXELS})
-    write_json(folder / "video_preprocessor_config.json", {"video_processor_type": "Qwen3VLVideoProcessor", **_PIXELS})
+    write_json(folder / "video_preprocessor_config.json", {"video_processor_type": "Qwen3VLVideoProcessor", **_FRAMES})
     return folder
 
 

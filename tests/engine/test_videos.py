@@ -5,6 +5,7 @@ Of the families whose prompts lay videos out differently, on engines that other 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from beds import BEDS, Bed
 from cases import PORTRAIT
 from engines import TOKENS, cached, operated_with
 from sppruner_vllm.planning.plan import retained_tokens
+from sppruner_vllm.request.handed_over import TELLING, Telling
+from sppruner_vllm.told import TELL, Told, name_of_frame
 from videos import (
     EACH,
     FRAMES,
@@ -57,6 +60,12 @@ def name(family: Bed) -> str:
 @pytest.fixture(scope="module")
 def engine(family: Bed, request: pytest.FixtureRequest, started: Callable[[Bed], Any]) -> Any:
     return request.getfixturevalue("llm") if family is USUAL else started(family)
+
+
+@pytest.fixture(scope="module")
+def chunks(family: Bed, request: pytest.FixtureRequest, in_chunks: Callable[[Bed], Any]) -> Any:
+    """The family's engine whose steps end inside pictures and frames."""
+    return request.getfixturevalue("chunked") if family is USUAL else in_chunks(family)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +138,7 @@ def test_the_tolerance_tells_right_positions_from_wrong_ones(name: str, engine: 
     assert (answer.logits[0] - reference.logits(prompt, later)).abs().max() > 2 * TOLERANCE
 
 
-@pytest.mark.parametrize(("pictures", "ratio"), [(32, 0.25), (128, 0.1)])
+@pytest.mark.parametrize(("pictures", "ratio"), [(32, 0.25), (128, 0.2)])
 def test_long_videos_keep_exactly_their_ratio(
     name: str, engine: Any, model: Any, reference: VideoReference, pictures: int, ratio: float
 ) -> None:
@@ -139,22 +148,35 @@ def test_long_videos_keep_exactly_their_ratio(
         answer = ask_shown(engine, asked, ratio)
     (counts,) = kept.counts
     assert len(counts) == frames
-    assert sum(counts) == max(2 * frames, retained_tokens(EACH * frames, ratio))
+    assert sum(counts) == retained_tokens(EACH * frames, ratio) > 2 * frames
     assert all(new >= old for new, old in zip(counts[::4], counts[1::4], strict=True))
     prompt = reference.prompt(asked, kept)
     assert answer.prompt_ids == reference.ids(asked, prompt.keep)
     assert torch.equal(reduced["places"], prompt.positions[:, 0, prompt.keep])
 
 
-def test_chunks_that_end_inside_frames_change_nothing(
-    family: Bed, name: str, engine: Any, in_chunks: Callable[[Bed], Any], request: pytest.FixtureRequest
+@pytest.mark.parametrize(("pictures", "ratio"), [(32, 0.25), (128, 0.2)])
+def test_two_long_videos_and_a_picture_in_chunks_answer_like_transformers(
+    name: str, chunks: Any, reference: VideoReference, pictures: int, ratio: float
 ) -> None:
-    chunked = request.getfixturevalue("chunked") if family is USUAL else in_chunks(family)
+    asked = shown(name, *MIXED, scenes=[number // 4 for number in range(pictures // 2)])
+    (model,) = chunks.apply_model(lambda one: one)
+    with recorded_kept() as kept, recorded_positions(model) as reduced:
+        answer = ask_shown(chunks, asked, ratio)
+    total = EACH * pictures // 2
+    assert [sum(counts) for counts in kept.counts] == [retained_tokens(total, ratio)] * 2
+    assert answer.prompt > 4 * 48, "each video has several chunks"
+    agree(answer, asked, kept, reference)
+    prompt = reference.prompt(asked, kept)
+    assert torch.equal(reduced["places"], prompt.positions[:, 0, prompt.keep])
+
+
+def test_chunks_that_end_inside_frames_change_nothing(name: str, engine: Any, chunks: Any) -> None:
     several = [shown(name, *MIXED), shown(name, "video"), shown(name, "image", "video")]
     ratios = [{"keep_ratio": ratio} for ratio in (0.5, 1.0, RATIO)]
     alone = [ask_shown(engine, one, **own) for one, own in zip(several, ratios, strict=True)]
     assert alone[0].prompt > 2 * 48
-    together = ask_all(chunked, several, ratios)
+    together = ask_all(chunks, several, ratios)
     for one, other in zip(alone, together, strict=True):
         assert (one.tokens, one.prompt_ids) == (other.tokens, other.prompt_ids)
 
@@ -187,6 +209,20 @@ def test_one_selection_for_all_questions_is_found_in_the_prefix_cache(name: str,
     ask_shown(engine, asked, 0.5, focus_scope="image")
     other = ask_shown(engine, replace(asked, question="why"), 0.5, focus_scope="image")
     assert cached([other]) > 0
+
+
+def test_what_is_told_of_a_video_is_what_each_frame_kept(name: str, engine: Any) -> None:
+    telling = Telling(f"a video of {name}")
+    with recorded_kept() as kept:
+        ask_shown(engine, shown(name, *MIXED), RATIO, **{TELLING: telling})
+    names = [
+        [name_of_frame(telling.name_of_video(place), frame) for frame in range(len(SCENES))]
+        for place in range(MIXED.count("video"))
+    ]
+    (found,) = engine.collective_rpc(TELL, args=([one for frames in names for one in frames],))
+    told = [[Told.from_message(found[one]) for one in frames] for frames in names]
+    assert [[one.kept for one in frames] for frames in told] == kept.videos
+    assert all(math.prod(one.grid) == len(one.saliency) == EACH for frames in told for one in frames)
 
 
 @pytest.mark.parametrize("switch", [{"SALIENCY_ATTENTION": "1"}, {"RANK_ON": "patches"}], ids=str)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sppruner_server import headers
 
-from clips import FRAMES, body_with, clip
+from clips import EACH, FRAMES, body_with, clip
 from serving import data_url, eventually, metric, png, sse_data
 from video_files import avi, frames, video_url
 
@@ -146,12 +146,29 @@ def test_a_ratio_inside_the_part_of_a_video_is_refused_not_lost(client):
     assert param.endswith("keep_ratio")
 
 
-def test_who_asks_what_was_kept_is_told_of_the_pictures_beside_a_video(client):
+def test_who_asks_what_was_kept_is_told_of_each_frame_and_of_the_pictures_beside_it(client):
     body = body_with(clip(190), data_url(png(336, 336, seed=190)), keep_ratio=0.5)
     told = client.post(TOLD, json=body)
     assert told.status_code == 200, told.text
     assert [len(one["kept"]) for one in told.json()["pictures"]] == [72]
-    assert told.json()["visual_tokens"]["videos"][0]["retained"] == 40
+    (video,) = told.json()["visual_tokens"]["videos"]
+    assert (video["retained"], video["selection"]["grid"]) == (40, [4, 5])
+    frames = video["selection"]["frames"]
+    assert (len(frames), sum(len(frame["kept"]) for frame in frames)) == (FRAMES, 40)
+    for frame in frames:
+        assert sorted(set(frame["kept"])) == frame["kept"]
+        assert set(frame["focus"]) <= set(frame["kept"]) <= set(range(EACH))
+        assert len(frame["saliency"]) == len(frame["relevance"]) == EACH
+    _, account, _ = answered(client, {**body, "include": ["visual_tokens.selection"]})
+    assert account["videos"][0]["selection"]["frames"] == frames
+
+
+def test_of_a_whole_video_no_selection_is_told(client):
+    told = client.post(TOLD, json=body_with(clip(195), keep_ratio=1))
+    assert told.status_code == 200, told.text
+    assert [video["selection"] for video in told.json()["visual_tokens"]["videos"]] == [None]
+    _, account, _ = answered(client, body_with(clip(196), keep_ratio=0.5))
+    assert "selection" not in account["videos"][0]
 
 
 def test_a_budget_is_shared_by_pictures_and_videos(client):
