@@ -224,6 +224,16 @@ def test_what_is_no_picture_is_refused_in_words(page):
     assert page.eventually(f"{DONE} && document.getElementById('error').hidden")
 
 
+def test_what_this_browser_cannot_show_is_asked_about_and_not_drawn_over_another_picture(page, tmp_path):
+    file = tmp_path / "scan.tiff"
+    Image.open(io.BytesIO(png(336, 336, seed=95))).save(file)
+    page.run("document.getElementById('state').textContent = ''")
+    page.type("#file", str(file))
+    assert page.eventually(f"document.getElementById('picture-name').textContent === 'scan.tiff' && {DONE}")
+    assert pixels(page, 0).getextrema() == ((0, 0), (0, 0), (0, 0))
+    assert page.run("return document.querySelector('canvas').ariaLabel").startswith("32 of 144 tokens are kept")
+
+
 def test_of_two_pictures_the_one_given_last_stays(page):
     page.run("""
 const real = window.createImageBitmap;
