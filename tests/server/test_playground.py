@@ -268,6 +268,26 @@ def test_a_new_picture_ends_what_is_said_about_the_one_before(page):
     ]
 
 
+def online(page: Browser, *, there: bool) -> None:
+    speed = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    page.command("Network.emulateNetworkConditions", offline=not there, **speed)
+
+
+def test_a_server_that_is_gone_in_the_middle_of_an_answer_is_said_so(page):
+    page.type("#longest", "3000", anew=True)
+    page.click("#ask")
+    assert page.eventually("document.querySelector('.said')?.textContent")
+    online(page, there=False)
+    assert page.eventually("!document.getElementById('error').hidden")
+    online(page, there=True)
+    assert page.text("#error").startswith("The server cannot be reached: ")
+    assert page.text("#state") == ""
+    page.type("#longest", "8", anew=True)
+    page.click("#ask")
+    assert page.eventually(f"{DONE} && document.getElementById('error').hidden"), page.text("#error")
+    assert all("ERR_INTERNET_DISCONNECTED" in entry["message"] for entry in page.console())
+
+
 def test_no_word_of_a_long_answer_is_lost_when_two_are_compared(page):
     one, other = " ".join(map(str, range(900))), " ".join(map(str, range(500, 1300)))
     parts = page.later(
