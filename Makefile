@@ -118,7 +118,7 @@ exam: setup ## Ask the harder questions: small print, large pictures, second tur
 misfit: setup ## Measure how far a model's visual tokens lie from the words for what they show; MODEL, OUT: folder; ARGS
 	@$(VENV)/python -m sppruner_vllm.evaluation misfit $(if $(MODEL),--model $(MODEL)) $(if $(OUT),--out $(OUT)) $(ARGS)
 
-ablation: setup ## Take every step of the selection out in turn and measure what it was worth, on the demo's questions
+ablation: setup ## Take every step of the selection out in turn and measure what it was worth; a second call goes on; OUT; ARGS
 	@$(VENV)/python -m sppruner_vllm.evaluation.ablation $(if $(OUT),--out $(OUT)) $(ARGS)
 
 train-demo: setup ## Train the demo model from nothing: some three hours on two cores; a second call goes on

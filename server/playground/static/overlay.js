@@ -47,6 +47,11 @@ export function draw(canvas, picture, selection, view) {
   }
 }
 
+// Nothing is shown, as of a picture that this browser cannot read.
+export function clear(canvas) {
+  canvas.width = canvas.height = LONGEST;
+}
+
 function* cells(size, { grid: [height, width], tokens }) {
   for (const [cell, token] of tokens.entries()) {
     const [column, row] = [cell % width, Math.floor(cell / width)];

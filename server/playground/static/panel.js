@@ -1,6 +1,6 @@
 // One ratio: its picture with what was kept, its figures and its conversation.
 
-import { describe, describeToken, draw, tokenAt } from "./overlay.js";
+import { clear, describe, describeToken, draw, tokenAt } from "./overlay.js";
 import { show } from "./words.js";
 
 export class Panel {
@@ -64,6 +64,7 @@ export class Panel {
 
   draw(view = this.view) {
     if (this.picture) draw(this.canvas, this.picture, this.selection, this.selection?.[view] ? view : "kept");
+    else clear(this.canvas);
   }
 
   // Begins a turn; gives what adds to its answer.
