@@ -20,6 +20,7 @@ from bad_bodies import (
     COUNT,
     GOOD,
     INVOCATIONS,
+    MESSAGES,
     NOT_OURS,
     RESPONSES,
     STREAMING,
