@@ -237,6 +237,7 @@ def test_one_long_prompt_of_tokens_is_one_answer(connection: Connection) -> None
         (CHAT, {"structured_outputs": True}, "structured_outputs"),
         (CHAT, {"repetition_detection": {"max_pattern_size": 10**30}}, "repetition_detection.max_pattern_size"),
         (CHAT, {"stop": list("abcde")}, "stop"),
+        (COMPLETIONS, {"prompt": [10**9]}, "prompt"),
         (RESPONSES, {"tools": 5}, "tools"),
         (RESPONSES, {"input": [{"type": "item_reference", "id": "a"}]}, "input[0].type"),
         (RESPONSES, {"input": [{"type": "reasoning", "id": "a", "summary": [{}]}]}, "input[0].summary[0].type"),
