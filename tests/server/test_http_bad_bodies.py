@@ -235,7 +235,6 @@ def test_one_long_prompt_of_tokens_is_one_answer(connection: Connection) -> None
         (INVOCATIONS, {"stream": True, "stream_options": {"include_usage": []}}, "stream_options.include_usage"),
         (INVOCATIONS, {"messages": None}, "messages"),
         (CHAT, {"structured_outputs": True}, "structured_outputs"),
-        (CHAT, {"repetition_detection": {"max_pattern_size": 10**30}}, "repetition_detection.max_pattern_size"),
         (CHAT, {"stop": list("abcde")}, "stop"),
         (COMPLETIONS, {"prompt": [10**9]}, "prompt"),
         (RESPONSES, {"tools": 5}, "tools"),
