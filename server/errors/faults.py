@@ -49,6 +49,8 @@ _PROCESSOR: Final = "Failed to apply "
 """How vLLM begins when it tells of a processor's failure: the rest quotes the pictures as Python objects."""
 
 _TEMPLATES_OWN: Final = "chat_template_kwargs"
+_PARTS_UNREAD: Final = re.compile(r"\d+ validation errors? for ")
+"""What pydantic says of parts of a message, which it looks at when the prompt is made, as Python objects."""
 _TOO_LATE: Final = "Caught handled exception, but response already started"
 """Of the RuntimeError that Starlette raises from what a stream raised."""
 
@@ -124,6 +126,8 @@ def _refusal_of_value(exc: Exception, scope: Scope) -> Refusal:
     if message.startswith(_PROCESSOR):
         message, named = UNPROCESSED, "mm_processor_kwargs"
     document = scope.get(DOCUMENT)
+    if _PARTS_UNREAD.match(message):
+        message, named = UNREADABLE, "messages"
     param = field_about(message, document) or field_of(named, scope["path"]) or field_named(message, document)
     if param is None and _in_template(exc) and isinstance(document, dict) and document.get(_TEMPLATES_OWN):
         message, param = f"{_TEMPLATES_OWN}: the chat template cannot work with these values", _TEMPLATES_OWN

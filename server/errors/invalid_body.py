@@ -12,7 +12,7 @@ from vllm.exceptions import VLLMValidationError
 
 from .codes import CODES
 from .refusal import Refusal
-from .wording import code_of, sanitised
+from .wording import code_of, field_named, sanitised
 
 _NO_OBJECT: Final = frozenset({"missing", "model_attributes_type", "model_type", "dict_type"})
 _NAMED_OTHERWISE: Final = 2
@@ -48,6 +48,7 @@ def refusal_of_body(exc: RequestValidationError) -> Refusal:
     for prefix in _PREFIXES:
         message = message.removeprefix(prefix)
     message = sanitised(message)
+    param = param or field_named(message, exc.body)
     return _told(message if param is None or message.startswith(param) else f"{param}: {message}", param)
 
 

@@ -28,6 +28,7 @@ _ABOUT: Final[tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]] = (
     (re.compile(r"stop cannot contain"), ("stop", "stop_sequences")),
     (re.compile(r"The tool with name"), ("tool_choice",)),
     (re.compile(r"Chat template is passed with request"), ("chat_template", "chat_template_kwargs")),
+    (re.compile(r"Token id -?\d+ is out of vocabulary|You must pass at least one prompt"), ("prompt", "tokens")),
     (re.compile(r"Requested sample logprobs"), ("top_logprobs", "logprobs")),
     (re.compile(r"The decoder prompt cannot be empty"), ("truncate_prompt_tokens", "prompt", "input", "messages")),
     (re.compile(r"(?i).*(?:\bgrammar|\bregex|\bchoice '|structured outputs?\b|json schema)"), _GRAMMARS),

@@ -62,8 +62,6 @@ def _check_block(block: Mapping[str, Any], role: str, place: Place) -> None:
     kind = require(block, "type", place, str)
     if role == "system" and kind not in _SYSTEM:
         fail((*place, "type"), "must be text in a message of the system")
-    if role == "user" and kind in _ANSWERED:
-        fail((*place, "type"), f"is {kind}, which stands in messages of the assistant alone")
     for name, of in (("source", "image"), ("text", "text")):
         if block.get(name) and kind != of and kind in _PLAIN:
             fail((*place, name), f"would be left out of a block of type {kind}: send it in a block of its own")
@@ -86,6 +84,8 @@ def _check_block(block: Mapping[str, Any], role: str, place: Place) -> None:
             allow(block, place, str, "signature")
         case "redacted_thinking":
             require(block, "data", place, str)
+    if role == "user" and kind in _ANSWERED:
+        fail((*place, "type"), f"is {kind}, which stands in messages of the assistant alone")
 
 
 def _check_result(content: Any, place: Place) -> None:
