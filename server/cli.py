@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Sequence
 from dataclasses import replace
@@ -188,7 +189,7 @@ def serve(args: Namespace) -> None:
     from vllm.entrypoints.cli.serve import ServeSubcommand
     from vllm.logger import configure_logging_from_args
 
-    from .hooks import install_api_servers
+    from .hooks import install_api_servers, install_start
     from .lifecycle.api_servers import ApiServers
 
     set_up_command()
@@ -204,6 +205,7 @@ def serve(args: Namespace) -> None:
     # vLLM only logs that a plugin cannot be imported, and would serve without ours: no keys, no limits, no reduction.
     import_module(f"{__package__}.plugin")
     install_api_servers(ApiServers)
+    install_start(signal.getsignal(signal.SIGTERM))
     command = ServeSubcommand()
     command.validate(args)
     try:

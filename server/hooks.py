@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
+import signal
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -304,3 +307,27 @@ def install_api_servers(manager: type) -> None:
     from vllm.entrypoints.cli import serve
 
     serve.APIServerProcessManager = manager
+
+
+def install_start(leave: Any) -> None:
+    """Let a signal end a server whose engine is still loading.
+
+    vLLM (0.32 and 0.33) raises KeyboardInterrupt then, and swallows it where it waits for its engine
+    (utils/network_utils.py, `zmq_socket_ctx`): the server loads on and serves.
+    Until: that lets it through.
+
+    Args:
+        leave: handler of a signal, which raises SystemExit.
+    """
+    from vllm.entrypoints.launchers.api_server import entry
+
+    upstream = entry.run_server_worker
+
+    @wraps(upstream)
+    async def ended_by_signals(*args: Any, **kwargs: Any) -> None:
+        if multiprocessing.parent_process() is None:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, leave)
+        await upstream(*args, **kwargs)
+
+    entry.run_server_worker = ended_by_signals

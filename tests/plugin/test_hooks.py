@@ -7,12 +7,14 @@ import asyncio
 import inspect
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import sppruner_server
 import uvicorn
 import vllm
+import zmq
 from fastapi import FastAPI
 from real_renderer import real_renderer
 from sppruner_server.connection import bounded
@@ -39,10 +41,12 @@ from vllm.entrypoints.serve.exception_handling.register import init_exception_ha
 from vllm.entrypoints.serve.middleware import authenticate, register
 from vllm.exceptions import VLLMError, VLLMValidationError
 from vllm.renderers.online_renderer import OnlineRenderer
+from vllm.utils.network_utils import zmq_socket_ctx
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.core_client import AsyncMPClient, MPClient
 from vllm.v1.engine.output_processor import OutputProcessor
+from vllm.v1.engine.utils import launch_core_engines
 
 import sppruner_vllm
 from serving import chat_body, data_url, png
@@ -247,6 +251,14 @@ def test_vllm_still_gives_its_api_processes_no_time_and_a_second_signal_no_meani
     assert source.index("signal.signal(signal.SIGTERM") < source.index("APIServerProcessManager(")
     assert "api_server_manager.shutdown(timeout=timeout)" in source
     assert issubclass(ApiServers, serve.APIServerProcessManager)
+
+
+def test_vllm_still_swallows_the_signal_that_comes_while_its_engine_loads() -> None:
+    with zmq_socket_ctx("inproc://engine", zmq.PAIR, bind=True) as socket, closing(socket):
+        raise KeyboardInterrupt
+    assert "with zmq_socket_ctx(" in inspect.getsource(launch_core_engines)
+    source = inspect.getsource(entry.run_server)
+    assert source.index("signal.signal(signal.SIGTERM") < source.index("await run_server_worker(")
 
 
 # The door

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -22,7 +24,20 @@ from stopping import (
     signal_group,
 )
 
-from serving import START_SECONDS, WAIT_SECONDS, chat_body, eventually, narrow_client, processes, serving, unread
+from serving import (
+    CPU_ENVIRONMENT,
+    START_SECONDS,
+    WAIT_SECONDS,
+    Server,
+    chat_body,
+    command_of,
+    eventually,
+    narrow_client,
+    processes,
+    serving,
+    unread,
+)
+from sppruner_vllm.demo.server_process import free_port
 
 LONG_DRAIN = ("--shutdown-timeout", "600")
 """Longer than any test: a server that ends did not wait for it."""
@@ -61,6 +76,30 @@ def test_a_signal_to_every_process_loses_nothing(
         print(f"gone {time.monotonic() - last:.2f} s after the last answer")
         left = left_behind(server, shared)
         assert eventually(lambda: not left()), left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=every)])
+def test_a_signal_while_the_engine_loads_ends_the_server(
+    tiny_model: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    log = tmp_path / "server.log"
+    with log.open("wb") as output:
+        starting = subprocess.Popen(
+            command_of(tiny_model, free_port()),
+            env={**os.environ, **CPU_ENVIRONMENT},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    server = Server("", starting, log)
+    try:
+        assert eventually(lambda: "Initializing a V1 LLM engine" in log.read_text(errors="replace"), START_SECONDS)
+        starting.send_signal(number)
+        assert starting.wait(WAIT_SECONDS) == 128 + number, server.log_tail()
+        assert eventually(lambda: not server.living()), server.living()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(starting.pid, signal.SIGKILL)
 
 
 @every
