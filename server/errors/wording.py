@@ -32,6 +32,8 @@ _ABOUT: Final[tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]] = (
     (re.compile(r"Requested sample logprobs"), ("top_logprobs", "logprobs")),
     (re.compile(r"The decoder prompt cannot be empty"), ("truncate_prompt_tokens", "prompt", "input", "messages")),
     (re.compile(r"(?i).*(?:\bgrammar|\bregex|\bchoice '|structured outputs?\b|json schema)"), _GRAMMARS),
+    (re.compile(r"Invalid structural tag"), ("structured_outputs", "tools", "response_format", "text")),
+    (re.compile(r"max_pattern_size, |min_count must be"), ("repetition_detection",)),
 )
 """Sentences that begin so, and the fields that they may be about, of which the first that is there counts. vLLM calls
 whatever an answer has to follow by one name, or by none."""

@@ -222,6 +222,7 @@ def test_one_long_prompt_of_tokens_is_one_answer(connection: Connection) -> None
         (INVOCATIONS, {"messages": None}, "messages"),
         (CHAT, {"structured_outputs": True}, "structured_outputs"),
         (CHAT, {"stop": list("abcde")}, "stop"),
+        (CHAT, {"repetition_detection": {"max_pattern_size": 5, "min_count": 0}}, "repetition_detection"),
         (COMPLETIONS, {"prompt": [10**9]}, "prompt"),
         (RESPONSES, {"tools": 5}, "tools"),
         (RESPONSES, {"input": [{"type": "item_reference", "id": "a"}]}, "input[0].type"),
