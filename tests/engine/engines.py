@@ -42,6 +42,24 @@ class Answer:
         return len(self.prompt_ids)
 
 
+def same_answer(answer: Answer, tokens: list[int], logits: Tensor, tolerance: float = 2e-3) -> None:
+    """Assert that an answer is another's, as far as numbers allow.
+
+    Sums in another order, as on another processor, may turn the order of two logits that are as good as equal. Behind
+    such a tie both go on differently and nothing can be compared; up to it everything is.
+
+    Args:
+        tokens: of the other answer. logits: (tokens, V). tolerance: of a logit.
+    """
+    assert len(answer.tokens) == len(tokens)
+    pairs = zip(answer.tokens, tokens, strict=True)
+    parted = next((step for step, (one, other) in enumerate(pairs) if one != other), None)
+    compared = slice(None if parted is None else parted + 1)
+    assert (answer.logits[compared] - logits[compared]).abs().max() < tolerance
+    if parted is not None:
+        assert abs(logits[parted, answer.tokens[parted]] - logits[parted, tokens[parted]]) < tolerance
+
+
 def cached(answers: Sequence[Answer]) -> int:
     """Tokens of the only answer's prompt that came from the prefix cache."""
     (answer,) = answers

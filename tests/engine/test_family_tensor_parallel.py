@@ -17,7 +17,7 @@ from torch import Tensor
 
 from beds import Bed
 from cases import MIXED, REDUCED
-from engines import TOKENS, Answer
+from engines import TOKENS, Answer, same_answer
 from reference import OnRows, Reference
 from sppruner_vllm.planning.plan import retained_tokens
 from sppruner_vllm.told import Told
@@ -81,8 +81,7 @@ def test_they_answer_like_transformers(family: Bed, said: Said, family_reference
     for ratio in (1.0, family.ratios[1]):
         answer, ranks, _ = said[index, ratio]
         tokens, logits = family_reference.answer(REDUCED[index], ranks[0] or None, TOKENS)
-        assert answer.tokens == tokens
-        assert (answer.logits - logits).abs().max() < TOLERANCE
+        same_answer(answer, tokens, logits)
 
 
 def test_both_ranks_encode_a_picture_once(family: Bed, said: Said) -> None:
@@ -102,8 +101,7 @@ def test_behind_an_encoder_that_not_all_tokens_go_through_they_answer_like_trans
         assert ranks[0][0] == ranks[1][0]
         assert all(torch.equal(one, other) for one, other in zip(reference.rows, others, strict=True))
         tokens, logits = reference.answer(MIXED[index], kept, TOKENS)
-        assert answer.tokens == tokens
-        assert (answer.logits - logits).abs().max() < TOLERANCE
+        same_answer(answer, tokens, logits)
 
 
 def test_what_is_told_behind_such_an_encoder_is_what_both_ranks_kept(family: Bed, both: Both) -> None:
@@ -141,8 +139,7 @@ def test_both_ranks_keep_the_same_of_videos_and_answer_like_transformers(
     assert ranks[0] == ranks[1]
     assert len(ranks[0].videos) == asked.kinds.count("video")
     tokens, logits = VideoReference(family_model).answer(asked, ranks[0], TOKENS)  # type: ignore[arg-type]
-    assert answer.tokens == tokens
-    assert (answer.logits - logits).abs().max() < TOLERANCE
+    same_answer(answer, tokens, logits)
 
 
 def test_other_rows_would_have_shown(family: Bed, said: Said, family_reference: Reference) -> None:

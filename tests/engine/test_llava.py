@@ -13,7 +13,7 @@ from vllm.exceptions import VLLMValidationError
 
 from beds import build_llava
 from cases import SQUARE, Case
-from engines import ask, start_engine
+from engines import ask, same_answer, start_engine
 from recording import recorded_selections
 from reference import Reference
 
@@ -42,8 +42,7 @@ def test_an_answer_goes_on_behind_the_context_as_in_transformers(engine: Any, sh
         (answer,) = ask(engine, [TWO], 0.1111, tokens=90)
     assert answer.prompt < 2 * 64 + 48
     tokens, logits = Reference(short).answer(TWO, kept, 90)
-    assert answer.tokens == tokens
-    assert (answer.logits - logits).abs().max() < 2e-3
+    same_answer(answer, tokens, logits)
 
 
 def test_a_prompt_that_ratio_1_would_refuse_is_refused_by_name(engine: Any) -> None:

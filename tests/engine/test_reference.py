@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cases import RATIOS, REDUCED
-from engines import TOKENS, Reduced, ask
+from engines import TOKENS, Reduced, ask, same_answer
 from reference import Reference
 from sppruner_vllm.planning.plan import retained_tokens
 
@@ -23,8 +23,7 @@ def test_a_reduced_prompt_answers_like_transformers(
 ) -> None:
     answer, kept = reduced[index, ratio]
     tokens, logits = reference.answer(REDUCED[index], kept, TOKENS)
-    assert answer.tokens == tokens
-    assert (answer.logits - logits).abs().max() < TOLERANCE
+    same_answer(answer, tokens, logits)
 
 
 @pytest.mark.parametrize("index", range(len(REDUCED)))
@@ -45,8 +44,7 @@ def test_the_tolerance_tells_right_positions_from_wrong_ones(reduced: Reduced, r
 def test_an_unreduced_prompt_answers_like_transformers(llm: Any, reference: Reference) -> None:
     (answer,) = ask(llm, [REDUCED[2]], 1.0)
     tokens, logits = reference.answer(REDUCED[2], None, TOKENS)
-    assert answer.tokens == tokens
-    assert (answer.logits - logits).abs().max() < TOLERANCE
+    same_answer(answer, tokens, logits)
 
 
 def test_logits_are_compared_at_a_scale_where_the_tolerance_is_small(reduced: Reduced) -> None:

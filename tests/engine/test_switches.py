@@ -14,7 +14,7 @@ import pytest
 from torch import Tensor
 
 from cases import MIXED, STOCK
-from engines import TOKENS, Answer, ask, operated_with, recorded_rows
+from engines import TOKENS, Answer, ask, operated_with, recorded_rows, same_answer
 from recording import recorded_selections
 from reference import OnRows
 from switches import SWITCHES
@@ -61,8 +61,7 @@ def test_a_reduced_prompt_answers_like_transformers_on_its_rows(
     for case, (answer, kept, rows) in zip(MIXED, alone, strict=True):
         on_rows.rows = rows
         tokens, logits = on_rows.answer(case, kept, TOKENS)
-        assert answer.tokens == tokens
-        assert (answer.logits - logits).abs().max() < 2e-3
+        same_answer(answer, tokens, logits)
 
 
 @pytest.mark.parametrize("engine", ["llm", "chunked", "compiled"])

@@ -17,7 +17,7 @@ from vllm.exceptions import VLLMValidationError
 
 from beds import BEDS, Bed
 from cases import PORTRAIT
-from engines import TOKENS, cached, operated_with
+from engines import TOKENS, cached, operated_with, same_answer
 from sppruner_vllm.planning.plan import retained_tokens
 from sppruner_vllm.request.handed_over import TELLING, Telling
 from sppruner_vllm.told import TELL, Told, name_of_frame
@@ -84,8 +84,7 @@ def agree(answer: Any, asked: Shown, kept: Any, reference: VideoReference) -> No
     prompt = reference.prompt(asked, kept)
     assert answer.prompt_ids == reference.ids(asked, prompt.keep), "text between pictures and frames stays"
     tokens, logits = reference.answer(asked, kept, TOKENS)  # type: ignore[arg-type]
-    assert answer.tokens == tokens
-    assert (answer.logits - logits).abs().max() < TOLERANCE
+    same_answer(answer, tokens, logits)
 
 
 @pytest.mark.parametrize("ratio", [1.0, 0.5, 0.222, 0.1])
