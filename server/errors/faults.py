@@ -134,7 +134,7 @@ def _refusal_of_value(exc: Exception, scope: Scope) -> Refusal:
     if param is None and message == UNREADABLE:
         param = written(too_large(document))
     if param is not None:
-        param = place_named(param, None, scope.get(DOCUMENT), scope["path"])
+        param = place_named(param, None, document, scope["path"])
     if isinstance(named, str) and param is not None and "[" not in param:
         message = re.sub(rf"\b{re.escape(named)}\b", param, message)
     code = code_of(400, message, param)

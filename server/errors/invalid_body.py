@@ -71,10 +71,9 @@ class _Told:
     @property
     def tells(self) -> int:
         """How much it tells: little, where it is about what the value was not meant to be."""
-        kind = str(self.error.get("type", ""))
-        if kind == "missing" or self.unlikeness:
+        if self.unlikeness:
             return 1 if self.unlikeness == _NAMED_OTHERWISE else 0
-        return 2 if kind.endswith("_type") else 3
+        return 2 if str(self.error.get("type", "")).endswith("_type") else 3
 
 
 def _told(message: str, param: str | None) -> Refusal:

@@ -98,7 +98,7 @@ class ReductionProcessorMixin(SharedBudgetMixin):
         algorithm = self.info.ctx.get_mm_config().mm_hasher_algorithm
         kept = not (profiling or came_encoded(inputs)) and (settings().rows_cache_mib or settings().pixels_cache_mib)
         pictures = tuple(encoded_as(algorithm, sent, plans)) if kept else ("",) * len(plans)
-        telling = given.get(TELLING) if isinstance(given.get(TELLING), Telling) else None
+        telling: Telling | None = given.get(TELLING)
         told = _told(telling, plans)
         if plans:
             keys = told_apart(algorithm, identities(algorithm, hashes["image"], plans), told)

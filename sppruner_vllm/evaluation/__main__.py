@@ -16,6 +16,7 @@ from sppruner_vllm.demo_model import CHECKPOINT
 from sppruner_vllm.planning.scope import Served
 
 from .arguments import count
+from .asking import AskingFailed
 from .bootstrap import DEFAULT_RESAMPLES, FEWEST_RESAMPLES
 from .conditions import DEFAULT_METHODS, DEFAULT_RATIOS, FULL, conditions
 from .dataset import DEMO
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(extra)}")
     try:
         return _done(options, extra)
-    except DatasetError as problem:
+    except (AskingFailed, DatasetError) as problem:
         Console(stderr=True).print(str(problem), style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
 

@@ -17,13 +17,12 @@ from sppruner_vllm.planning.plan import retained_tokens
 from sppruner_vllm.reduction import DEFAULT_METHOD
 
 from .asking import Answer, Manner
-from .bootstrap import Bootstrap, Interval, Scores
+from .bootstrap import Bootstrap, Interval
 from .conditions import FULL, Condition
 from .dataset import load_dataset
 from .engineless import EnginelessAsker, Variant
-from .examined import Report
+from .examined import Report, scored
 from .questions import Question
-from .scoring import score
 
 AUTO: Final = "auto"
 WHOLE: Final = "whole"
@@ -74,7 +73,7 @@ def examine(
         *(("one ratio", Condition(DEFAULT_METHOD, ratio)) for ratio in ratios),
     ):
         asked.append((name, condition.ratio, asker.ask(questions, condition)))
-    marks = [_marks(questions, answers) for _, _, answers in asked]
+    marks = [scored(questions, [answer.text for answer in answers]) for _, _, answers in asked]
     return [
         Row(
             name,
@@ -112,7 +111,3 @@ def main(options: argparse.Namespace) -> int:
     rows = examine(asker, questions, options.ratios, options.resamples)
     Report("auto", table(rows), len(questions), rows).keep(options)
     return 0
-
-
-def _marks(questions: Sequence[Question], answers: Sequence[Answer]) -> Scores:
-    return np.array([score(one.metric, said.text, one.answers) for one, said in zip(questions, answers, strict=True)])

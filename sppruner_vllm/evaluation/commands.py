@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from .asking import Asker, AskingFailed, Manner
+from .asking import Asker, Manner
 from .backends import backend
 from .conditions import Condition, conditions
 from .dataset import load_dataset
-from .questions import DatasetError, Question
+from .questions import Question
 from .records import Header, Store
 from .report import ANSWERS, MARKDOWN, write_report
 from .runner import Run
@@ -20,7 +20,12 @@ from .summary import NothingToReport
 
 
 def run(options: argparse.Namespace, extra: Sequence[str]) -> int:
-    """Ask what has no answer yet, then write the report. Returns the exit status."""
+    """Ask what has no answer yet, then write the report. Returns the exit status.
+
+    Raises:
+        AskingFailed: the model cannot be asked so.
+        DatasetError: there are no such questions.
+    """
     console = Console(stderr=True)
     manner = Manner(options.max_tokens, options.instruction, options.focus_query, options.focus_scope, options.seed)
     wanted = conditions(options.methods, options.ratios)
@@ -30,9 +35,6 @@ def run(options: argparse.Namespace, extra: Sequence[str]) -> int:
         with backend(options, extra, manner, min(condition.ratio for condition in wanted), console) as asker:
             every = Run(asker, manner, options.dataset, questions, store)
             header = _ask(every, asker, questions[0], wanted, console)
-    except (AskingFailed, DatasetError) as problem:
-        console.print(str(problem), style="red", markup=False, highlight=False, soft_wrap=True)
-        return 1
     except KeyboardInterrupt:
         console.print(f"Stopped. What was answered is in {options.out}; the same command goes on from there.")
         return 130

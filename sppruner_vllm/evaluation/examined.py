@@ -30,6 +30,11 @@ def answers_scored(
     texts = [
         text for start in range(0, len(prompts), _BATCH) for text in model.answer(prompts[start : start + _BATCH], most)
     ]
+    return scored(questions, texts)
+
+
+def scored(questions: Sequence[Question], texts: Sequence[str]) -> Scores:
+    """The score of each question's answer."""
     return np.array([score(one.metric, text, one.answers) for one, text in zip(questions, texts, strict=True)])
 
 

@@ -14,15 +14,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from .asking import AskingFailed, Manner
+from .asking import Manner
 from .bootstrap import Bootstrap, Interval, Scores
 from .conditions import FULL, Condition
 from .dataset import load_dataset
 from .disturbing import DISTURBANCES
 from .engineless import EnginelessAsker, Variant
-from .examined import Report
-from .questions import DatasetError, Question
-from .scoring import score
+from .examined import Report, scored
+from .questions import Question
 
 BLIND = Variant(params=replace(Variant().params, relevance=False))
 ALLOWED = 0.003
@@ -70,7 +69,7 @@ def run(
 
     def marks(condition: Condition, variant: Variant, steered: list[bool]) -> Scores:
         answers = asker.ask_varied(questions, condition, variant, steered)
-        return np.array([score(q.metric, answer.text, q.answers) for answer, q in zip(answers, questions, strict=True)])
+        return scored(questions, [answer.text for answer in answers])
 
     rows = []
     with Progress(console=Console(stderr=True)) as progress:
@@ -115,14 +114,14 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Run the command. Returns the exit status: 1 when it could not be done, 0 whatever the table says."""
-    console = Console(stderr=True)
-    try:
-        questions = load_dataset(options.dataset, options.limit, options.seed)
-        asker = EnginelessAsker(options.model, Manner(options.max_tokens, options.instruction))
-        rows = run(asker, questions, options.depths, options.ratios, options.resamples)
-    except (AskingFailed, DatasetError) as problem:
-        console.print(str(problem), style="red", markup=False, highlight=False, soft_wrap=True)
-        return 1
+    """Run the command. Returns the exit status: 0 whatever the table says.
+
+    Raises:
+        AskingFailed: the model cannot be asked so.
+        DatasetError: there are no such questions.
+    """
+    questions = load_dataset(options.dataset, options.limit, options.seed)
+    asker = EnginelessAsker(options.model, Manner(options.max_tokens, options.instruction))
+    rows = run(asker, questions, options.depths, options.ratios, options.resamples)
     Report("stress", table(rows), len(questions), rows).keep(options)
     return 0

@@ -8,6 +8,8 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import numpy as np
+
 from .head import damaged, too_large, unusable
 
 _LONGEST_PPM: Final = 1024
@@ -63,7 +65,7 @@ def _ppm(content: bytes) -> None:
     if content.startswith(_PACKED) and last.isdigit() and int(last) < _MOST_OF_A_BYTE:
         # Levels are bytes, and stand behind all that is no level.
         start = re.search(rb"\s%b\s" % last, content[:_LONGEST_PPM])
-        if start is not None and max(content[start.end() :], default=0) > int(last):
+        if start is not None and np.frombuffer(content, np.uint8, offset=start.end()).max(initial=0) > int(last):
             raise damaged("PPM", "it has levels above the highest that it declares")
 
 

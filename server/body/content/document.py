@@ -54,7 +54,7 @@ def check_content(document: Any, path: str) -> None:
     elif path == TOKENIZE and document.get("prompt") is not None:
         fail(("prompt",), "would be left out beside messages: send one of them", "unsupported_parameter")
     elif path == BATCH:
-        for number, conversation in enumerate(expect(document["messages"], ("messages",), list)):
-            check_messages(conversation, ("messages", number))
-    elif path in _CHATS or isinstance(document["messages"], list):  # elsewhere a prompt may stand beside it
-        check_messages(document["messages"], ("messages",))
+        for number, conversation in enumerate(expect(document[_MESSAGES], (_MESSAGES,), list)):
+            check_messages(conversation, (_MESSAGES, number))
+    elif path in _CHATS or isinstance(document[_MESSAGES], list):  # elsewhere a prompt may stand beside it
+        check_messages(document[_MESSAGES], (_MESSAGES,))
