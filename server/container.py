@@ -35,8 +35,9 @@ QUEUES_SHARE: Final = 30
 
 def command_line(given: Sequence[str]) -> list[str]:
     """The server's arguments: the image's defaults, then what was given, which wins."""
-    eager = [] if can_compile() else ["--enforce-eager"]
-    return [*DEFAULTS, *eager, *([] if names_a_model(given) else demo_arguments()), *given]
+    if names_a_model(given):
+        return [*DEFAULTS, *([] if can_compile() else ["--enforce-eager"]), *given]
+    return [*DEFAULTS, *demo_arguments(), *given]
 
 
 def names_a_model(given: Sequence[str]) -> bool:
