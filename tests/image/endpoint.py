@@ -35,6 +35,7 @@ class Container:
     def __init__(self, user: str, flags: Sequence[str] = (), keys: Path | None = None) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
+        self.keys = keys
         options = ["--user", user, "--publish", f"127.0.0.1:{port}:8000"]
         options += [part for name, value in KEPT_CONNECTIONS.items() for part in ("--env", f"{name}={value}")]
         if keys is not None:

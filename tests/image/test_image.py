@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import openai
 import pytest
-from endpoint import ENGINE, IMAGE, Container, started
+from endpoint import ENGINE, HARDENED, IMAGE, Container, started, tool
 
 from serving import eventually, metric
 from sppruner_vllm.demo_model.flags import DEMO_NAME
@@ -145,6 +145,11 @@ def test_an_arbitrary_user_of_group_0_will_do_and_a_dead_engine_ends_the_contain
         running.signal(signal.SIGKILL, ENGINE)
         assert running.wait() not in {0, 137}
         assert eventually(lambda: not running.inspect()["State"]["Running"])
+
+
+@of_an_image
+def test_the_proof_kit_is_inside():
+    assert "--sets" in tool("run", "--rm", *HARDENED, IMAGE, "prove", "--help")
 
 
 @of_an_image

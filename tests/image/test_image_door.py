@@ -292,6 +292,15 @@ def test_clients_of_both_makers_are_served(door: Container, guest: httpx.Client)
         assert refused.status_code == 400
 
 
+def test_a_new_file_in_the_place_of_the_keys_is_seen(door: Container, guest: httpx.Client) -> None:
+    assert door.keys is not None
+    new = door.keys.with_name("new.toml")
+    new.write_text(f'{door.keys.read_text()}[[key]]\nname = "another"\nkey = "another-{KEY}"\n')
+    new.replace(door.keys)
+    sent = {"authorization": f"Bearer another-{KEY}"}
+    assert eventually(lambda: guest.get("/v1/models", headers=sent).status_code == 200)
+
+
 def test_the_id_of_a_request_comes_back(client: httpx.Client) -> None:
     answer = client.post(CHAT, json=good(CHAT), headers={"x-request-id": "mine-7"})
     assert (answer.headers["x-request-id"], answer.json()["id"]) == ("mine-7", "chatcmpl-mine-7")
