@@ -21,7 +21,7 @@ from sppruner_vllm.demo.server_process import RunningServer, free_port, running_
 
 IMAGE = os.environ.get("SPPRUNER_TEST_IMAGE", "")
 TOOL = os.environ.get("SPPRUNER_TEST_TOOL", "docker")
-START_SECONDS = 600
+START_SECONDS = 1500
 STOP_SECONDS = 60
 KEYS = "/etc/sppruner"
 """Folder in the container for a key file."""
@@ -141,7 +141,7 @@ def started(
         return
     container = Container(user, flags, keys)
     try:
-        if not eventually(container.healthy, START_SECONDS, every=1):
+        if not eventually(container.healthy, START_SECONDS, every=3):
             raise RuntimeError(f"not healthy after {START_SECONDS} s:\n{container.log()}")
         yield container
     finally:
