@@ -1,0 +1,21 @@
+"""How several processes share the tests: what uses one server or one engine stays together, the rest goes file by file.
+
+Groups by marks would say the same, but pytest-xdist 3.8 does not see them under pytest 9.2 (its issue 1386).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from xdist.scheduler import LoadScopeScheduling
+
+TOGETHER: Final = {"tests/conformance": "server", "tests/engine": "engine", "tests/server": "server"}
+"""Folders whose files share a server or engines, and what they share."""
+
+
+class ByEngine(LoadScopeScheduling):
+    """Hands out what stays together whole, the largest first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((shared for folder, shared in TOGETHER.items() if file.startswith(f"{folder}/")), file)
