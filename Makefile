@@ -22,8 +22,9 @@ VENV := .venv/bin
 SOURCES := sppruner_vllm server deploy loadtest tests
 # Folders of tests without an engine. One thread each: they share the cores, and the first two mostly wait.
 QUICK := load programs plugin pure deploy
-# Two processes share the whole: a test has one thread. What uses one server or one engine stays together.
-SHARED := --numprocesses 2 --dist loadscope
+# Two processes share the whole, for a test has one thread (tests/parallel.py), in the order of the folders, which has
+# the long ones first.
+SHARED := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 TYPED := sppruner_vllm server deploy loadtest
 
 # Nothing here needs a network once the environment is made.

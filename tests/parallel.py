@@ -9,13 +9,21 @@ from typing import Final
 
 from xdist.scheduler import LoadScopeScheduling
 
-TOGETHER: Final = {"tests/conformance": "server", "tests/engine": "engine", "tests/server": "server"}
-"""Folders whose files share a server or engines, and what they share."""
+TOGETHER: Final = {
+    "tests/conformance/": "server",
+    "tests/server/": "server",
+    "tests/engine/test_beds": "families",
+    "tests/engine/test_family": "families",
+    "tests/engine/test_videos": "families",
+    "tests/engine/test_demo_answers": "demo model",
+    "tests/engine/": "engine",
+}
+"""How the names begin of files that share a server or engines, and what they share: the first that fits."""
 
 
 class ByEngine(LoadScopeScheduling):
-    """Hands out what stays together whole, the largest first."""
+    """Hands out what stays together whole."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return next((shared for folder, shared in TOGETHER.items() if file.startswith(f"{folder}/")), file)
+        return next((shared for begins, shared in TOGETHER.items() if file.startswith(begins)), file)
