@@ -20,6 +20,12 @@ from .json_body import BadBody
 MOST: Final = 2**16
 """Repeats, entries of lists, and letters of patterns and grammars, all of a request together. No answer is so long."""
 
+LONGEST: Final = 2**14
+"""Letters of one value or name that an answer must repeat: the time that a library takes grows with their square, a
+fifth of a second for so many and hours for five million, in a thread that nothing ends."""
+MOST_LETTERS: Final = 2**17
+"""Letters of all of them. OpenAI's API takes 120,000."""
+
 _FIELDS: Final = ("response_format", "structured_outputs", "text", "output_config", "tools")
 _COUNTS: Final = frozenset(
     {
@@ -30,6 +36,10 @@ _COUNTS: Final = frozenset(
 _PATTERNS: Final = frozenset({"pattern", "regex", "grammar", "whitespace_pattern"})
 _MAYBE_JSON: Final = frozenset({"json", "structural_tag", "schema"})
 _PATTERNS_BY_NAME: Final = "patternProperties"
+_LITERALS: Final = frozenset({"const", "enum", "choice", "required", "begin", "end", "triggers", "value"})
+"""Members that hold what is repeated word by word, or lists of it."""
+_NAMES: Final = frozenset({"properties", "$defs", "definitions", _PATTERNS_BY_NAME})
+"""Members whose own members' names are."""
 _REFERENCE: Final = "$ref"
 _REPEATS: Final = re.compile(r"\{\s*(\d*)\s*(?:,\s*(\d*)\s*)?\}")
 
@@ -45,8 +55,17 @@ def refuse_boundless(document: Any) -> None:
     """
     if not isinstance(document, dict):
         return
-    left = MOST
+    left, letters = MOST, MOST_LETTERS
     for name in _FIELDS:
+        for place, size in _literals(document.get(name), (name,)):
+            letters -= size
+            if size > LONGEST or letters < 0:
+                param = written(place)
+                message = (
+                    f"{param}: a name or value that an answer must repeat may have {LONGEST} letters, all of them "
+                    f"{MOST_LETTERS}"
+                )
+                raise BadBody(Refusal(400, "invalid_value", message, param))
         for place, size in _sizes(document.get(name), (name,)):
             left -= size
             if left < 0:
@@ -82,6 +101,28 @@ def _sizes(node: Any, place: Place) -> Iterator[tuple[Place, int]]:
             param = written(here)
             message = f"{param} refers to another document, which is not looked at: write it into this one"
             raise BadBody(Refusal(400, "invalid_value", message, param))
+
+
+def _literals(node: Any, place: Place, *, all_of_it: bool = False) -> Iterator[tuple[Place, int]]:
+    """Letters of each text that an answer must repeat. all_of_it: of everything below."""
+    if isinstance(node, list):
+        for number, entry in enumerate(node):
+            yield from _literals(entry, (*place, number), all_of_it=all_of_it)
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            here = (*place, name)
+            if all_of_it:
+                yield place, len(name)
+            if name in _MAYBE_JSON and isinstance(value, str):
+                value = _parsed(value)
+            if name in _NAMES and isinstance(value, dict):
+                yield from ((here, len(inner)) for inner in value)
+                for inner, schema in value.items():
+                    yield from _literals(schema, (*here, inner))
+            else:
+                yield from _literals(value, here, all_of_it=all_of_it or name in _LITERALS)
+    elif isinstance(node, str) and all_of_it:
+        yield place, len(node)
 
 
 def _in_pattern(pattern: str) -> int:

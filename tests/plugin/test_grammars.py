@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sppruner_server.body.grammars import MOST, refuse_boundless
+from sppruner_server.body.grammars import LONGEST, MOST, refuse_boundless
 from sppruner_server.body.json_body import BadBody
 
 
@@ -23,7 +23,8 @@ def schema(inner: Any) -> dict[str, Any]:
         schema({"minLength": -(10**30), "maxLength": True, "maxItems": "x", "minProperties": 1e300}),
         {"structured_outputs": {"regex": "a{3,}b{,5}", "json": "not json"}},
         {"tools": [{"function": {"parameters": None}}], "text": "x", "output_config": []},
-        {"metadata": {"minItems": 10**9}},
+        {"metadata": {"minItems": 10**9, "const": "a" * (LONGEST + 1)}},
+        schema({"const": "a" * LONGEST, "description": "a" * 2 * LONGEST, "properties": {"const": {"title": "b"}}}),
         [],
     ],
     ids=[
@@ -33,6 +34,7 @@ def schema(inner: Any) -> dict[str, Any]:
         "open ends",
         "no schemas",
         "elsewhere",
+        "words beside them",
         "a list",
     ],
 )
@@ -55,6 +57,12 @@ def test_what_is_small_passes(body: Any) -> None:
         ({"structured_outputs": {"grammar": 'root ::= "a"' * MOST}}, "structured_outputs.grammar"),
         ({"structured_outputs": {"json": '{"maxLength": 1000000}'}}, "structured_outputs.json"),
         ({"text": {"format": {"schema": {"$ref": "other.json"}}}}, "text.format.schema.$ref"),
+        (schema({"const": "a" * (LONGEST + 1)}), "response_format.json_schema.schema.const"),
+        (schema({"const": {"a": ["b" * (LONGEST + 1)]}}), "response_format.json_schema.schema.const.a[0]"),
+        (schema({"enum": ["a" * LONGEST] * 9}), "response_format.json_schema.schema.enum[8]"),
+        (schema({"properties": {"a" * (LONGEST + 1): {}}}), "response_format.json_schema.schema.properties"),
+        ({"structured_outputs": {"choice": ["b" * (LONGEST + 1)]}}, "structured_outputs.choice[0]"),
+        ({"structured_outputs": {"json": '{"const": "%s"}' % ("a" * (LONGEST + 1))}}, "structured_outputs.json.const"),
         ({"tools": [{"input_schema": {"minProperties": 10**9}}]}, "tools[0].input_schema.minProperties"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
