@@ -329,6 +329,12 @@ WRONG_VALUES: dict[str, tuple[str, dict[str, Any]]] = {
         MESSAGES,
         {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 2000},
     ),
+    "a sound": (
+        CHAT,
+        {"messages": _part({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}})},
+    ),
+    "a prompt of numbers": (CHAT, {"messages": _part({"type": "prompt_embeds", "data": "AAAA"})}),
+    "a ratio among parameters": (CHAT, {"parameters": {"keep_ratio": 0.5}}),
     "a uuid of nothing": (CHAT, {"messages": _part({"type": "image_url", "image_url": None, "uuid": ""})}),
     "a uuid without end": (
         CHAT,
