@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from ..errors.invalid_body import written
 from ..errors.places import Place
@@ -25,6 +25,9 @@ LONGEST: Final = 2**14
 fifth of a second for so many and hours for five million, in a thread that nothing ends."""
 MOST_LETTERS: Final = 2**17
 """Letters of all of them. OpenAI's API takes 120,000."""
+
+MOST_OBJECTS: Final = 2**13
+"""Objects in all schemas together: a library takes time with their square, two seconds for so many."""
 
 _FIELDS: Final = ("response_format", "structured_outputs", "text", "output_config", "tools")
 _COUNTS: Final = frozenset(
@@ -56,25 +59,45 @@ def refuse_boundless(document: Any) -> None:
     """
     if not isinstance(document, dict):
         return
-    left, letters = MOST, MOST_LETTERS
+    left, letters, objects = MOST, MOST_LETTERS, MOST_OBJECTS
     for name in _FIELDS:
-        for place, size in _literals(document.get(name), (name,)):
-            letters -= size
-            if size > LONGEST or letters < 0:
-                param = written(place)
-                message = (
-                    f"{param}: a name or value that an answer must repeat may have {LONGEST} letters, all of them "
-                    f"{MOST_LETTERS}"
-                )
-                raise BadBody(Refusal(400, "invalid_value", message, param))
-        for place, size in _sizes(document.get(name), (name,)):
-            left -= size
-            if left < 0:
-                param = written(place)
-                message = (
-                    f"{param}: the repeats, lists and letters of a request's schemas and patterns may come to {MOST}"
-                )
-                raise BadBody(Refusal(400, "invalid_value", message, param))
+        objects -= _objects(document.get(name))
+        if objects < 0:
+            _fail((name,), f"the schemas of a request may have {MOST_OBJECTS} objects in all")
+        try:
+            for place, size in _literals(document.get(name), (name,)):
+                letters -= size
+                if size > LONGEST or letters < 0:
+                    what = "a name or value that an answer must repeat may have"
+                    _fail(place, f"{what} {LONGEST} letters, all of them {MOST_LETTERS}")
+            for place, size in _sizes(document.get(name), (name,)):
+                left -= size
+                if left < 0:
+                    what = "the repeats, lists and letters of a request's schemas and patterns may come to"
+                    _fail(place, f"{what} {MOST}")
+        except RecursionError:  # of a schema in a text; the body's own levels are counted before
+            _fail((name,), "a schema nests too deep")
+
+
+def _fail(place: Place, what: str) -> NoReturn:
+    param = written(place)
+    raise BadBody(Refusal(400, "invalid_value", f"{param}: {what}", param))
+
+
+def _objects(node: Any) -> int:
+    """How many there are, in texts that hold a schema too."""
+    count, waiting = 0, [node]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            count += 1
+            waiting += [
+                _parsed(value) if name in _MAYBE_JSON and isinstance(value, str) else value
+                for name, value in one.items()
+            ]
+        elif isinstance(one, list):
+            waiting += one
+    return count
 
 
 def _sizes(node: Any, place: Place) -> Iterator[tuple[Place, int]]:
@@ -101,9 +124,7 @@ def _sizes(node: Any, place: Place) -> Iterator[tuple[Place, int]]:
         elif name in _MAYBE_JSON and isinstance(value, str):
             yield from ((here, size) for _, size in _sizes(_parsed(value), here))
         elif name == _REFERENCE and isinstance(value, str) and value[:1] != "#":
-            param = written(here)
-            message = f"{param} refers to another document, which is not looked at: write it into this one"
-            raise BadBody(Refusal(400, "invalid_value", message, param))
+            _fail(here, "refers to another document, which is not looked at: write it into this one")
 
 
 def _literals(node: Any, place: Place, *, all_of_it: bool = False) -> Iterator[tuple[Place, int]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
-from sppruner_server.body.grammars import LONGEST, MOST, refuse_boundless
+from sppruner_server.body.grammars import LONGEST, MOST, MOST_OBJECTS, refuse_boundless
 from sppruner_server.body.json_body import BadBody
 
 
@@ -72,6 +73,8 @@ def test_what_is_small_passes(body: Any) -> None:
             schema({"properties": {str(i): {} for i in range(2100)}, "required": [str(i) for i in range(2100)]}),
             "response_format.json_schema.schema.properties",
         ),
+        (schema({"prefixItems": [{"type": "string"}] * MOST_OBJECTS}), "response_format"),
+        ({"structured_outputs": {"json": json.dumps({"anyOf": [{}] * MOST_OBJECTS})}}, "structured_outputs"),
         ({"tools": [{"input_schema": {"minProperties": 10**9}}]}, "tools[0].input_schema.minProperties"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
