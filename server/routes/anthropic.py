@@ -21,11 +21,18 @@ def continuing(convert: Callable[..., Any]) -> Callable[..., Any]:
     def converted(*args: Any, **kwargs: Any) -> Any:
         request = convert(*args, **kwargs)
         last = request.messages[-1] if request.messages else {}
-        if last.get("role") == "assistant" and last.get("content") and not last.get("tool_calls"):
+        if last.get("role") == "assistant" and _is_text(last.get("content")) and not last.get("tool_calls"):
             request.continue_final_message, request.add_generation_prompt = True, False
         return request
 
     return converted
+
+
+def _is_text(content: Any) -> bool:
+    """Whether it is a text, or of texts alone."""
+    if isinstance(content, list):
+        return all(part.get("type") == "text" for part in content)
+    return isinstance(content, str) and bool(content)
 
 
 def with_objects(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:

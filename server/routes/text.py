@@ -16,6 +16,7 @@ from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest, Tokenize
 
 from sppruner_vllm.errors import InvalidField
 
+from ..engine.vocabulary import highest_token
 from .replacing import ReadRoute, declared
 from .requests import StrictCompletionRequest
 
@@ -80,10 +81,9 @@ async def detokenize(request: StrictTokensRequest, raw_request: Request) -> Any:
     if len(request.tokens) > (most := max(TOKENS, model.max_model_len)):
         message = f"tokens: {len(request.tokens)} are more than {most}"
         raise InvalidField("tokens", message, code="context_length_exceeded")
-    tokenizer = raw_request.app.state.online_renderer.renderer.get_tokenizer()
-    least = max(model.get_vocab_size(), tokenizer.max_token_id + 1)
+    highest = highest_token(raw_request.app.state.online_renderer.renderer)
     for place, token in enumerate(request.tokens):
-        if token >= least:
+        if token > highest:
             message = f"tokens[{place}]: Token id {token} is out of vocabulary"
             raise InvalidField(f"tokens[{place}]", message, code="invalid_value")
     return await tokenize_api.detokenize(request, raw_request)
