@@ -31,7 +31,7 @@ def continuing(convert: Callable[..., Any]) -> Callable[..., Any]:
 def _is_text(content: Any) -> bool:
     """Whether it is a text, or of texts alone."""
     if isinstance(content, list):
-        return all(part.get("type") == "text" for part in content)
+        return bool(content) and all(part.get("type") == "text" for part in content)
     return isinstance(content, str) and bool(content)
 
 
