@@ -63,7 +63,8 @@ EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=10s --start-period=10m --retries=3 \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=5)"]
-ENTRYPOINT ["python", "-m", "sppruner_server.container"]
+# What comes while Python starts waits until the server listens: a first process without handlers would lose it.
+ENTRYPOINT ["env", "--block-signal=TERM,HUP", "python", "-m", "sppruner_server.container"]
 
 FROM ${CUDA_IMAGE} AS gpu
 ARG VERSION=0.1.0
@@ -96,4 +97,4 @@ EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=10s --start-period=30m --retries=3 \
   CMD ["python3", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=5)"]
-ENTRYPOINT ["python3", "-m", "sppruner_server.container"]
+ENTRYPOINT ["env", "--block-signal=TERM,HUP", "python3", "-m", "sppruner_server.container"]

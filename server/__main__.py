@@ -18,10 +18,7 @@ from .environment import compile_where_possible, metrics_folder, select_plugins
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until told to stop; exits with a message when the set-up is one we refuse."""
-    # Until vLLM installs its own handlers, a SIGTERM must still unwind, so that the metrics folder goes.
-    signal.signal(signal.SIGTERM, _stop)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
-        signal.signal(signal.SIGHUP, _stop)
+    unwind_when_told()
     share_heaps()
     compile_where_possible()
     try:
@@ -32,6 +29,18 @@ def main(argv: Sequence[str] | None = None) -> None:
             serve(parse(argv))
     except UnsupportedSetup as exc:
         sys.exit(f"sppruner-serve: {exc}")
+
+
+def unwind_when_told() -> None:
+    """Until vLLM installs its own handlers, a signal must still unwind, so that the metrics folder goes.
+
+    Those that came before anybody listened are taken now: the images start us with both blocked. A container's first
+    process would lose them, the kernel drops what that one has no handler for.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+        signal.signal(signal.SIGHUP, _stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGHUP))
 
 
 def _stop(number: int, _: FrameType | None) -> None:

@@ -17,6 +17,7 @@ from sppruner_vllm.compat.processes import QUEUE_CHUNK
 from sppruner_vllm.demo_model.flags import DEMO_ENVIRONMENT, KV_SPACE, demo_arguments
 
 from .__main__ import main as serve
+from .__main__ import unwind_when_told
 from .environment import can_compile
 
 PROVE: Final = "prove"
@@ -35,8 +36,9 @@ QUEUES_SHARE: Final = 30
 
 def command_line(given: Sequence[str]) -> list[str]:
     """The server's arguments: the image's defaults, then what was given, which wins."""
-    eager = [] if can_compile() else ["--enforce-eager"]
-    return [*DEFAULTS, *eager, *([] if names_a_model(given) else demo_arguments()), *given]
+    if names_a_model(given):
+        return [*DEFAULTS, *([] if can_compile() else ["--enforce-eager"]), *given]
+    return [*DEFAULTS, *demo_arguments(), *given]
 
 
 def names_a_model(given: Sequence[str]) -> bool:
@@ -60,6 +62,7 @@ def environment(given: Sequence[str], shared_memory: int) -> dict[str, str]:
 
 
 def main() -> None:
+    unwind_when_told()
     given = sys.argv[1:]
     for name, value in environment(given, shutil.disk_usage("/dev/shm").free).items():  # noqa: S108
         os.environ.setdefault(name, value)

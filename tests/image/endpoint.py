@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ START_SECONDS = 600
 STOP_SECONDS = 60
 KEYS = "/etc/sppruner"
 """Folder in the container for a key file."""
+ENGINE = "VLLM::EngineCore"
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 
 
@@ -33,7 +35,9 @@ class Container:
     def __init__(self, user: str, flags: Sequence[str] = (), keys: Path | None = None) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
+        self.keys = keys
         options = ["--user", user, "--publish", f"127.0.0.1:{port}:8000"]
+        options += [part for name, value in KEPT_CONNECTIONS.items() for part in ("--env", f"{name}={value}")]
         if keys is not None:
             options += ["--volume", f"{keys.parent}:{KEYS}:ro", "--env", f"SPPRUNER_API_KEYS_FILE={KEYS}/{keys.name}"]
         self.id = tool("run", "--detach", *HARDENED, *options, IMAGE, *flags)
@@ -61,6 +65,23 @@ class Container:
     def run(self, program: str) -> str:
         """What a Python program prints inside, as the server's own user."""
         return tool("exec", self.id, "python", "-c", program)
+
+    def signal(self, number: signal.Signals, title: str = "") -> None:
+        """Send a signal to every process inside whose command line begins so, at once."""
+        self.run(
+            "import os, pathlib;"
+            f"[os.kill(int(one.parent.name), {int(number)}) for one in pathlib.Path('/proc').glob('[0-9]*/cmdline')"
+            f" if one.parent.name != str(os.getpid()) and one.read_bytes().startswith({title.encode()})]"
+        )
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The server while its engine stands still: whatever it was asked stays in flight until the block ends."""
+        self.signal(signal.SIGSTOP, ENGINE)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT, ENGINE)
 
     def wait(self) -> int:
         return int(tool("wait", self.id))

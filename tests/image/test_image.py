@@ -5,6 +5,7 @@ Without an image (SPPRUNER_TEST_IMAGE) the same is asked of its entry point as a
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import openai
 import pytest
-from endpoint import IMAGE, Container, started
+from endpoint import ENGINE, HARDENED, IMAGE, Container, started, tool
 
 from serving import eventually, metric
 from sppruner_vllm.demo_model.flags import DEMO_NAME
@@ -138,17 +139,17 @@ def test_a_sigterm_under_load_loses_nothing_that_had_begun(endpoint, client):
 @of_an_image
 def test_an_arbitrary_user_of_group_0_will_do_and_a_dead_engine_ends_the_container(tmp_path):
     """Not with status 0, so that whatever restarts on failure does."""
-    kill = (
-        "import os, pathlib;"
-        "[os.kill(int(p.parent.name), 9) for p in pathlib.Path('/proc').glob('[0-9]*/cmdline')"
-        " if p.read_bytes().startswith(b'VLLM::EngineCore')]"
-    )
     with started(tmp_path / "log", user="1000650000:0") as running, httpx.Client(base_url=running.url) as http:
         assert isinstance(running, Container)
         assert http.get("/health").is_success
-        running.run(kill)
+        running.signal(signal.SIGKILL, ENGINE)
         assert running.wait() not in {0, 137}
         assert eventually(lambda: not running.inspect()["State"]["Running"])
+
+
+@of_an_image
+def test_the_proof_kit_is_inside():
+    assert "--sets" in tool("run", "--rm", *HARDENED, IMAGE, "prove", "--help")
 
 
 @of_an_image

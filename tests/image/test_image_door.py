@@ -7,9 +7,12 @@ Every kind of case that the tests of tests/server have is here by its corpus, in
 from __future__ import annotations
 
 import json
+import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
 from typing import Any
 
 import httpx
@@ -33,7 +36,7 @@ from bad_bodies import (
 from bad_contents import refused as refused_contents
 from bad_images import blank_png, huge_png
 from corpus.pictures import picture_cases
-from serving import MODEL_NAME, WAIT_SECONDS, chat_body, data_url, eventually, metric, png
+from serving import MODEL_NAME, WAIT_SECONDS, chat_body, data_url, eventually, keeping_client, metric, png
 from sppruner_vllm.demo_model.flags import DEMO_NAME
 
 pytestmark = pytest.mark.skipif(not IMAGE, reason="asks a container; `make image-test` builds its image")
@@ -43,6 +46,8 @@ MOST_REQUESTS = 16
 SIDE_BY_SIDE = 4
 AS_JSON = {"content-type": "application/json"}
 IMAGE_URL = "messages[0].content[0].image_url"
+LONG_DRAIN = ("--shutdown-timeout", "600")
+"""Longer than any test: a server that ends did not wait for it."""
 LONG = {"stream": True, "max_tokens": 1000, "ignore_eos": True}
 """Of an answer that is under way for as long as a test looks."""
 
@@ -53,7 +58,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
     folder.chmod(0o755)
     keys = folder / "keys.toml"
     keys.write_text(f'[[key]]\nname = "client"\nkey = "{KEY}"\n')
-    flags = ["--served-model-name", DEMO_NAME, MODEL_NAME, "--max-requests", str(MOST_REQUESTS)]
+    flags = ["--served-model-name", DEMO_NAME, MODEL_NAME, "--max-requests", str(MOST_REQUESTS), *LONG_DRAIN]
     with started(tmp_path_factory.mktemp("door") / "server.log", flags=flags, keys=keys) as running:
         assert isinstance(running, Container)
         yield running
@@ -62,14 +67,15 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
 @pytest.fixture(scope="module")
 def guest(door: Container) -> Iterator[httpx.Client]:
     """Without a key."""
-    with httpx.Client(base_url=door.url, timeout=WAIT_SECONDS) as http:
+    with keeping_client(door.url) as http:
         yield http
 
 
 @pytest.fixture(scope="module")
 def client(door: Container) -> Iterator[httpx.Client]:
     """With the key."""
-    with httpx.Client(base_url=door.url, timeout=WAIT_SECONDS, headers={"authorization": f"Bearer {KEY}"}) as http:
+    with keeping_client(door.url) as http:
+        http.headers["authorization"] = f"Bearer {KEY}"
         yield http
 
 
@@ -286,15 +292,27 @@ def test_clients_of_both_makers_are_served(door: Container, guest: httpx.Client)
         assert refused.status_code == 400
 
 
+def test_a_new_file_in_the_place_of_the_keys_is_seen(door: Container, guest: httpx.Client) -> None:
+    assert door.keys is not None
+    new = door.keys.with_name("new.toml")
+    new.write_text(f'{door.keys.read_text()}[[key]]\nname = "another"\nkey = "another-{KEY}"\n')
+    new.replace(door.keys)
+    sent = {"authorization": f"Bearer another-{KEY}"}
+    assert eventually(lambda: guest.get("/v1/models", headers=sent).status_code == 200)
+
+
 def test_the_id_of_a_request_comes_back(client: httpx.Client) -> None:
     answer = client.post(CHAT, json=good(CHAT), headers={"x-request-id": "mine-7"})
     assert (answer.headers["x-request-id"], answer.json()["id"]) == ("mine-7", "chatcmpl-mine-7")
 
 
 def test_a_body_that_is_too_large_is_not_read(door: Container) -> None:
+    """The head alone is sent."""
     headers = {"authorization": f"Bearer {KEY}", "content-length": str(200 * 2**20), **AS_JSON}
-    answer = httpx.post(f"{door.url}{INVOCATIONS}", content=iter([b"{"]), headers=headers, timeout=WAIT_SECONDS)
-    assert error_in(INVOCATIONS, answer.status_code, answer.content)["code"] == "request_too_large"
+    with closing(HTTPConnection(door.url.removeprefix("http://"), timeout=WAIT_SECONDS)) as connection:
+        connection.request("POST", INVOCATIONS, headers=headers)
+        answer = connection.getresponse()
+        assert error_in(INVOCATIONS, answer.status, answer.read())["code"] == "request_too_large"
 
 
 def test_beyond_the_limit_everybody_is_told_when_to_come_again(client: httpx.Client) -> None:
@@ -327,9 +345,6 @@ def test_the_root_and_the_keys_cannot_be_written(door: Container) -> None:
 
 def test_a_sigterm_to_all_processes_loses_nothing(door: Container, client: httpx.Client) -> None:
     """The last test: it stops the server."""
-    every = (
-        "import os, signal; [os.kill(int(p), 15) for p in os.listdir('/proc') if p.isdigit() and int(p) != os.getpid()]"
-    )
     body = good(CHAT, **{**LONG, "max_tokens": 100})
 
     def read(user: int) -> str:
@@ -337,14 +352,15 @@ def test_a_sigterm_to_all_processes_loses_nothing(door: Container, client: httpx
             return answer.read().decode()
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as users:
-        texts = [users.submit(read, user) for user in range(SIDE_BY_SIDE)]
-        assert eventually(lambda: metric(client, "sppruner_requests_in_flight") == SIDE_BY_SIDE)
-        door.run(every)
-        assert eventually(lambda: client.get("/readyz").status_code == 503)
-        assert client.get("/livez").status_code == 200
-        late = client.post(CHAT, json=good(CHAT))
-        assert error_in(CHAT, late.status_code, late.content)["code"] == "shutting_down"
-        assert late.headers["retry-after"] == "1"
+        with door.frozen():
+            texts = [users.submit(read, user) for user in range(SIDE_BY_SIDE)]
+            assert eventually(lambda: metric(client, "sppruner_requests_in_flight") == SIDE_BY_SIDE)
+            door.signal(signal.SIGTERM)
+            assert eventually(lambda: client.get("/readyz").status_code == 503)
+            assert client.get("/livez").status_code == 200
+            late = client.post(CHAT, json=good(CHAT))
+            assert error_in(CHAT, late.status_code, late.content)["code"] == "shutting_down"
+            assert late.headers["retry-after"] == "1"
         for text in texts:
             assert text.result().rstrip().endswith("data: [DONE]")
             assert '"finish_reason":"length"' in text.result()

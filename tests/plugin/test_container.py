@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from sppruner_server.cli import add_flags
 from sppruner_server.container import command_line, environment, names_a_model
@@ -58,3 +65,16 @@ def test_little_shared_memory_makes_small_queues(free):
 
 def test_with_room_the_queues_stay_as_vllm_makes_them():
     assert QUEUE_CHUNK not in environment([], ROOMY)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_comes_before_anybody_listens_ends_it(number: signal.Signals):
+    """As the first process of a container it would be lost, if the entry point did not keep it back."""
+    dockerfile = (Path(__file__).parents[2] / "Dockerfile").read_text()
+    entries = [json.loads(found) for found in re.findall(r"^ENTRYPOINT (.*)$", dockerfile, re.MULTILINE)]
+    assert len(entries) == 2
+    early = f"import os; os.kill(os.getpid(), {int(number)}); from sppruner_server.container import main; main()"
+    for entry in entries:
+        assert entry[3:] == ["-m", "sppruner_server.container"]
+        ended = subprocess.run([*entry[:2], sys.executable, "-c", early], check=False, timeout=600)
+        assert ended.returncode == 128 + number
