@@ -53,13 +53,15 @@ class SharedBudgetMixin(VideosMixin):
         """Of each video by hash, for those that come again in every turn of a chat."""
         return LRUCache(maxsize=REMEMBERED)
 
-    def _claims_of_videos(self, inputs: ProcessorInputs, request: ReductionRequest, keys: Sequence[str]) -> list[Claim]:
+    def _claims_of_videos(
+        self, inputs: ProcessorInputs, request: ReductionRequest, keys: Sequence[str], sent: Sequence[Sent]
+    ) -> list[Claim]:
         """What each video may get of a budget that all share; none where there is no such budget.
 
         Args:
-            keys: upstream's hash of each.
+            keys: upstream's hash of each. sent: the images beside them.
         """
-        if request.keep_tokens_total is None or not keys or not self._can_reduce_videos(inputs, len(keys)):
+        if request.keep_tokens_total is None or not keys or not self._can_reduce_videos(inputs, len(keys), sent):
             return []
         self._look_at(inputs, keys)
         turns = turn_numbers(inputs.prompt, self._video_places(inputs.prompt), self.turns)
