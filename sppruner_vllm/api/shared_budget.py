@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from cachetools import LRUCache
@@ -34,6 +34,8 @@ from .identity import video_encoded_as
 from .plans import REMEMBERED
 from .unprocessed import some_videos
 from .videos import VideosMixin
+
+_CHANNELS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,4 +121,8 @@ def _first_picture(item: Any) -> Image.Image:
     """Of a video as vLLM's parser holds it, with what is known of it or without."""
     frames = item[0] if isinstance(item, tuple) else item
     first = frames[0]
-    return first if isinstance(first, Image.Image) else Image.fromarray(np.asarray(first).astype(np.uint8))
+    if isinstance(first, Image.Image):
+        return first
+    pixels = np.asarray(first).astype(np.uint8)
+    # As transformers tells channels that stand first.
+    return Image.fromarray(np.moveaxis(pixels, 0, -1) if pixels.shape[0] == _CHANNELS else pixels)

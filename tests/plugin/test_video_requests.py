@@ -194,6 +194,17 @@ def test_pictures_and_videos_share_a_budget_by_size_and_by_what_is_new(processor
     assert sum(calls) == 2
 
 
+def test_a_video_whose_channels_come_first_has_its_part_of_a_budget(processor: Any) -> None:
+    pixels, known = video(4)
+    shown = [*place(processor), 7]
+    last, first = (
+        told(process(processor, shown, [(one, known)], keep_tokens_total=20))
+        for one in (pixels, pixels.transpose(0, 3, 1, 2))
+    )
+    assert first == last
+    assert first.retained == 20
+
+
 @pytest.mark.parametrize(
     "size", [(112, 140, 8), (113, 141, 7), (30, 600, 3), (1000, 700, 2), (20, 20, 1), (448, 336, 14)]
 )

@@ -36,7 +36,15 @@ def asked(
 ) -> VideoAsk:
     limits = Settings(**{"keep_ratio": 0.5, "allow_method": True, **settings})
     known = FirstQuestions(lambda: Memory() if memory is None else memory)
-    ask = ask_of_video("key", validate_request(fields, limits, request_methods()), query, limits, known, unsupported=unsupported, part=part)
+    ask = ask_of_video(
+        "key",
+        validate_request(fields, limits, request_methods()),
+        query,
+        limits,
+        known,
+        unsupported=unsupported,
+        part=part,
+    )
     known.keep()
     return ask
 
