@@ -171,14 +171,14 @@ class VideosMixin(PlanningMixin):
         Args:
             output: of vLLM's processor, of those videos.
         """
-        seconds = output.get("second_per_grid_ts")
+        facts, seconds = self._video_facts, output.get(self._video_facts.seconds)
         keys = [video.ask.key if video.ask.reduces else None for video in videos]
         orders = []
         for number, (video, (grid, changes)) in enumerate(zip(videos, self._sizes_in(output, keys), strict=True)):
             # Not looked for before the first request: vLLM processes videos of its own while workers are still cold.
             guarded = video.ask.reduces and video.ask.guarded
             plan = plan_video(video.ask, grid, changes, self._parts if guarded else None)
-            positions = self._video_facts.extent(grid, 1.0 if seconds is None else float(seconds[number]))
+            positions = facts.extent(grid, 1.0 if seconds is None else float(seconds[number]))
             self._sized[video.identity] = SizedVideo(grid[0], plan.original, positions, plan.skipped_reason)
             orders.append(_order(plan, profiling, video.name, video.told))
         return orders
