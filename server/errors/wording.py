@@ -28,6 +28,7 @@ _ABOUT: Final[tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]] = (
     (re.compile(r"stop cannot contain"), ("stop", "stop_sequences")),
     (re.compile(r"The tool with name|Tool choice '|Forced tool choice must"), ("tool_choice",)),
     (re.compile(r"The model `.*` does not exist"), ("model",)),
+    (re.compile(r"continue_final_message is set"), ("continue_final_message", "messages")),
     (re.compile(r"thinking_token_budget is set"), ("thinking_token_budget", "thinking")),
     (re.compile(r"Chat template is passed with request"), ("chat_template", "chat_template_kwargs")),
     (re.compile(r"Token id -?\d+ is out of vocabulary|You must pass at least one prompt"), ("prompt", "tokens")),

@@ -7,8 +7,8 @@ from typing import Any
 from sppruner_vllm.recipes import request_methods
 from sppruner_vllm.settings import settings
 
-from ..engine.vocabulary import highest_token
 from ..middleware.authentication import METRICS, PROBES
+from ..request.vocabulary import highest_token
 from .document import Described
 
 

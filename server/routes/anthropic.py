@@ -22,7 +22,7 @@ def continuing(convert: Callable[..., Any]) -> Callable[..., Any]:
         request = convert(*args, **kwargs)
         last = request.messages[-1] if request.messages else {}
         if last.get("role") == "assistant" and _is_text(last.get("content")) and not last.get("tool_calls"):
-            request.continue_final_message, request.add_generation_prompt = True, False
+            return request.model_copy(update={"continue_final_message": True, "add_generation_prompt": False})
         return request
 
     return converted
@@ -43,12 +43,20 @@ def with_objects(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     @wraps(convert)
     def converted(answer: Any) -> Any:
-        for choice in answer.choices:
-            for call in choice.message.tool_calls or ():
-                call.function.arguments = _object(call.function.arguments)
-        return convert(answer)
+        return convert(answer.model_copy(update={"choices": [_choice(choice) for choice in answer.choices]}))
 
     return converted
+
+
+def _choice(choice: Any) -> Any:
+    """The same with objects as the arguments of its calls."""
+    calls = [
+        call.model_copy(
+            update={"function": call.function.model_copy(update={"arguments": _object(call.function.arguments)})}
+        )
+        for call in choice.message.tool_calls or ()
+    ]
+    return choice.model_copy(update={"message": choice.message.model_copy(update={"tool_calls": calls})})
 
 
 def _object(arguments: str) -> str:

@@ -16,7 +16,7 @@ from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest, Tokenize
 
 from sppruner_vllm.errors import InvalidField
 
-from ..engine.vocabulary import highest_token
+from ..request.vocabulary import highest_token
 from .replacing import ReadRoute, declared
 from .requests import StrictCompletionRequest
 
