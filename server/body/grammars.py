@@ -22,7 +22,7 @@ MOST: Final = 2**16
 
 LONGEST: Final = 2**14
 """Letters of one value or name that an answer must repeat: the time that a library takes grows with their square, a
-fifth of a second for so many and hours for five million, in a thread that nothing ends."""
+fifth of a second for so many, 0.6 for twice as many, in a thread that nothing ends."""
 MOST_LETTERS: Final = 2**17
 """Letters of all of them. OpenAI's API takes 120,000."""
 
