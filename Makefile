@@ -22,6 +22,9 @@ VENV := .venv/bin
 SOURCES := sppruner_vllm server deploy loadtest tests
 # Folders of tests without an engine. One thread each: they share the cores, and the first two mostly wait.
 QUICK := load programs plugin pure deploy
+# Two processes share the whole, for a test has one thread (tests/parallel.py), in the order of the folders, which has
+# the long ones first.
+SHARED := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 TYPED := sppruner_vllm server deploy loadtest
 
 # Nothing here needs a network once the environment is made.
@@ -51,7 +54,7 @@ quick-%: setup
 	@OMP_NUM_THREADS=1 $(VENV)/python -m pytest -q tests/$*
 
 test: $(if $(TESTS),setup,lint) ## Run every check and every test, or only TESTS: folders, files or FILE::TEST
-	$(VENV)/python -m pytest $(TESTS) $(ARGS)
+	$(VENV)/python -m pytest $(or $(TESTS),$(SHARED)) $(ARGS)
 
 test-vllm: setup ## Run all tests that touch vLLM on another release of it: VLLM (0.33.0); TESTS: only these; ARGS
 	$(VENV)/python deploy/vllm_next_env.py $(VLLM)

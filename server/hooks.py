@@ -31,6 +31,7 @@ from .engine.watch import watched
 from .errors.guard import Guard
 from .request.attempt import noting
 from .request.load import Load
+from .routes.anthropic import continuing, with_objects
 from .routes.invocations import check_invocation
 from .routes.open_routes import divide, opened
 from .routes.outcomes import RecordedRoute
@@ -150,10 +151,11 @@ def install_guard(app: FastAPI) -> None:
 
 
 def install_messages(messages: Any) -> None:
-    """Note what the handlers of Anthropic's API raise.
+    """Note what the handlers of Anthropic's API raise, and let them go on with an answer that was begun, and send no
+    tool input but an object (routes/anthropic.py).
 
     vLLM (0.32 and 0.33, entrypoints/anthropic/api_router.py) makes an answer of any exception and forgets its class.
-    Until: its exceptions reach the handlers of the app, as those of its other APIs do.
+    Until: its exceptions reach the handlers of the app, as those of its other APIs do; and it does the rest itself.
 
     Args:
         messages: vLLM's AnthropicServingMessages; None where the model has no such API.
@@ -161,6 +163,8 @@ def install_messages(messages: Any) -> None:
     if messages is not None:
         messages.create_messages = noting(messages.create_messages)
         messages.count_tokens = noting(messages.count_tokens)
+        messages.to_chat_completion_request = continuing(messages.to_chat_completion_request)
+        messages.messages_full_converter = with_objects(messages.messages_full_converter)
 
 
 def install_acceptance(engine_client: Any, stops: Callable[[], bool]) -> None:

@@ -125,6 +125,7 @@ class Videos:
 
     together: a prompt has one run of placeholders for all frames of a video, in place of one for each frame.
     pixels: name of the encoder input that holds the pixels of all videos, one after the other.
+    seconds: name of what the processor says of the seconds between two frames of each video, where it does.
     grids: of each video in a batch of encoder inputs. flat_inputs: by their grids, rows that each has of the
         inputs that are flat over videos.
     extent: positions that a video takes in an unreduced prompt, text between its frames apart, by its grid and the
@@ -135,6 +136,7 @@ class Videos:
 
     together: bool
     pixels: str
+    seconds: str
     grids: Callable[[Mapping[str, Any]], list[FrameGrid]]
     flat_inputs: Callable[[Sequence[FrameGrid]], Mapping[str, list[int]]]
     extent: Callable[[FrameGrid, float], int]

@@ -208,6 +208,16 @@ def _schema(schema: dict[str, Any]) -> dict[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}}
 
 
+_TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+_FORCED = {"type": "function", "function": {"name": "f"}}
+
+
+def _call(arguments: str) -> dict[str, Any]:
+    """An answer that called a tool."""
+    function = {"name": "f", "arguments": arguments}
+    return {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": function}]}
+
+
 WRONG_VALUES: dict[str, tuple[str, dict[str, Any]]] = {
     "structured_outputs []": (CHAT, {"structured_outputs": []}),
     "a part of type null": (CHAT, {"messages": _part({"type": None, "image_url": {"url": PICTURE}})}),
@@ -282,5 +292,54 @@ WRONG_VALUES: dict[str, tuple[str, dict[str, Any]]] = {
     "tokens null": (DETOKENIZE, {"tokens": None}),
     "a text that is none": (TOKENIZE, {"prompt": {"x": 1}}),
     "nobody's invocation": (INVOCATIONS, {"messages": 7}),
+    "a very long word": (CHAT, _schema({"const": "a" * 20_000})),
+    "a very long choice": (COMPLETIONS, {"structured_outputs": {"choice": ["a" * 20_000]}}),
+    "far too long": (CHAT, {"messages": [{"role": "user", "content": "a" * 70_000}]}),
+    "far too long a message": (MESSAGES, {"messages": [{"role": "user", "content": "a" * 70_000}]}),
+    "far too long an input": (RESPONSES, {"input": "a" * 70_000}),
+    "far too long a prompt": (COMPLETIONS, {"prompt": "a" * 70_000}),
+    "far too long a text": (TOKENIZE, {"prompt": "a" * (2**19 + 1)}),
+    "far too many tokens": (DETOKENIZE, {"tokens": [1] * (2**18 + 1)}),
+    "nobody's token": (DETOKENIZE, {"tokens": [1, 10**6]}),
+    "a forced tool that is there twice": (CHAT, {"tools": [_TOOL] * 2, "tool_choice": _FORCED}),
+    "a forced tool that is not there": (
+        RESPONSES,
+        {"tools": [{"type": "function", "name": "f"}], "tool_choice": {"type": "function", "name": "g"}},
+    ),
+    "deep arguments": (CHAT, {"messages": [*_TURN, _call('{"a":' + "[" * 5000 + "]" * 5000 + "}")]}),
+    "arguments of many digits": (CHAT, {"messages": [*_TURN, _call('{"a":' + "9" * 5000 + "}")]}),
+    "an earlier call of many digits": (
+        RESPONSES,
+        {"input": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": "9" * 5000}]},
+    ),
+    "what is for connectors": (CHAT, {"vllm_xargs": {"kv_transfer_params": "x"}}),
+    "beams that follow a choice": (CHAT, {"use_beam_search": True, "n": 2, "structured_outputs": {"choice": ["a"]}}),
+    "beams that stop": (COMPLETIONS, {"use_beam_search": True, "stop": "a"}),
+    "beams that must call": (CHAT, {"use_beam_search": True, "tools": [_TOOL], "tool_choice": "required"}),
+    "pictures beside the messages": (CHAT, {"images": [PICTURE]}),
+    "pictures beside the content": (CHAT, {"messages": [{**_TURN[0], "images": [PICTURE]}]}),
+    "pictures beside a prompt": (COMPLETIONS, {"multi_modal_data": {"image": PICTURE}}),
+    "an answer that is begun": (CHAT, {"messages": [*_TURN, {"role": "assistant", "content": "a", "prefix": True}]}),
+    "an output without a schema": (MESSAGES, {"output_config": {"format": {"type": "json_schema"}}}),
+    "a result of the assistant": (
+        MESSAGES,
+        {"messages": [*_TURN, {"role": "assistant", "content": [{"type": "tool_result", "tool_use_id": "a"}]}]},
+    ),
+    "thought that nothing bounds": (
+        MESSAGES,
+        {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 2000},
+    ),
+    "a sound": (
+        CHAT,
+        {"messages": _part({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}})},
+    ),
+    "a prompt of numbers": (CHAT, {"messages": _part({"type": "prompt_embeds", "data": "AAAA"})}),
+    "a ratio among parameters": (CHAT, {"parameters": {"keep_ratio": 0.5}}),
+    "a uuid of nothing": (CHAT, {"messages": _part({"type": "image_url", "image_url": None, "uuid": ""})}),
+    "a uuid without end": (
+        CHAT,
+        {"messages": _part({"type": "image_url", "image_url": {"url": PICTURE}, "uuid": "a" * 257})},
+    ),
+    "an id of the client's": (RESPONSES, {"request_id": "resp_1"}),
 }
 """An endpoint, and fields of JSON's own types that it cannot use."""

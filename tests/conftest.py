@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:  # tests without a server import nothing of it
     import httpx
 
+    from parallel import ByEngine
     from serving import Server
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -22,6 +23,13 @@ os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 # engine to the first core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+
+
+@pytest.hookimpl(optionalhook=True)  # other environments run a part of the tests, in one process
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByEngine:
+    from parallel import ByEngine
+
+    return ByEngine(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,7 @@ from .elsewhere import refuse_elsewhere
 from .grammars import refuse_boundless
 from .joined import join_answers
 from .json_body import BadBody, read
+from .lost import refuse_lost
 from .pictures import conversations, gather, refuse_other_counts
 from .placement import misplaced, misplaced_header, misplaced_include
 from .unserved import refuse_unserved
@@ -68,6 +69,7 @@ class BodyCheck:
                     raise BadBody(lost)
                 refuse_unserved(document, scope["path"], has_tools=_has_tools(scope), has_turns=_has_turns(scope))
                 refuse_elsewhere(document, scope["path"])
+                refuse_lost(document)
                 changed = fill_details(part for conversation in found or () for part in conversation)
                 check_content(document, scope["path"])
                 refuse_boundless(document)

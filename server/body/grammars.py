@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from ..errors.invalid_body import written
 from ..errors.places import Place
@@ -19,6 +19,15 @@ from .json_body import BadBody
 
 MOST: Final = 2**16
 """Repeats, entries of lists, and letters of patterns and grammars, all of a request together. No answer is so long."""
+
+LONGEST: Final = 2**14
+"""Letters of one value or name that an answer must repeat: the time that a library takes grows with their square, a
+fifth of a second for so many, 0.6 for twice as many, in a thread that nothing ends."""
+MOST_LETTERS: Final = 2**17
+"""Letters of all of them. OpenAI's API takes 120,000."""
+
+MOST_OBJECTS: Final = 2**13
+"""Objects in all schemas together: a library takes time with their square, two seconds for so many."""
 
 _FIELDS: Final = ("response_format", "structured_outputs", "text", "output_config", "tools")
 _COUNTS: Final = frozenset(
@@ -30,6 +39,11 @@ _COUNTS: Final = frozenset(
 _PATTERNS: Final = frozenset({"pattern", "regex", "grammar", "whitespace_pattern"})
 _MAYBE_JSON: Final = frozenset({"json", "structural_tag", "schema"})
 _PATTERNS_BY_NAME: Final = "patternProperties"
+_LITERALS: Final = frozenset({"const", "enum", "choice", "required", "begin", "end", "triggers", "value"})
+"""Members that hold what is repeated word by word, or lists of it."""
+_NAMES: Final = frozenset({"properties", "$defs", "definitions", _PATTERNS_BY_NAME})
+"""Members whose own members' names are."""
+_PROPERTIES: Final = "properties"
 _REFERENCE: Final = "$ref"
 _REPEATS: Final = re.compile(r"\{\s*(\d*)\s*(?:,\s*(\d*)\s*)?\}")
 
@@ -45,16 +59,45 @@ def refuse_boundless(document: Any) -> None:
     """
     if not isinstance(document, dict):
         return
-    left = MOST
+    left, letters, objects = MOST, MOST_LETTERS, MOST_OBJECTS
     for name in _FIELDS:
-        for place, size in _sizes(document.get(name), (name,)):
-            left -= size
-            if left < 0:
-                param = written(place)
-                message = (
-                    f"{param}: the repeats, lists and letters of a request's schemas and patterns may come to {MOST}"
-                )
-                raise BadBody(Refusal(400, "invalid_value", message, param))
+        objects -= _objects(document.get(name))
+        if objects < 0:
+            _fail((name,), f"the schemas of a request may have {MOST_OBJECTS} objects in all")
+        try:
+            for place, size in _literals(document.get(name), (name,)):
+                letters -= size
+                if size > LONGEST or letters < 0:
+                    what = "a name or value that an answer must repeat may have"
+                    _fail(place, f"{what} {LONGEST} letters, all of them {MOST_LETTERS}")
+            for place, size in _sizes(document.get(name), (name,)):
+                left -= size
+                if left < 0:
+                    what = "the repeats, lists and letters of a request's schemas and patterns may come to"
+                    _fail(place, f"{what} {MOST}")
+        except RecursionError:  # of a schema in a text; the body's own levels are counted before
+            _fail((name,), "a schema nests too deep")
+
+
+def _fail(place: Place, what: str) -> NoReturn:
+    param = written(place)
+    raise BadBody(Refusal(400, "invalid_value", f"{param}: {what}", param))
+
+
+def _objects(node: Any) -> int:
+    """How many there are, in texts that hold a schema too."""
+    count, waiting = 0, [node]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            count += 1
+            waiting += [
+                _parsed(value) if name in _MAYBE_JSON and isinstance(value, str) else value
+                for name, value in one.items()
+            ]
+        elif isinstance(one, list):
+            waiting += one
+    return count
 
 
 def _sizes(node: Any, place: Place) -> Iterator[tuple[Place, int]]:
@@ -68,6 +111,8 @@ def _sizes(node: Any, place: Place) -> Iterator[tuple[Place, int]]:
     for name, value in node.items() if isinstance(node, dict) else ():
         here = (*place, name)
         if isinstance(value, dict | list):
+            if name == _PROPERTIES and isinstance(value, dict):
+                yield here, _of_properties(len(value), node.get("required"))
             if name == _PATTERNS_BY_NAME and isinstance(value, dict):
                 for pattern in value:
                     yield (*here, pattern), _in_pattern(pattern)
@@ -79,9 +124,36 @@ def _sizes(node: Any, place: Place) -> Iterator[tuple[Place, int]]:
         elif name in _MAYBE_JSON and isinstance(value, str):
             yield from ((here, size) for _, size in _sizes(_parsed(value), here))
         elif name == _REFERENCE and isinstance(value, str) and value[:1] != "#":
-            param = written(here)
-            message = f"{param} refers to another document, which is not looked at: write it into this one"
-            raise BadBody(Refusal(400, "invalid_value", message, param))
+            _fail(here, "refers to another document, which is not looked at: write it into this one")
+
+
+def _literals(node: Any, place: Place, *, all_of_it: bool = False) -> Iterator[tuple[Place, int]]:
+    """Letters of each text that an answer must repeat. all_of_it: of everything below."""
+    if isinstance(node, list):
+        for number, entry in enumerate(node):
+            yield from _literals(entry, (*place, number), all_of_it=all_of_it)
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            here = (*place, name)
+            if all_of_it:
+                yield place, len(name)
+            if name in _MAYBE_JSON and isinstance(value, str):
+                value = _parsed(value)
+            if name in _NAMES and isinstance(value, dict):
+                yield from ((here, len(inner)) for inner in value)
+                for inner, schema in value.items():
+                    yield from _literals(schema, (*here, inner))
+            else:
+                yield from _literals(value, here, all_of_it=all_of_it or name in _LITERALS)
+    elif isinstance(node, str) and all_of_it:
+        yield place, len(node)
+
+
+def _of_properties(count: int, required: Any) -> int:
+    """What the properties of one object come to. The time that a library takes grows faster than with their square: a
+    third of a second for 512 that may be left out, or 2,048 that may not."""
+    needed = min(count, len(required)) if isinstance(required, list) else 0
+    return (count - needed) ** 2 // 4 + needed**2 // 64
 
 
 def _in_pattern(pattern: str) -> int:

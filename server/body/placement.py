@@ -42,6 +42,9 @@ FREE: Final = frozenset(
 )
 """Fields whose names below are the client's own to choose."""
 
+_WITHIN: Final = frozenset({"arguments", "parameters", "input_schema", "json_schema", "schema"})
+"""Those of them that stand inside another one; at the top they are where other servers have what is sampled."""
+
 MOST_NAMES: Final = 1000
 """Different names of a body that are looked at, as each takes some microseconds."""
 
@@ -118,5 +121,6 @@ def _found(node: Any, place: Place, others: set[str]) -> Iterator[tuple[Place, s
                 yield place, name, field
                 continue
             others.add(name)
-        if isinstance(value, dict | list) and name not in FREE and not (name == "input" and "name" in node):
+        free = name in FREE and bool(place or name not in _WITHIN)
+        if isinstance(value, dict | list) and not free and not (name == "input" and "name" in node):
             yield from _found(value, (*place, name), others)

@@ -23,6 +23,9 @@ _OF_MESSAGES: Final = (
     *("compaction", "container", "context_management", "diagnostics", "mcp_servers", "output_format", "thread"),
 )
 
+_OF_ENGINES: Final = ("kv_transfer_params", "ec_transfer_params")
+"""What vLLM's connectors find among these, unchecked."""
+
 _TEXT: Final = "text"
 _FUNCTION: Final = "function"
 _NAMESPACE: Final = "namespace"
@@ -59,6 +62,10 @@ def refuse_unserved(document: Any, path: str, *, has_tools: bool, has_turns: boo
     priority = document.get("priority")
     if type(priority) is int and priority and not has_turns:
         _fail(("priority",), "this server takes requests in the order in which they come")
+    extra = document.get("vllm_xargs")
+    for name in _OF_ENGINES:
+        if isinstance(extra, dict) and name in extra:
+            _fail(("vllm_xargs", name), "has a field of its own")
     if is_anthropic(path):
         _refuse(document, _OF_MESSAGES)
         _refuse_tools(document, (_CUSTOM,), _CUSTOM)

@@ -48,6 +48,9 @@ BUSY: Final = "the server is busy; send the request again"
 _PROCESSOR: Final = "Failed to apply "
 """How vLLM begins when it tells of a processor's failure: the rest quotes the pictures as Python objects."""
 
+_MODALITIES: Final = {"image": "image_url", "video": "video_url", "audio": "audio_url"}
+"""What vLLM names of a part that it takes none of, and the member that brings it."""
+
 _TEMPLATES_OWN: Final = "chat_template_kwargs"
 _PARTS_UNREAD: Final = re.compile(r"\d+ validation errors? for ")
 """What pydantic says of parts of a message, which it looks at when the prompt is made, as Python objects."""
@@ -125,6 +128,7 @@ def _refusal_of_value(exc: Exception, scope: Scope) -> Refusal:
     named = getattr(exc, "parameter", None)
     if message.startswith(_PROCESSOR):
         message, named = UNPROCESSED, "mm_processor_kwargs"
+    named = _MODALITIES.get(str(named), named)
     document = scope.get(DOCUMENT)
     if _PARTS_UNREAD.match(message):
         message, named = UNREADABLE, "messages"

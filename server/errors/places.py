@@ -11,11 +11,21 @@ from .refusal import RESPONSES_API, is_anthropic
 Place = tuple[str | int, ...]
 
 MEDIA: Final = frozenset(
-    {"image_url", "video_url", "audio_url", "image_pil", "image_embeds", "video_embeds", "audio_embeds", "uuid"}
+    {
+        "image_url",
+        "video_url",
+        "audio_url",
+        "image_pil",
+        "image_embeds",
+        "video_embeds",
+        "audio_embeds",
+        "uuid",
+        "prompt_embeds",
+    }
 )
 """Members of a part that bring a medium, as errors name them."""
 
-_SPELT: Final = {"audio_url": ("audio_url", "input_audio")}
+_SPELT: Final = {"audio_url": ("audio_url", "input_audio"), "prompt_embeds": ("data",)}
 _IMAGE_URL: Final = "image_url"
 _SOURCE: Final = "source"
 _MESSAGES: Final = "messages"

@@ -26,10 +26,13 @@ _NO_MESSAGES: Final = "Cannot apply chat template to an empty conversation"
 _GRAMMARS: Final = ("structured_outputs", "response_format", "text", "output_config", "tools")
 _ABOUT: Final[tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]] = (
     (re.compile(r"stop cannot contain"), ("stop", "stop_sequences")),
-    (re.compile(r"The tool with name"), ("tool_choice",)),
+    (re.compile(r"The tool with name|Tool choice '|Forced tool choice must"), ("tool_choice",)),
+    (re.compile(r"The model `.*` does not exist"), ("model",)),
+    (re.compile(r"continue_final_message is set"), ("continue_final_message", "messages")),
+    (re.compile(r"thinking_token_budget is set"), ("thinking_token_budget", "thinking")),
     (re.compile(r"Chat template is passed with request"), ("chat_template", "chat_template_kwargs")),
     (re.compile(r"Token id -?\d+ is out of vocabulary|You must pass at least one prompt"), ("prompt", "tokens")),
-    (re.compile(r"Requested sample logprobs"), ("top_logprobs", "logprobs")),
+    (re.compile(r"Requested sample logprobs"), ("top_logprobs", "logprobs", "n")),
     (re.compile(r"The decoder prompt cannot be empty"), ("truncate_prompt_tokens", "prompt", "input", "messages")),
     (re.compile(r"(?i).*(?:\bgrammar|\bregex|\bchoice '|structured outputs?\b|json schema)"), _GRAMMARS),
     (re.compile(r"Invalid structural tag"), ("structured_outputs", "tools", "response_format", "text")),
@@ -46,6 +49,7 @@ _NAMES: Final[tuple[tuple[str, dict[str, str]], ...]] = (
         "/v1/responses",
         {
             "input_tokens": "input",
+            "input_text": "input",
             "max_tokens": "max_output_tokens",
             "response_format": "text",
             "response_id": "previous_response_id",
@@ -53,10 +57,15 @@ _NAMES: Final[tuple[tuple[str, dict[str, str]], ...]] = (
     ),
     (
         "/v1/messages",
-        {"input_tokens": "messages", "max_completion_tokens": "max_tokens", "response_format": "output_config"},
+        {
+            "input_tokens": "messages",
+            "input_text": "messages",
+            "max_completion_tokens": "max_tokens",
+            "response_format": "output_config",
+        },
     ),
-    ("/v1/completions", {"input_tokens": "prompt"}),
-    ("", {"input_tokens": "messages"}),
+    ("/v1/completions", {"input_tokens": "prompt", "input_text": "prompt"}),
+    ("", {"input_tokens": "messages", "input_text": "messages"}),
 )
 """What vLLM calls a field after it has made a chat completion of the request, and what the client called it."""
 

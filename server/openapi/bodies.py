@@ -18,7 +18,6 @@ from .parts import (
     STOP,
     STOPS,
     STRING,
-    UINT32,
     Schema,
     const,
     either,
@@ -210,7 +209,7 @@ def _messages(known: Known) -> dict[str, Schema]:
 
 def _tokens(known: Known) -> dict[str, Schema]:
     chosen: dict[str, Schema] = {"model": or_null(**model(known.models)), "add_special_tokens": {"type": "boolean"}}
-    ids = items({"type": "integer", "minimum": 0, "maximum": UINT32}, 0)
+    ids = items({"type": "integer", "minimum": 0, "maximum": known.highest_token}, 0)
     return {
         "TokenizeRequest": either(
             obj({"prompt": STRING, **chosen}, "prompt"),

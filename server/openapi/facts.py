@@ -8,6 +8,7 @@ from sppruner_vllm.recipes import request_methods
 from sppruner_vllm.settings import settings
 
 from ..middleware.authentication import METRICS, PROBES
+from ..request.vocabulary import highest_token
 from .document import Described
 
 
@@ -20,10 +21,9 @@ def facts_of(state: Any) -> Described:
     chosen = settings()
     models = state.openai_serving_models
     renderer = state.online_renderer.renderer
-    highest = max(renderer.get_tokenizer().max_token_id, renderer.model_config.get_vocab_size() - 1)
     return Described(
         models=[*(model.name for model in models.base_model_paths), *models.lora_requests],
-        highest_token=highest,
+        highest_token=highest_token(renderer),
         context=renderer.model_config.max_model_len,
         asks_for_keys=state.sppruner_asks_for_keys,
         open_paths=PROBES | {METRICS} if chosen.open_metrics else PROBES,

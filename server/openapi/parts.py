@@ -18,8 +18,6 @@ IMAGE_BYTES: Final = "image-base64"
 """Format of a string: a picture in base64."""
 
 INT64: Final = 2**63
-UINT32: Final = 2**32 - 1
-"""A tokenizer takes any id of this size, and gives nothing for one that it does not know."""
 
 
 def ref(name: str) -> Schema:

@@ -17,6 +17,7 @@ from vllm.entrypoints.openai.responses.protocol import ResponsesRequest
 from sppruner_vllm.request.fields import ReductionFields
 
 from .bad_words import BadWords
+from .beams import refuse_left_out
 from .most_answers import LENGTH_PENALTY, refuse_too_many_answers
 
 
@@ -36,6 +37,7 @@ class ChatRequest(ReductionFields, ChatCompletionRequest):
     @model_validator(mode="after")
     def _asks_for_few_answers(self) -> Self:
         refuse_too_many_answers("messages", 1, self.n)
+        refuse_left_out(self)
         return self
 
 
@@ -58,6 +60,12 @@ class ResponseRequest(ReductionFields, ResponsesRequest):
     """A request of the Responses API."""
 
     model_config = ConfigDict(strict=True)
+
+    @field_validator("request_id", mode="after")
+    @classmethod
+    def _is_nobodys_choice(cls, _: str) -> str:
+        """vLLM makes the id of the response of it, by which whoever knows it may read what is stored."""
+        raise ValueError("the id of a response is the server's choice; a header x-request-id names the request")
 
     @field_validator("background", "truncation", mode="after")
     @classmethod
@@ -90,4 +98,5 @@ class StrictCompletionRequest(CompletionRequest):
     def _asks_for_few_answers(self) -> Self:
         many = isinstance(self.prompt, list) and not (self.prompt and isinstance(self.prompt[0], int))
         refuse_too_many_answers("prompt", len(self.prompt) if many and self.prompt else 1, self.n)
+        refuse_left_out(self)
         return self

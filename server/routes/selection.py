@@ -30,16 +30,27 @@ def asks_for_selection(request: Any) -> bool:
     Raises:
         InvalidField: it includes something else, or what this server does not tell, or there is no place for it.
     """
-    wanted = getattr(request, INCLUDE, None)
-    if wanted is None or wanted == []:
+    if not includes_selection(request):
         return False
-    if not isinstance(wanted, list) or any(one != SELECTION for one in wanted):
-        raise InvalidField(INCLUDE, f"include may hold {SELECTION} and nothing else", code="invalid_value")
     if not settings().explains:
         raise InvalidField(INCLUDE, f"this server does not tell {SELECTION}", code="unsupported_parameter")
     if request.stream and not (request.stream_options and request.stream_options.include_usage):
         message = f"{SELECTION} stands in the usage of a stream: set stream_options.include_usage"
         raise InvalidField(INCLUDE, message, code="unsupported_parameter")
+    return True
+
+
+def includes_selection(request: Any) -> bool:
+    """Whether a request includes the selection.
+
+    Raises:
+        InvalidField: it includes something else.
+    """
+    wanted = getattr(request, INCLUDE, None)
+    if wanted is None or wanted == []:
+        return False
+    if not isinstance(wanted, list) or any(one != SELECTION for one in wanted):
+        raise InvalidField(INCLUDE, f"include may hold {SELECTION} and nothing else", code="invalid_value")
     return True
 
 

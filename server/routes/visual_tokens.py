@@ -32,7 +32,7 @@ from .outcomes import RecordedRoute
 from .overlay import as_png
 from .replacing import declared
 from .requests import ChatRequest
-from .selection import kv_bytes_of, settle
+from .selection import includes_selection, kv_bytes_of, settle
 
 FORMAT: Final = "format"
 FORMATS: Final = ("json", "png")
@@ -53,6 +53,7 @@ async def visual_tokens(request: ChatRequest, raw_request: Request) -> Response 
     record = current_record() or RequestRecord()
     with stage(VALIDATE):
         shown = _format_of(request, raw_request)
+        includes_selection(request)
         record.fields = admit(reduction_fields(request), limits_in_force())
     record.telling = Telling(uuid4().hex)
     began = time.perf_counter()

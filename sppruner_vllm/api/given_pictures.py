@@ -95,19 +95,28 @@ def judged(given: Any) -> Any:
 
 
 def _refuse_unopened(videos: Any) -> None:
-    """Refuse what a video is to be read from in place of its frames.
+    """Refuse what a video is to be read from in place of its frames, and a video of none.
 
     Raises:
-        RefusedRequest: one is a path, a URL or bytes.
+        RefusedRequest: one is a path, a URL or bytes, or has no frame.
     """
-    if any(isinstance(video, str | bytes) for video in (videos if isinstance(videos, list | tuple) else (videos,))):
-        with refusing():
+    given = videos if isinstance(videos, list | tuple) else (videos,)
+    with refusing():
+        if any(map(_has_no_frame, given)):
+            raise InvalidField("video", "a video must have at least one frame", code=INVALID_MEDIA)
+        if any(isinstance(video, str | bytes) for video in given):
             raise InvalidField(
                 "video",
                 "a video must be given as frames here, not as a path, a URL or bytes: read it first, or send it in a "
                 "video_url part",
                 code=INVALID_MEDIA,
             )
+
+
+def _has_no_frame(video: Any) -> bool:
+    """Of a video as vLLM takes it: its frames, or these with what is known of them."""
+    frames = video[0] if isinstance(video, tuple) and video else video
+    return isinstance(frames, np.ndarray | torch.Tensor | list) and not len(frames)
 
 
 def _one(item: Any) -> Any:

@@ -92,7 +92,7 @@ class ReductionProcessorMixin(SharedBudgetMixin):
             for index, (key, limit) in enumerate(zip(hashes.get("image", ()), pixels, strict=True))
         ]
         with refusing(), blaming(kwargs):
-            claims = [] if profiling else self._claims_of_videos(inputs, request, hashes.get("video", ()))
+            claims = [] if profiling else self._claims_of_videos(inputs, request, hashes.get("video", ()), sent)
         of_pictures, of_videos = self._shares_of_both(inputs, request, sent, claims)
         plans = self._plan(inputs, request, sent, profiling, known, of_pictures)
         algorithm = self.info.ctx.get_mm_config().mm_hasher_algorithm
@@ -105,7 +105,7 @@ class ReductionProcessorMixin(SharedBudgetMixin):
             hashes = {**hashes, "image": keys}
             refuse_unknown_uuids(inputs, hashes["image"])
         videos = self._ask_videos(
-            inputs, request, hashes.get("video", ()), known, of_videos, telling=telling, profiling=profiling
+            inputs, request, hashes.get("video", ()), known, of_videos, sent, telling=telling, profiling=profiling
         )
         if videos:
             hashes = {**hashes, "video": [video.identity for video in videos]}

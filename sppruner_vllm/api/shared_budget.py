@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from cachetools import LRUCache
@@ -35,6 +35,8 @@ from .plans import REMEMBERED
 from .unprocessed import some_videos
 from .videos import VideosMixin
 
+_CHANNELS: Final = 3
+
 
 @dataclass(frozen=True, slots=True)
 class _Looked:
@@ -53,13 +55,15 @@ class SharedBudgetMixin(VideosMixin):
         """Of each video by hash, for those that come again in every turn of a chat."""
         return LRUCache(maxsize=REMEMBERED)
 
-    def _claims_of_videos(self, inputs: ProcessorInputs, request: ReductionRequest, keys: Sequence[str]) -> list[Claim]:
+    def _claims_of_videos(
+        self, inputs: ProcessorInputs, request: ReductionRequest, keys: Sequence[str], sent: Sequence[Sent]
+    ) -> list[Claim]:
         """What each video may get of a budget that all share; none where there is no such budget.
 
         Args:
-            keys: upstream's hash of each.
+            keys: upstream's hash of each. sent: the images beside them.
         """
-        if request.keep_tokens_total is None or not keys or not self._can_reduce_videos(inputs, len(keys)):
+        if request.keep_tokens_total is None or not keys or not self._can_reduce_videos(inputs, len(keys), sent):
             return []
         self._look_at(inputs, keys)
         turns = turn_numbers(inputs.prompt, self._video_places(inputs.prompt), self.turns)
@@ -117,4 +121,8 @@ def _first_picture(item: Any) -> Image.Image:
     """Of a video as vLLM's parser holds it, with what is known of it or without."""
     frames = item[0] if isinstance(item, tuple) else item
     first = frames[0]
-    return first if isinstance(first, Image.Image) else Image.fromarray(np.asarray(first).astype(np.uint8))
+    if isinstance(first, Image.Image):
+        return first
+    pixels = np.asarray(first).astype(np.uint8)
+    # As transformers tells channels that stand first.
+    return Image.fromarray(np.moveaxis(pixels, 0, -1) if pixels.shape[0] == _CHANNELS else pixels)

@@ -98,6 +98,7 @@ class VideosMixin(PlanningMixin):
         keys: Sequence[str],
         known: FirstQuestions,
         parts: Sequence[int] | None,
+        sent: Sequence[Sent],
         *,
         telling: Telling | None,
         profiling: bool,
@@ -106,13 +107,14 @@ class VideosMixin(PlanningMixin):
 
         Args:
             keys: upstream's hash of each. parts: of a budget that all share; None where there is none.
-            telling: by what the selections are remembered. profiling: the request is vLLM's own.
+            sent: the images beside them. telling: by what the selections are remembered.
+            profiling: the request is vLLM's own.
         """
         if not keys:
             return ()
         if profiling:
             request = replace(request, keep_ratio=1.0)
-        supported = self._can_reduce_videos(inputs, len(keys))
+        supported = self._can_reduce_videos(inputs, len(keys), sent)
         asked = supported and (request.video_ratio < 1 or parts is not None)
         places = self._video_places(inputs.prompt)
         queries = self._video_queries(inputs.prompt, places, request) if asked else [()] * len(keys)
@@ -128,12 +130,17 @@ class VideosMixin(PlanningMixin):
         identities = told_apart(algorithm, video_identities(algorithm, asks), told)
         return tuple(map(AskedVideo, asks, identities, names, told))
 
-    def _can_reduce_videos(self, inputs: ProcessorInputs, videos: int) -> bool:
-        """Whether tokens of a request's videos can be dropped."""
+    def _can_reduce_videos(self, inputs: ProcessorInputs, videos: int, sent: Sequence[Sent]) -> bool:
+        """Whether tokens of a request's videos can be dropped.
+
+        Args:
+            sent: the images beside them; one of a single token could not be told from text (worker/positions.py).
+        """
         return (
             self._orders_videos
             and not _came_encoded(inputs)
             and self._all_places_filled(inputs)
+            and all(image.tokens > 1 for image in sent)
             and can_be_placed(inputs.prompt, self._video_places(inputs.prompt), videos)
         )
 
@@ -164,14 +171,14 @@ class VideosMixin(PlanningMixin):
         Args:
             output: of vLLM's processor, of those videos.
         """
-        seconds = output.get("second_per_grid_ts")
+        facts, seconds = self._video_facts, output.get(self._video_facts.seconds)
         keys = [video.ask.key if video.ask.reduces else None for video in videos]
         orders = []
         for number, (video, (grid, changes)) in enumerate(zip(videos, self._sizes_in(output, keys), strict=True)):
             # Not looked for before the first request: vLLM processes videos of its own while workers are still cold.
             guarded = video.ask.reduces and video.ask.guarded
             plan = plan_video(video.ask, grid, changes, self._parts if guarded else None)
-            positions = self._video_facts.extent(grid, 1.0 if seconds is None else float(seconds[number]))
+            positions = facts.extent(grid, 1.0 if seconds is None else float(seconds[number]))
             self._sized[video.identity] = SizedVideo(grid[0], plan.original, positions, plan.skipped_reason)
             orders.append(_order(plan, profiling, video.name, video.told))
         return orders

@@ -154,7 +154,7 @@ def _cell(relative: Interval, difference: Interval, *, first: bool) -> str:
 
 def main() -> None:
     options = _parser().parse_args()
-    variants = list(VARIANTS)
+    variants = list(dict.fromkeys((SHIPPED, *(options.variants or VARIANTS))))
     manner = Manner(max_tokens=6, seed=options.seed)
     store = Store(options.out / ANSWERS)
     try:
@@ -187,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--depth", type=float, default=0.0, help="share of the layers that read the question; default: its words")
     add("--limit", type=int, default=1050, help="questions; default: %(default)s")
     add("--ratios", type=float, nargs="+", default=DEFAULT_RATIOS, help="default: %(default)s")
+    add("--variants", nargs="+", choices=list(VARIANTS), metavar="NAME", help="beside what is shipped; default: all")
     add("--seed", type=int, default=TUNING_SEED, help="of the exam; default: the one used for tuning")
     add("--resamples", type=int, default=2000, help="default: %(default)s")
     add("--out", type=Path, default=places.CACHE / "ablation", help="folder; default: %(default)s")

@@ -146,6 +146,7 @@ class QwenFamily(ABC):
         return Videos(
             together=True,
             pixels="pixel_values_videos",
+            seconds="second_per_grid_ts",
             grids=self._video_grids,
             flat_inputs=self._flat_video_inputs,
             extent=self._video_extent,

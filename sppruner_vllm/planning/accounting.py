@@ -207,7 +207,7 @@ def note_whole(engine_input: MutableMapping[str, Any], request: ReductionRequest
     images = placed.get("image", [])
     request.refuse_other_count(len(images))
     plans = [_whole(tokens, request.of_image(place)) for place, tokens in enumerate(images)]
-    reason: SkippedReason = "keep_ratio_is_1" if request.video_ratio == 1 else "unsupported_input"
+    reason: SkippedReason = "keep_ratio_is_1" if request.keeps_videos else "unsupported_input"
     videos = [VideoTokens(tokens, tokens, 1.0, reason) for tokens in placed.get("video", [])]
     engine_input[ENGINE_INPUT_KEY] = account(plans, request, images, videos)
 

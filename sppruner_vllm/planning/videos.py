@@ -123,7 +123,7 @@ def ask_of_video(
     method = recipe.selects or request.method
     guarded = part is None and not request.insists_on_videos
     ask = VideoAsk(key, request.video_ratio, limits.min_tokens, method, guarded=guarded, tokens=part)
-    if ask.ratio == 1 and part is None:
+    if request.keeps_videos:
         return replace(ask, whole="keep_ratio_is_1")
     if unsupported or recipe.selects is None:
         return replace(ask, whole="unsupported_input")

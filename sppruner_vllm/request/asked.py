@@ -69,6 +69,11 @@ class ReductionRequest:
         return self.keep_ratio
 
     @property
+    def keeps_videos(self) -> bool:
+        """Whether videos are asked for whole."""
+        return self.video_ratio == 1 and self.keep_tokens_total is None
+
+    @property
     def insists_on_videos(self) -> bool:
         """Whether that fraction is the request's own."""
         return self.insists and not (self.auto or self.keep_tokens is not None or self.keep_ratios is not None)

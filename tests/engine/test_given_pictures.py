@@ -121,3 +121,11 @@ def test_what_a_video_would_be_read_from_is_a_value_error_that_says_so(llm, give
     video = [given] if several else given
     with pytest.raises(ValueError, match="a video must be given as frames"):
         llm.generate({"prompt": "<video>", "multi_modal_data": {"video": video}}, use_tqdm=False)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_video_without_a_frame_is_a_value_error_that_says_so(llm, known):
+    frames = np.zeros((0, 112, 140, 3), np.uint8)
+    video = [(frames, {"fps": 2.0, "total_num_frames": 0, "frames_indices": []})] if known else frames
+    with pytest.raises(ValueError, match="a video must have at least one frame"):
+        llm.generate({"prompt": "<video>", "multi_modal_data": {"video": video}}, use_tqdm=False)

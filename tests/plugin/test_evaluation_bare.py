@@ -134,6 +134,13 @@ def test_the_ablation_compares_every_variant_with_the_first_and_asks_nothing_twi
         ablation.compare(store.kept(every(3, 0.5).key), names, ratios, 1000)
 
 
+def test_a_variant_that_does_not_exist_is_refused_by_its_name(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["ablation", "--variants", "no gate", "no such step"])
+    with pytest.raises(SystemExit):
+        ablation.main()
+    assert "no such step" in capsys.readouterr().err
+
+
 def test_a_ratio_that_fits_stands_beside_one_for_all_with_as_many_tokens(asker):
     flat = io.BytesIO()
     Image.new("RGB", (280, 280), "green").save(flat, "PNG")

@@ -96,6 +96,21 @@ def test_where_positions_could_not_be_told_a_video_stays_whole_and_says_so(proce
     assert {one.keep_ratio for one in account.videos} == {1.0}
 
 
+@pytest.mark.parametrize("budget", [{"keep_ratio": 0.25}, {"keep_tokens_total": 24}], ids=str)
+def test_beside_a_picture_of_one_token_a_video_stays_whole_and_says_so(
+    processor: Any, budget: dict[str, float]
+) -> None:
+    """A worker tells such a picture from text by nothing: rows of the video would fit no place."""
+    config = processor.info.get_hf_config()
+    prompt = [*place(processor), config.image_token_id, *place(processor), 7]
+    dot = Image.new("RGB", (28, 28))
+    output = process(processor, prompt, [video(4), video(2)], [dot], min_pixels=28 * 28, **budget)
+    account = told(output)
+    assert [one.original for one in account.images] == [1]
+    assert account.retained == account.original == 80 + 1 + 40
+    assert {one.skipped_reason for one in account.videos} == {"unsupported_input"}
+
+
 def test_a_video_that_stays_whole_is_known_to_caches_by_vllms_own_name(processor: Any) -> None:
     prompt = [*place(processor), 7]
     (plain,), (whole,), (reduced,), (other,) = (
@@ -177,6 +192,17 @@ def test_pictures_and_videos_share_a_budget_by_size_and_by_what_is_new(processor
     assert told(process(processor, prompt, *media, keep_tokens_total=60)) == account
     assert told(process(processor, prompt, *media, keep_tokens_total=500)).retained == 180
     assert sum(calls) == 2
+
+
+def test_a_video_whose_channels_come_first_has_its_part_of_a_budget(processor: Any) -> None:
+    pixels, known = video(4)
+    shown = [*place(processor), 7]
+    last, first = (
+        told(process(processor, shown, [(one, known)], keep_tokens_total=20))
+        for one in (pixels, pixels.transpose(0, 3, 1, 2))
+    )
+    assert first == last
+    assert first.retained == 20
 
 
 @pytest.mark.parametrize(

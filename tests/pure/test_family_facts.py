@@ -13,7 +13,7 @@ from sppruner_vllm.families import ARCHITECTURES, PREPARED
 PACKAGE = Path(sppruner_vllm.__file__).parent
 OFFLINE = {"demo", "evaluation", "families"}
 FACTS = re.compile(
-    r"spatial_merge|merge_size|grid_thw|fullatt|window_index|pixel_values|image_token_i|vision_(start|end)"
+    r"spatial_merge|merge_size|grid_thw|second_per_grid|fullatt|window_index|pixel_values|image_token_i|vision_(start|end)"
     r"|<\|\w+\|>|<image>|deepstack|USER:|ASSISTANT:|multi_modal_projector|vision_feature|\bln_q\b|iter_mm_grid|_get_vision_info"
 )
 """Without `image_embeds`, which is also vLLM's name of a part of a message, whatever the family."""

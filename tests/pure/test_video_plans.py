@@ -31,11 +31,20 @@ def asked(
     memory: Memory | None = None,
     query: tuple[int, ...] = (5, 6),
     part: int | None = None,
+    unsupported: bool = False,
     **settings: Any,
 ) -> VideoAsk:
     limits = Settings(**{"keep_ratio": 0.5, "allow_method": True, **settings})
     known = FirstQuestions(lambda: Memory() if memory is None else memory)
-    ask = ask_of_video("key", validate_request(fields, limits, request_methods()), query, limits, known, part=part)
+    ask = ask_of_video(
+        "key",
+        validate_request(fields, limits, request_methods()),
+        query,
+        limits,
+        known,
+        unsupported=unsupported,
+        part=part,
+    )
     known.keep()
     return ask
 
@@ -99,6 +108,12 @@ def test_a_part_of_a_budget_that_all_share_wins_over_every_ratio_and_nothing_rai
         assert plan_video(ask, (4, 8, 12), None).retained == 40
     assert (first.scope, other.scope) == ("question", "image")
     assert first.budget != asked(fields, part=41).budget
+
+
+def test_a_video_that_can_have_no_part_of_a_budget_says_that_it_is_unsupported() -> None:
+    ask = asked({"keep_tokens_total": 90}, keep_ratio=1.0, unsupported=True)
+    assert (ask.whole, ask.reduces) == ("unsupported_input", False)
+    assert asked({}, keep_ratio=1.0, unsupported=True).whole == "keep_ratio_is_1"
 
 
 @pytest.mark.parametrize(("part", "kept"), [(3, 8), (384, 384), (900, 384)])

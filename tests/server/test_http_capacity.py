@@ -100,12 +100,24 @@ def test_one_request_holds_the_blocks_that_were_predicted(load, alone, of):
     assert seen <= set(range(least, most + 1))
 
 
-def test_the_cache_in_use_never_exceeds_what_was_predicted_from_a_request_alone(alone, together, of):
+def test_the_cache_in_use_never_exceeds_what_was_predicted_from_a_request_alone(load, alone, together, of):
     request = measurement(alone).request
     bound = usage(3, prompt_tokens(request, RATIO) + _spread(alone), OUTPUT, of)
     one = usage(1, prompt_tokens(request, RATIO) - _spread(alone), 1, of)
-    most = together["sppruner"]["server"]["kv_cache_usage"]["max"]
-    assert one < most <= bound + 1e-9
+    peaks = [_peak(together)]
+
+    def more_than_one_was_seen() -> bool:
+        """Whether a reading fell where requests overlap; a busy machine takes few, and needs another run."""
+        if max(peaks) <= one:
+            peaks.append(_peak(load(RATIO, 3)))
+        return max(peaks) > one
+
+    assert eventually(more_than_one_was_seen)
+    assert max(peaks) <= bound + 1e-9
+
+
+def _peak(result):
+    return result["sppruner"]["server"]["kv_cache_usage"]["max"]
 
 
 def _spread(result):

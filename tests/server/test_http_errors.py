@@ -13,8 +13,11 @@ from serving import MODEL_NAME, Server, chat_body, data_url, png
 
 CHAT, RESPONSES, MESSAGES, COMPLETIONS = "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/completions"
 
-DEAD_END = {"regex": r"ab[^\s\S]"}
-"""Two letters, then a character that there is none of."""
+DEAD_END = {"regex": r"a{60}b[^\s\S]"}
+"""Many letters, then a character that there is none of. The stream has begun by then, whoever gets a core first."""
+
+ENOUGH = 200
+"""Tokens to get there."""
 
 NOTHING_FITS = "leaves no token that may come next"
 PICTURE = data_url(png(56, 56))
@@ -157,7 +160,7 @@ def test_openais_client_raises_what_goes_wrong_inside_a_stream(openai_client):
 
 @pytest.mark.parametrize(("path", "body"), [(CHAT, chat_body()), (COMPLETIONS, {"prompt": "x"})])
 def test_a_stream_that_fails_ends_with_openais_error(client, path, body):
-    fields = {"model": MODEL_NAME, "max_tokens": 9, "stream": True, "structured_outputs": DEAD_END}
+    fields = {"model": MODEL_NAME, "max_tokens": ENOUGH, "stream": True, "structured_outputs": DEAD_END}
     response = client.post(path, json={**body, **fields})
     assert response.status_code == 200
     *_, last, done, end = response.text.split("\n\n")
@@ -183,7 +186,7 @@ def test_a_response_that_fails_ends_with_the_error_event(client):
 def test_a_message_that_fails_ends_with_anthropics_error_event(client):
     schema = {"type": "string", "pattern": DEAD_END["regex"]}
     fields = {"stream": True, "output_config": {"format": {"type": "json_schema", "schema": schema}}}
-    response = client.post(MESSAGES, json=messages_body(**{**fields, "max_tokens": 20}))
+    response = client.post(MESSAGES, json=messages_body(**{**fields, "max_tokens": ENOUGH}))
     assert response.status_code == 200
     *_, last, end = response.text.split("\n\n")
     assert end == ""

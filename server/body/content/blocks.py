@@ -43,6 +43,10 @@ def check_conversation(document: Mapping[str, Any]) -> None:
     choice = document.get("tool_choice")
     if isinstance(choice, Mapping) and choice.get("type") in _CHOSEN and not document.get("tools"):
         fail(("tool_choice",), "needs tools to choose from")
+    wanted = document.get("output_config")
+    shape = wanted.get("format") if isinstance(wanted, Mapping) else None
+    if isinstance(shape, Mapping) and shape.get("type") == "json_schema":
+        require(shape, "schema", ("output_config", "format"), dict)
     messages = document.get("messages")
     if not isinstance(messages, list):
         return
@@ -84,6 +88,8 @@ def _check_block(block: Mapping[str, Any], role: str, place: Place) -> None:
             allow(block, place, str, "signature")
         case "redacted_thinking":
             require(block, "data", place, str)
+    if role == "assistant" and kind == "tool_result":
+        fail((*place, "type"), "is tool_result, which stands in messages of the user alone")
     if role == "user" and kind in _ANSWERED:
         fail((*place, "type"), f"is {kind}, which stands in messages of the assistant alone")
 

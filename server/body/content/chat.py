@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ...errors.places import Place
-from .reading import allow, expect, fail, filled, missing, objects, require
+from .reading import allow, expect, expect_arguments, fail, filled, missing, objects, require
 
 _STRINGS: Final = {
     "text": "text",
@@ -46,6 +46,9 @@ _SAMPLING: Final = frozenset(
     }
 )
 """What other servers let a part say of how its video or picture is looked at; vLLM drops it."""
+
+LONGEST_UUID: Final = 256
+"""Thousands are remembered; and an empty one would be everybody's who has none."""
 
 _ASK: Final = frozenset({"system", "developer", "user"})
 """Roles of messages that say something; an assistant may have called a tool, and a tool may have nothing to tell."""
@@ -94,6 +97,8 @@ def _check_content(message: Mapping[str, Any], role: str, place: Place) -> None:
 
 def _check_part(part: Mapping[str, Any], place: Place) -> None:
     allow(part, place, str, "uuid")
+    if part.get("uuid") is not None and not 0 < len(part["uuid"]) <= LONGEST_UUID:
+        fail((*place, "uuid"), f"must have 1 to {LONGEST_UUID} characters")
     if "type" in part:
         kind = expect(part["type"], (*place, "type"), str)
         if kind not in _TYPES:
@@ -166,3 +171,4 @@ def _check_calls(calls: Any, place: Place) -> None:
         function = require(call, "function", at, dict)
         for name in ("name", "arguments"):
             require(function, name, (*at, "function"), str)
+        expect_arguments(function["arguments"], (*at, "function", "arguments"))

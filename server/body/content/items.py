@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ...errors.places import Place
-from .reading import allow, expect, fail, objects, require
+from .reading import allow, expect, expect_arguments, fail, objects, require
 
 _STRINGS: Final = {"input_text": "text", "output_text": "text", "refusal": "refusal"}
 """The member that each type of part needs, where it is a string."""
@@ -56,6 +56,7 @@ def _check_item(item: Mapping[str, Any], place: Place) -> None:
         case "function_call":
             for name in ("call_id", "name", "arguments"):
                 require(item, name, place, str)
+            expect_arguments(item["arguments"], (*place, "arguments"))
         case "custom_tool_call":
             for name in ("call_id", "name", "input"):
                 require(item, name, place, str)

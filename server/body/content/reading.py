@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn
 
 from ...errors.invalid_body import written
 from ...errors.places import Place
 from ...errors.refusal import Refusal
-from ..json_body import BadBody
+from ..json_body import DEEPEST, BadBody, read
 
 _WORDS: Final[dict[type, str]] = {str: "a string", dict: "an object", list: "a list", bool: "true or false"}
 
@@ -41,6 +42,26 @@ def require(node: Mapping[str, Any], name: str, place: Place, *kinds: type) -> A
     if name not in node:
         missing((*place, name))
     return expect(node[name], (*place, name), *kinds)
+
+
+def expect_arguments(text: str, place: Place) -> None:
+    """Refuse arguments of a call on which whoever reads them would stumble; those that are no JSON are taken as text.
+
+    Raises:
+        BadBody: they nest too deep, hold too much, or a number of too many digits.
+    """
+    try:
+        json.loads(text)
+        deep = text.count("[") + text.count("{") > DEEPEST
+    except json.JSONDecodeError:
+        return
+    except (ValueError, RecursionError):
+        deep = True
+    if deep:
+        try:
+            read(text.encode())
+        except BadBody as bad:
+            fail(place, bad.refusal.message.replace("the body", "holds JSON that", 1))
 
 
 def allow(node: Mapping[str, Any], place: Place, kind: type, *names: str) -> None:
