@@ -10,12 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from ..errors.invalid_body import written
 from ..errors.places import Place
-from ..errors.refusal import Refusal
-from .json_body import BadBody
+from .content.reading import fail, fail_because
 
 MOST: Final = 2**16
 """Repeats, entries of lists, and letters of patterns and grammars, all of a request together. No answer is so long."""
@@ -63,25 +61,20 @@ def refuse_boundless(document: Any) -> None:
     for name in _FIELDS:
         objects -= _objects(document.get(name))
         if objects < 0:
-            _fail((name,), f"the schemas of a request may have {MOST_OBJECTS} objects in all")
+            fail_because((name,), f"the schemas of a request may have {MOST_OBJECTS} objects in all")
         try:
             for place, size in _literals(document.get(name), (name,)):
                 letters -= size
                 if size > LONGEST or letters < 0:
                     what = "a name or value that an answer must repeat may have"
-                    _fail(place, f"{what} {LONGEST} letters, all of them {MOST_LETTERS}")
+                    fail_because(place, f"{what} {LONGEST} letters, all of them {MOST_LETTERS}")
             for place, size in _sizes(document.get(name), (name,)):
                 left -= size
                 if left < 0:
                     what = "the repeats, lists and letters of a request's schemas and patterns may come to"
-                    _fail(place, f"{what} {MOST}")
+                    fail_because(place, f"{what} {MOST}")
         except RecursionError:  # of a schema in a text; the body's own levels are counted before
-            _fail((name,), "a schema nests too deep")
-
-
-def _fail(place: Place, what: str) -> NoReturn:
-    param = written(place)
-    raise BadBody(Refusal(400, "invalid_value", f"{param}: {what}", param))
+            fail_because((name,), "a schema nests too deep")
 
 
 def _objects(node: Any) -> int:
@@ -124,7 +117,7 @@ def _sizes(node: Any, place: Place) -> Iterator[tuple[Place, int]]:
         elif name in _MAYBE_JSON and isinstance(value, str):
             yield from ((here, size) for _, size in _sizes(_parsed(value), here))
         elif name == _REFERENCE and isinstance(value, str) and value[:1] != "#":
-            _fail(here, "refers to another document, which is not looked at: write it into this one")
+            fail(here, "refers to another document, which is not looked at: write it into this one")
 
 
 def _literals(node: Any, place: Place, *, all_of_it: bool = False) -> Iterator[tuple[Place, int]]:

@@ -7,10 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from ..errors.invalid_body import written
 from ..errors.places import Place
-from ..errors.refusal import Refusal
-from .json_body import BadBody
+from .content.reading import fail
 
 _PICTURES: Final = ("images", "image_data", "image_url", "multi_modal_data")
 """What Ollama, SGLang and vLLM's own LLM call them, beside messages or in one."""
@@ -19,6 +17,7 @@ _IN_MESSAGES: Final = (*_PICTURES, "image")
 _CONTINUES: Final = ("prefix", "partial")
 """By these an assistant's last message is gone on with, at Mistral, DeepSeek and Moonshot."""
 
+_CODE: Final = "unsupported_parameter"
 _CONVERSATIONS: Final = ("messages", "input")
 
 
@@ -39,7 +38,7 @@ def refuse_lost(document: Any) -> None:
             _refuse_pictures(message, _IN_MESSAGES, place)
             for wish in _CONTINUES:
                 if message.get(wish) is True:
-                    _fail((*place, wish), "is not read by this server: set continue_final_message")
+                    fail((*place, wish), "is not read by this server: set continue_final_message", _CODE)
 
 
 def _messages(node: Any, place: Place) -> Iterator[tuple[Mapping[str, Any], Place]]:
@@ -54,9 +53,5 @@ def _messages(node: Any, place: Place) -> Iterator[tuple[Mapping[str, Any], Plac
 def _refuse_pictures(node: Mapping[str, Any], names: tuple[str, ...], place: Place) -> None:
     for name in names:
         if node.get(name) not in (None, [], {}, ""):
-            _fail((*place, name), "is not read by this server: send a picture as a part of a message's content")
-
-
-def _fail(place: Place, what: str) -> None:
-    param = written(place)
-    raise BadBody(Refusal(400, "unsupported_parameter", f"{param} {what}", param))
+            what = "is not read by this server: send a picture as a part of a message's content"
+            fail((*place, name), what, _CODE)

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn
 
-from ..errors.invalid_body import written
 from ..errors.places import Place
-from ..errors.refusal import RESPONSES_API, Refusal, is_anthropic
+from ..errors.refusal import RESPONSES_API, is_anthropic
 from .content.document import BATCH
-from .json_body import BadBody
+from .content.reading import fail_because
 
 _OF_CHATS: Final = ("audio", "function_call", "functions", "moderation", "verbosity", "web_search_options")
 _OF_BATCHES: Final = ("best_of", "early_stopping", "guided_decoding_backend")
@@ -131,5 +130,4 @@ def _objects(value: Any) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _fail(place: Place, why: str) -> NoReturn:
-    param = written(place)
-    raise BadBody(Refusal(400, "unsupported_parameter", f"{param}: {why}", param))
+    fail_because(place, why, "unsupported_parameter")

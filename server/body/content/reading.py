@@ -24,6 +24,16 @@ def fail(place: Place, what: str, code: str = "invalid_value") -> NoReturn:
     raise BadBody(Refusal(400, code, f"{param} {what}", param))
 
 
+def fail_because(place: Place, why: str, code: str = "invalid_value") -> NoReturn:
+    """Refuse what stands at a place, for a reason that does not begin with its name.
+
+    Raises:
+        BadBody: always.
+    """
+    param = written(place)
+    raise BadBody(Refusal(400, code, f"{param}: {why}", param))
+
+
 def missing(place: Place) -> NoReturn:
     """Refuse a body that lacks what should stand at a place.
 
