@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from beds import build_mistral3
-from serving import Server, chat_body, data_url, metric, png, serving
+from serving import Server, chat_body, data_url, eventually, metric, png, serving
 
 PICTURE = data_url(png(336, 336))
 
@@ -58,5 +58,5 @@ def test_it_ends_as_every_server(stock_only: Server) -> None:
     """The last test of this file: it signals the front alone, whose engines obey nobody else."""
     stock_only.process.send_signal(signal.SIGTERM)
     assert stock_only.process.wait(120) == 0
-    assert stock_only.living() == []
+    assert eventually(lambda: not stock_only.living()), stock_only.living()
     assert "EngineCore: trigger received signal" in stock_only.log.read_text(), "its engine heard that it is to end"
