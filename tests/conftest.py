@@ -39,6 +39,13 @@ def _same_numbers() -> None:
         torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _own_environment() -> None:
+    """What a test sets in the environment is seen, also where vLLM has kept all its variables since an engine began."""
+    if (envs := sys.modules.get("vllm.envs")) is not None:
+        envs.disable_envs_cache()
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a tiny Qwen2.5-VL with seeded random weights, in float32."""
