@@ -21,11 +21,13 @@ from .content.document import check_content
 from .details import fill_details
 from .elsewhere import refuse_elsewhere
 from .grammars import refuse_boundless
+from .held import refuse_unheld
 from .joined import join_answers
 from .json_body import BadBody, read
 from .lost import refuse_lost
 from .pictures import conversations, gather, refuse_other_counts
 from .placement import misplaced, misplaced_header, misplaced_include
+from .schema_texts import opened
 from .unserved import refuse_unserved
 
 _REDUCTION: Final = frozenset(REQUEST_FIELDS)
@@ -72,7 +74,9 @@ class BodyCheck:
                 refuse_lost(document)
                 changed = fill_details(part for conversation in found or () for part in conversation)
                 check_content(document, scope["path"])
-                refuse_boundless(document)
+                schemas = opened(document)
+                refuse_boundless(schemas)
+                refuse_unheld(schemas)
                 if found is not None:
                     changed = gather(document, found) or changed
                     changed = join_answers(document, scope["path"]) or changed
