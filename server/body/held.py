@@ -11,7 +11,10 @@ from functools import wraps
 from typing import Any, Final
 
 from llguidance import LLMatcher
-from vllm.v1.structured_output.backend_guidance import has_guidance_unsupported_json_features, serialize_guidance_grammar
+from vllm.v1.structured_output.backend_guidance import (
+    has_guidance_unsupported_json_features,
+    serialize_guidance_grammar,
+)
 from vllm.v1.structured_output.backend_types import StructuredOutputOptions
 
 from ..errors.places import Place
@@ -66,7 +69,7 @@ def second_holds(schema: Any) -> bool:
 
 
 def leaving_none_out(unsupported: Callable[[dict[str, Any]], bool]) -> Callable[[dict[str, Any]], bool]:
-    """vLLM's `has_xgrammar_unsupported_json_features`, which finds all that xgrammar leaves out and another one holds."""
+    """vLLM's `has_xgrammar_unsupported_json_features`, finding all that xgrammar leaves out and another holds."""
 
     @wraps(unsupported)
     def found(schema: dict[str, Any]) -> bool:
