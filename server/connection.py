@@ -66,6 +66,9 @@ class Bounded(_Protocol):
             self._head_bytes += len(data)
             if not self._head_is_whole:  # else it is the rest of a body that was answered before its end
                 data = self._lines.without_upgrade(data)
+                if self._lines.size > MOST_HEAD:  # it may have come in one piece, to its end
+                    self._refuse(TOO_LONG)
+                    return
         if not self.flow.write_paused:
             self._taken()  # whoever asks on has what was left to take
         before, message, body = self.cycle, self._messages, self._body_bytes

@@ -20,6 +20,7 @@ from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
 from .body.check import BodyCheck
+from .body.held import leaving_none_out
 from .connection import bounded
 from .engine.acceptance import accepting, telling, withdrawing
 from .engine.renderer import gated_chat, gated_completion
@@ -148,6 +149,20 @@ def install_guard(app: FastAPI) -> None:
     for route in app.routes:
         if isinstance(route, APIRoute) and not isinstance(route, RecordedRoute):
             route.app = Guard(BodyCheck(route.app, check_invocation))
+
+
+def install_grammars() -> None:
+    """Let vLLM know all that xgrammar leaves out of a schema, where another library can hold an answer to it.
+
+    vLLM (0.32 and 0.33, v1/structured_output/backend_xgrammar.py) has a list of its own, which is shorter, and asks
+    the other library for what is on it (sampling_params.py, `_validate_structured_outputs`).
+    Until: xgrammar looks at all of a schema, or says that it does not (body/left_out.py).
+    """
+    from vllm.v1.structured_output import backend_xgrammar
+
+    unsupported = backend_xgrammar.has_xgrammar_unsupported_json_features
+    if not hasattr(unsupported, "__wrapped__"):
+        backend_xgrammar.has_xgrammar_unsupported_json_features = leaving_none_out(unsupported)
 
 
 def install_messages(messages: Any) -> None:

@@ -31,6 +31,7 @@ from .hooks import (
     install_door,
     install_ending,
     install_gate,
+    install_grammars,
     install_guard,
     install_load,
     install_messages,
@@ -100,6 +101,7 @@ class EndpointPlugin:
         install_gate(state.online_renderer, self._shadow(engine_client, state), reduces=reduces)
         install_withdrawal(state.online_renderer.renderer)
         install_messages(state.anthropic_serving_messages)
+        install_grammars()
         install_resend(engine_client)
         install_watch(engine_client)
         processes = engine_client.vllm_config.parallel_config._api_process_count

@@ -22,9 +22,12 @@ class HeadLines:
     """The lines of one head as they come in, without those that wish for what a request cannot have.
 
     Only WebSockets are spoken, and only a GET can open one.
+
+    size: bytes of the head so far; what stands behind it does not count.
     """
 
     def __init__(self) -> None:
+        self.size = 0
         self._gets: bool | None = None
         self._held = b""
         self._inside = False
@@ -48,14 +51,15 @@ class HeadLines:
             if not self._inside:
                 if not end and self._may_go(line):
                     self._held = line
-                    return b"".join(kept)
+                    break
                 if self._stays(line):
                     kept.append(line)
             else:
                 kept.append(line)
             self._inside = not end
             start += len(line)
-        return b"".join([*kept, data[start:]])
+        self.size += start
+        return b"".join(kept if self._held else [*kept, data[start:]])
 
     def _may_go(self, line: bytes) -> bool:
         """Whether it depends on the rest of a line what is to be done with its beginning."""

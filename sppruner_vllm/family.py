@@ -132,6 +132,7 @@ class Videos:
         seconds between two frames.
     tokens: visual tokens of a video, by vLLM's processing info, its width and height in pixels and the frames that are
         shown, without processor kwargs; None where that follows from more than these.
+    least: pictures that a video must have.
     """
 
     together: bool
@@ -141,6 +142,7 @@ class Videos:
     flat_inputs: Callable[[Sequence[FrameGrid]], Mapping[str, list[int]]]
     extent: Callable[[FrameGrid, float], int]
     tokens: Callable[[Any, int, int, int], int] | None = None
+    least: int = 1
 
 
 @dataclass(frozen=True, slots=True)

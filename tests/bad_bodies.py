@@ -316,6 +316,36 @@ WRONG_VALUES: dict[str, tuple[str, dict[str, Any]]] = {
     "beams that follow a choice": (CHAT, {"use_beam_search": True, "n": 2, "structured_outputs": {"choice": ["a"]}}),
     "beams that stop": (COMPLETIONS, {"use_beam_search": True, "stop": "a"}),
     "beams that must call": (CHAT, {"use_beam_search": True, "tools": [_TOOL], "tool_choice": "required"}),
+    "more beams than there may be": (CHAT, {"use_beam_search": True, "n": 11}),
+    "a schema that nothing holds": (
+        CHAT,
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"not": {"const": 1}}}}},
+    ),
+    "a tag that nothing holds": (
+        COMPLETIONS,
+        {
+            "structured_outputs": {
+                "structural_tag": json.dumps(
+                    {"type": "structural_tag", "format": {"type": "json_schema", "json_schema": {"minLength": 3}}}
+                )
+            }
+        },
+    ),
+    "a strict tool that nothing holds": (
+        MESSAGES,
+        {
+            "tools": [
+                {"name": "f", "strict": True, "input_schema": {"type": "object", "dependentRequired": {"a": ["b"]}}}
+            ]
+        },
+    ),
+    "a choice among tools that are not there": (
+        RESPONSES,
+        {
+            "tools": [{"type": "function", "name": "f", "parameters": {}}],
+            "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "g"}]},
+        },
+    ),
     "pictures beside the messages": (CHAT, {"images": [PICTURE]}),
     "pictures beside the content": (CHAT, {"messages": [{**_TURN[0], "images": [PICTURE]}]}),
     "pictures beside a prompt": (COMPLETIONS, {"multi_modal_data": {"image": PICTURE}}),

@@ -17,15 +17,19 @@ from sppruner_vllm.request.fields import REQUEST_FIELDS
 from ..errors.refusal import Refusal, answer, dumped
 from ..request.document import DOCUMENT
 from ..request.record import note_pictures
+from .allowed_tools import choose_allowed
 from .content.document import check_content
 from .details import fill_details
 from .elsewhere import refuse_elsewhere
 from .grammars import refuse_boundless
+from .held import refuse_unheld
 from .joined import join_answers
 from .json_body import BadBody, read
 from .lost import refuse_lost
 from .pictures import conversations, gather, refuse_other_counts
 from .placement import misplaced, misplaced_header, misplaced_include
+from .schema_texts import opened
+from .steering import refuse_other_steering
 from .unserved import refuse_unserved
 
 _REDUCTION: Final = frozenset(REQUEST_FIELDS)
@@ -67,19 +71,23 @@ class BodyCheck:
                 lost = lost or misplaced_header(headers.keys())
                 if lost is not None:
                     raise BadBody(lost)
+                refuse_other_steering(headers)
                 refuse_unserved(document, scope["path"], has_tools=_has_tools(scope), has_turns=_has_turns(scope))
                 refuse_elsewhere(document, scope["path"])
                 refuse_lost(document)
                 changed = fill_details(part for conversation in found or () for part in conversation)
                 check_content(document, scope["path"])
-                refuse_boundless(document)
+                changed = choose_allowed(document, scope["path"]) or changed
+                schemas = opened(document)
+                refuse_boundless(schemas)
+                refuse_unheld(schemas)
                 if found is not None:
                     changed = gather(document, found) or changed
                     changed = join_answers(document, scope["path"]) or changed
-                    if changed:
-                        body = dumped(document)
                     refuse_other_counts(document, found)
                     note_pictures(len(conversation) for conversation in found)
+                if changed:
+                    body = dumped(document)
                 if self._also is not None:
                     self._also(document, scope["path"])
             except BadBody as bad:

@@ -7,13 +7,13 @@ document, which it says to the log alone.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from ..errors.places import Place
 from .content.reading import fail, fail_because
+from .schema_texts import Text
 
 MOST: Final = 2**16
 """Repeats, entries of lists, and letters of patterns and grammars, all of a request together. No answer is so long."""
@@ -27,7 +27,6 @@ MOST_LETTERS: Final = 2**17
 MOST_OBJECTS: Final = 2**13
 """Objects in all schemas together: a library takes time with their square, two seconds for so many."""
 
-_FIELDS: Final = ("response_format", "structured_outputs", "text", "output_config", "tools")
 _COUNTS: Final = frozenset(
     {
         *("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"),
@@ -35,7 +34,6 @@ _COUNTS: Final = frozenset(
     }
 )
 _PATTERNS: Final = frozenset({"pattern", "regex", "grammar", "whitespace_pattern"})
-_MAYBE_JSON: Final = frozenset({"json", "structural_tag", "schema"})
 _PATTERNS_BY_NAME: Final = "patternProperties"
 _LITERALS: Final = frozenset({"const", "enum", "choice", "required", "begin", "end", "triggers", "value"})
 """Members that hold what is repeated word by word, or lists of it."""
@@ -46,35 +44,30 @@ _REFERENCE: Final = "$ref"
 _REPEATS: Final = re.compile(r"\{\s*(\d*)\s*(?:,\s*(\d*)\s*)?\}")
 
 
-def refuse_boundless(document: Any) -> None:
+def refuse_boundless(schemas: Mapping[str, Any]) -> None:
     """Refuse a body whose schemas and patterns repeat too much, or refer to somewhere else.
 
     Args:
-        document: that was read, good or not.
+        schemas: fields of the body that have any, their texts opened (schema_texts.py).
 
     Raises:
         BadBody: names the first place that is too much.
     """
-    if not isinstance(document, dict):
-        return
     left, letters, objects = MOST, MOST_LETTERS, MOST_OBJECTS
-    for name in _FIELDS:
-        objects -= _objects(document.get(name))
+    for name, field in schemas.items():
+        objects -= _objects(field)
         if objects < 0:
             fail_because((name,), f"the schemas of a request may have {MOST_OBJECTS} objects in all")
-        try:
-            for place, size in _literals(document.get(name), (name,)):
-                letters -= size
-                if size > LONGEST or letters < 0:
-                    what = "a name or value that an answer must repeat may have"
-                    fail_because(place, f"{what} {LONGEST} letters, all of them {MOST_LETTERS}")
-            for place, size in _sizes(document.get(name), (name,)):
-                left -= size
-                if left < 0:
-                    what = "the repeats, lists and letters of a request's schemas and patterns may come to"
-                    fail_because(place, f"{what} {MOST}")
-        except RecursionError:  # of a schema in a text; the body's own levels are counted before
-            fail_because((name,), "a schema nests too deep")
+        for place, size in _literals(field, (name,)):
+            letters -= size
+            if size > LONGEST or letters < 0:
+                what = "a name or value that an answer must repeat may have"
+                fail_because(place, f"{what} {LONGEST} letters, all of them {MOST_LETTERS}")
+        for place, size in _sizes(field, (name,)):
+            left -= size
+            if left < 0:
+                what = "the repeats, lists and letters of a request's schemas and patterns may come to"
+                fail_because(place, f"{what} {MOST}")
 
 
 def _objects(node: Any) -> int:
@@ -84,12 +77,11 @@ def _objects(node: Any) -> int:
         one = waiting.pop()
         if isinstance(one, dict):
             count += 1
-            waiting += [
-                _parsed(value) if name in _MAYBE_JSON and isinstance(value, str) else value
-                for name, value in one.items()
-            ]
+            waiting += one.values()
         elif isinstance(one, list):
             waiting += one
+        elif isinstance(one, Text):
+            waiting.append(one.value)
     return count
 
 
@@ -114,8 +106,8 @@ def _sizes(node: Any, place: Place) -> Iterator[tuple[Place, int]]:
             yield here, max(value, 0)
         elif name in _PATTERNS and isinstance(value, str):
             yield here, _in_pattern(value)
-        elif name in _MAYBE_JSON and isinstance(value, str):
-            yield from ((here, size) for _, size in _sizes(_parsed(value), here))
+        elif isinstance(value, Text):
+            yield from ((here, size) for _, size in _sizes(value.value, here))
         elif name == _REFERENCE and isinstance(value, str) and value[:1] != "#":
             fail(here, "refers to another document, which is not looked at: write it into this one")
 
@@ -130,8 +122,8 @@ def _literals(node: Any, place: Place, *, all_of_it: bool = False) -> Iterator[t
             here = (*place, name)
             if all_of_it:
                 yield place, len(name)
-            if name in _MAYBE_JSON and isinstance(value, str):
-                value = _parsed(value)
+            if isinstance(value, Text):  # within a value that is to be repeated it is one
+                value = value.text if all_of_it or value.value is None else value.value
             if name in _NAMES and isinstance(value, dict):
                 yield from ((here, len(inner)) for inner in value)
                 for inner, schema in value.items():
@@ -155,10 +147,3 @@ def _in_pattern(pattern: str) -> int:
         max((int(number[:18]) for number in found.groups() if number), default=0)
         for found in _REPEATS.finditer(pattern)
     )
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None  # the library says what is wrong

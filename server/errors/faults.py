@@ -38,7 +38,7 @@ from .invalid_body import refusal_of_body, written
 from .places import named as place_named
 from .refusal import Refusal
 from .routing import allowed_methods
-from .wording import code_of, field_about, field_named, field_of, sanitised, too_large
+from .wording import code_of, field_about, field_named, field_of, in_words_of, sanitised, too_large
 
 UNREADABLE: Final = "the request cannot be read: a value has the wrong type, or is out of range"
 FAULT: Final = "the server failed on this request"
@@ -130,6 +130,7 @@ def _refusal_of_value(exc: Exception, scope: Scope) -> Refusal:
         message, named = UNPROCESSED, "mm_processor_kwargs"
     named = _MODALITIES.get(str(named), named)
     document = scope.get(DOCUMENT)
+    message = in_words_of(document, message)
     if _PARTS_UNREAD.match(message):
         message, named = UNREADABLE, "messages"
     param = field_about(message, document) or field_of(named, scope["path"]) or field_named(message, document)

@@ -13,4 +13,5 @@ def allowed_methods(scope: Scope) -> list[str]:
         match, _ = route.matches(scope)
         if match is not Match.NONE:
             methods |= getattr(route, "methods", None) or set()
-    return sorted(methods)
+    # Wherever GET is, HEAD is answered too (middleware/head.py).
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))

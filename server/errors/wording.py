@@ -22,6 +22,9 @@ _CODES: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
 _VALUES: Final = re.compile(r" \((?:parameter|value)=.*\)$", re.DOTALL)
 """What vLLM's exceptions add to their own text; the answer has `param` for it."""
 
+_LONGEST: Final = 4096
+"""Letters of a sentence that are looked at: vLLM quotes all of a million tokens that are none of its model's."""
+
 _NO_MESSAGES: Final = "Cannot apply chat template to an empty conversation"
 _GRAMMARS: Final = ("structured_outputs", "response_format", "text", "output_config", "tools")
 _ABOUT: Final[tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]] = (
@@ -32,7 +35,8 @@ _ABOUT: Final[tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]] = (
     (re.compile(r"thinking_token_budget is set"), ("thinking_token_budget", "thinking")),
     (re.compile(r"Chat template is passed with request"), ("chat_template", "chat_template_kwargs")),
     (re.compile(r"Token id -?\d+ is out of vocabulary|You must pass at least one prompt"), ("prompt", "tokens")),
-    (re.compile(r"Requested sample logprobs"), ("top_logprobs", "logprobs", "n")),
+    (re.compile(r"Requested sample logprobs"), ("top_logprobs", "logprobs")),
+    (re.compile(r"n: "), ("n",)),
     (re.compile(r"The decoder prompt cannot be empty"), ("truncate_prompt_tokens", "prompt", "input", "messages")),
     (re.compile(r"(?i).*(?:\bgrammar|\bregex|\bchoice '|structured outputs?\b|json schema)"), _GRAMMARS),
     (re.compile(r"Invalid structural tag"), ("structured_outputs", "tools", "response_format", "text")),
@@ -40,6 +44,10 @@ _ABOUT: Final[tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]] = (
 )
 """Sentences that begin so, and the fields that they may be about, of which the first that is there counts. vLLM calls
 whatever an answer has to follow by one name, or by none."""
+_LOGPROBS: Final = re.compile(r"Requested sample logprobs of \d+, which is greater than max allowed: (\d+)")
+"""A beam search asks the engine for two of each beam."""
+_RANK: Final = "data_parallel_rank "
+"""What a header asks for."""
 _DOTTED: Final = re.compile(r"([a-z_]+)(?:\.[a-z_]+)+(?= )")
 _FIRST_WORD: Final = re.compile(r"[`'\"]?([a-z_]+)")
 
@@ -110,11 +118,21 @@ def field_named(message: str, document: object) -> str | None:
 
 def field_about(message: str, document: object) -> str | None:
     """The field of the request that a sentence of vLLM's is about, whatever it calls it; None for other sentences."""
+    if message.startswith(_RANK):
+        return "x-data-parallel-rank"
     given = {name for name, value in document.items() if value is not None} if isinstance(document, dict) else set()
     for begins, fields in _ABOUT:
         if begins.match(message):
             return next((name for name in fields if name in given), None)
     return None
+
+
+def in_words_of(document: object, message: str) -> str:
+    """A sentence of vLLM's that is about what it made of a request, said about what the request has."""
+    found = _LOGPROBS.match(message)
+    if found is None or not isinstance(document, dict) or not document.get("use_beam_search"):
+        return message
+    return f"n: a beam search may have {int(found[1]) // 2} beams here"
 
 
 def too_large(document: object) -> Sequence[str | int]:
@@ -136,4 +154,6 @@ def sanitised(message: object) -> str:
         said = str(message)
     except Exception:  # some of what libraries raise cannot tell itself; no words are the answer then
         return ""
+    if len(said) > _LONGEST:
+        said = f"{said[:_LONGEST]})"  # which closes what is added, if that has begun
     return _VALUES.sub("", str(sanitize_message(said)))

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import torch
 from vllm.exceptions import VLLMValidationError
-from vllm.multimodal.parse import DictEmbeddingItems, EmbeddingItems
+from vllm.multimodal.parse import DictEmbeddingItems, EmbeddingItems, VideoProcessorItems
 from vllm.multimodal.processing.inputs import ProcessorInputs
 
+from sppruner_vllm.errors import InvalidField
 from sppruner_vllm.family import Family
+
+from .connector import INVALID_MEDIA
+from .refusing import refusing
 
 
 def refuse_spare_places(family: Family, inputs: ProcessorInputs) -> None:
@@ -26,6 +32,23 @@ def refuse_spare_places(family: Family, inputs: ProcessorInputs) -> None:
                 f"the prompt has {places} places for {modality} items, but there are {len(items)}",
                 parameter="prompt",
             )
+
+
+def refuse_short_videos(family: Family, inputs: ProcessorInputs) -> None:
+    """Refuse a video of fewer pictures than the model can look at.
+
+    Raises:
+        RefusedRequest: says how many it has.
+    """
+    items, least = inputs.mm_data_items.get("video"), 1 if family.videos is None else family.videos.least
+    if not isinstance(items, VideoProcessorItems):
+        return  # there is none, or it came as embeddings
+    for video in items.data:
+        frames = video[0] if isinstance(video, tuple) and video else video
+        if isinstance(frames, np.ndarray | torch.Tensor | list) and len(frames) < least:
+            with refusing():
+                message = f"a video needs {least} pictures at least for this model, not {len(frames)}"
+                raise InvalidField("video_url", f"{message}; send one picture as an image", code=INVALID_MEDIA)
 
 
 def refuse_unknown_uuids(inputs: ProcessorInputs, identities: Sequence[str], modality: str = "image") -> None:

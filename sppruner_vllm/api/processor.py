@@ -38,7 +38,7 @@ from .identity import encoded_as, identities, told_apart
 from .pixel_limits import limits_of
 from .pixels_cache import merged
 from .placeholders import shortened
-from .places import refuse_spare_places, refuse_unknown_uuids
+from .places import refuse_short_videos, refuse_spare_places, refuse_unknown_uuids
 from .refusing import refusing
 from .shared_budget import SharedBudgetMixin
 from .typed_markers import TypedMarkers
@@ -83,6 +83,7 @@ class ReductionProcessorMixin(SharedBudgetMixin):
             with refusing():
                 inputs = self._within_pixels(inputs, request, pixels)
             refuse_spare_places(self.family, inputs)
+            refuse_short_videos(self.family, inputs)
             if settings().shrink_large_images:
                 inputs = self._within_room(inputs, request)
         hashes = self._last_sent.hashes(inputs, super()._get_mm_hashes)

@@ -14,6 +14,7 @@ from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.request import Request
 
+from sppruner_vllm.compat.grammars import let_requests_have_their_library
 from sppruner_vllm.heap import trim_heap_every
 from sppruner_vllm.settings import settings
 
@@ -35,6 +36,7 @@ class ChargingScheduler(Scheduler):
         self.encoder_cache_manager: Any = EncoderBudget(self.encoder_cache_manager)
         search = super()._try_schedule_encoder_inputs
         trim_heap_every(settings().heap_trim_seconds)
+        let_requests_have_their_library(self.structured_output_manager)
         self._searches_as_vllm = getattr(search, "__func__", None) is Scheduler._try_schedule_encoder_inputs
 
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:

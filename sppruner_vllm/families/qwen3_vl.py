@@ -43,8 +43,8 @@ class Qwen3VL(QwenFamily):
         return spans_of_frames(features, self._merge)
 
     def _video_facts(self) -> Videos:
-        # Its processor shows fewer frames than it is given, by their times.
-        return replace(super()._video_facts(), together=False, extent=_extent, tokens=None)
+        # Its processor shows fewer frames than it is given, by their times, and fails on a single one.
+        return replace(super()._video_facts(), together=False, extent=_extent, tokens=None, least=2)
 
 
 def _extent(grid: FrameGrid, _: float) -> int:

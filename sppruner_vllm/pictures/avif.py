@@ -13,6 +13,8 @@ _BRANDS: Final = frozenset({b"avif", b"avis"})
 _SIZE: Final = re.compile(rb"\0\0\0\x14ispe\0\0\0\0(.{8})", re.DOTALL)
 _EXIF: Final = re.compile(rb"(infe[\2\3]...(?:..|....)\0\0)Exif", re.DOTALL)
 _COLOUR: Final = re.compile(rb"colrnclx..(..)", re.DOTALL)
+_CROP: Final = re.compile(rb"\0\0\0\x28clap(.{32})", re.DOTALL)
+"""The part that is to be seen: width, height and the middle's distances from the picture's own, as fractions."""
 _MOST_BOXES: Final = 10_000
 _HDR_TRANSFERS: Final = {16: "PQ", 18: "HLG"}
 
@@ -53,6 +55,8 @@ def head(content: bytes) -> Head:
         if transfer in _HDR_TRANSFERS:
             raise unusable(f"the AVIF image is {_HDR_TRANSFERS[transfer]}, high dynamic range, which is not decoded")
     width, height = max(sizes, key=lambda size: size[0] * size[1])
+    if any(_crops(found[1], sizes) for found in _CROP.finditer(meta)):
+        raise unusable("the AVIF image is to be seen in part (a clean aperture), which is not decoded")
     lies = any(size not in sizes for size in coded_sizes(content, meta))
     fault = damaged("AVIF", "it declares another size than its picture has") if lies else None
     return Head("AVIF", width, height, facts=meta, fault=fault)
@@ -62,3 +66,10 @@ def clean(content: bytes, seen: Head) -> bytes:
     """The file, its EXIF block under a name that no decoder looks for: its boxes say how it is to be turned."""
     meta: bytes = seen.facts
     return content.replace(meta, _EXIF.sub(rb"\1free", meta), 1)
+
+
+def _crops(part: bytes, sizes: list[tuple[int, int]]) -> bool:
+    """Whether a clean aperture is less than the picture: decoders that know none would show all of it."""
+    across, per_across, down, per_down, right, _, below, _ = struct.unpack(">8I", part)
+    whole = per_across and per_down and (across / per_across, down / per_down) in sizes
+    return not whole or bool(right or below)

@@ -33,7 +33,10 @@ _OTHER_FRAMES: Final = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD
 _START_OF_SCAN: Final = 0xDA
 _END: Final = 0xD9
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
-_KEPT: Final = frozenset({0xC4, 0xDB, 0xDD, 0xE0, 0xEE}) | _FRAMES
+_ADOBE: Final = 0xEE
+_INKS: Final = 4
+"""Components of CMYK, of which Adobe's are inverted; what is not marked as Adobe's is so here and not there."""
+_KEPT: Final = frozenset({0xC4, 0xDB, 0xDD, 0xE0, _ADOBE}) | _FRAMES
 """Tables, restarts, JFIF, Adobe and the frame; a scan is kept with its data."""
 
 _BEHIND: Final = bytes(random.Random(0).choices(range(255), k=64))  # noqa: S311
@@ -64,7 +67,7 @@ def head(content: bytes) -> Head:
         UnusablePicture: no JPEG that could be decoded, one whose end is missing, or one with more scans than pixels
             allow.
     """
-    at, kept, scans, frame, turned = 2, [], [], None, orientation.UPRIGHT
+    at, kept, scans, frame, turned, adobe = 2, [], [], None, orientation.UPRIGHT, False
     for _ in range(_MOST_SEGMENTS):
         at, marker = _next(content, at)
         if marker in _ALONE:
@@ -81,6 +84,8 @@ def head(content: bytes) -> Head:
             if frame is not None:
                 raise damaged("JPEG", "it has two frames")
             frame = _frame(body)
+        elif marker == _ADOBE:
+            adobe = adobe or body.startswith(b"Adobe")
         elif marker == 0xE1 and turned == orientation.UPRIGHT:
             turned = _orientation(body)
         elif marker == _START_OF_SCAN:
@@ -103,6 +108,8 @@ def head(content: bytes) -> Head:
     if frame is None or not scans:
         raise damaged("JPEG", "it has no pixels")
     width, height, components = frame
+    if components == _INKS and not adobe:
+        raise unusable("the JPEG image does not say how its inks are stored, which decoders guess at")
     if len(scans) > _USUAL_SCANS and len(scans) * width * height > _MOST_SCANNED:
         raise too_large(f"the JPEG image has {len(scans)} scans over {width} x {height} pixels")
     # A block takes a bit at least, of a progressive picture in its first scan.

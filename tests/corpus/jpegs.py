@@ -49,7 +49,11 @@ def sound() -> Iterator[Case]:
     yield right("jpeg of the grey that decoders fill up with", middle, np.full((HEIGHT, WIDTH, 3), 128))
     ink = np.asarray(smooth().convert("CMYK")).astype(float)
     seen = (255 - ink[..., :3]) * (255 - ink[..., 3:]) / 255
-    yield right("jpeg cmyk", saved(smooth().convert("CMYK"), "JPEG", quality=100), seen, 12)
+    inks = saved(smooth().convert("CMYK"), "JPEG", quality=100)
+    yield right("jpeg cmyk", inks, seen, 12)
+    at = inks.index(b"Adobe") - 4
+    length = 2 + int.from_bytes(inks[at + 2 : at + 4])
+    yield invalid("jpeg cmyk without a mark", inks[:at] + inks[at + length :], from_head=True)
     exif = Image.Exif()
     for orientation in range(1, 9):
         exif[0x0112] = orientation

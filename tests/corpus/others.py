@@ -86,7 +86,26 @@ def avifs() -> Iterator[Case]:
     yield too_large("avif 60000 x 60000", _declared(content, 60_000))
     yield invalid("avif of another size than it declares", _declared(content, 200), from_head=True)
     at = content.index(b"nclx") + 6
+    whole = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    yield right("avif whole aperture", _with_aperture(content, *smooth().size), whole, 3)
+    yield invalid("avif aperture", _with_aperture(content, smooth().width // 2, smooth().height), from_head=True)
     yield invalid("avif high dynamic range", content[:at] + b"\0\x10" + content[at + 2 :], from_head=True)
+
+
+def _with_aperture(content: bytes, width: int, height: int) -> bytes:
+    """An AVIF of which so much is to be seen: one property more, and what stands behind it told so."""
+    box = struct.pack(">I4s8I", 40, b"clap", width, 1, height, 1, 0, 1, 0, 1)
+    changed = bytearray(content)
+    for name in (b"meta", b"iprp", b"ipco"):
+        at = content.index(name) - 4
+        changed[at : at + 4] = struct.pack(">I", int.from_bytes(content[at : at + 4]) + len(box))
+    places = content.index(b"iloc") + 4
+    for item in range(int.from_bytes(content[places + 6 : places + 8])):
+        at = places + 8 + 14 * item + 6
+        changed[at : at + 4] = struct.pack(">I", int.from_bytes(content[at : at + 4]) + len(box))
+    start = content.index(b"ipco") - 4
+    end = start + int.from_bytes(content[start : start + 4])
+    return bytes(changed[:end]) + box + bytes(changed[end:])
 
 
 def _declared(content: bytes, side: int) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sppruner_server.body.grammars import LONGEST, MOST, MOST_OBJECTS, refuse_boundless
 from sppruner_server.body.json_body import BadBody
+from sppruner_server.body.schema_texts import opened
 
 
 def schema(inner: Any) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def schema(inner: Any) -> dict[str, Any]:
     ],
 )
 def test_what_is_small_passes(body: Any) -> None:
-    refuse_boundless(body)
+    refuse_boundless(opened(body))
 
 
 @pytest.mark.parametrize(
@@ -75,11 +76,14 @@ def test_what_is_small_passes(body: Any) -> None:
         ),
         (schema({"prefixItems": [{"type": "string"}] * MOST_OBJECTS}), "response_format"),
         ({"structured_outputs": {"json": json.dumps({"anyOf": [{}] * MOST_OBJECTS})}}, "structured_outputs"),
+        (schema({"const": {"schema": "a" * (LONGEST + 1)}}), "response_format.json_schema.schema.const.schema"),
+        (schema({"enum": [{"json": '"%s"' % ("a" * LONGEST)}]}), "response_format.json_schema.schema.enum[0].json"),
+        ({"structured_outputs": {"json": "[" * 10**5}}, "structured_outputs"),
         ({"tools": [{"input_schema": {"minProperties": 10**9}}]}, "tools[0].input_schema.minProperties"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_comes_to_too_much_or_leads_elsewhere_is_refused_by_its_place(body: dict[str, Any], param: str) -> None:
     with pytest.raises(BadBody) as bad:
-        refuse_boundless(body)
+        refuse_boundless(opened(body))
     assert (bad.value.refusal.code, bad.value.refusal.param) == ("invalid_value", param)

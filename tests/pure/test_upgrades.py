@@ -41,6 +41,14 @@ def test_a_get_may_open_a_websocket(value: bytes, piece: int) -> None:
     assert read(data, piece) == data
 
 
+@pytest.mark.parametrize("piece", PIECES)
+def test_the_size_of_a_head_is_told_of_all_its_lines_and_of_nothing_behind_it(piece: int) -> None:
+    lines, head = HeadLines(), HEAD % (b"POST", WISH % b"h2c")
+    for start in range(0, len(head + BODY), piece):
+        lines.without_upgrade((head + BODY)[start : start + piece])
+    assert lines.size == len(head)
+
+
 @pytest.mark.parametrize("data", [b"NONSENSE", b"\x16\x03\x01", b"POST", b"GET /", b"G /", b"GET / HTTP/1.1\r\nhos"])
 def test_what_can_be_no_wish_is_not_held_back(data: bytes) -> None:
     assert HeadLines().without_upgrade(data) == data

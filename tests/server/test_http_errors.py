@@ -61,17 +61,26 @@ def test_an_unknown_route_of_the_messages_api_has_its_shape(client):
     [
         ("GET", CHAT, "POST"),
         ("DELETE", COMPLETIONS, "POST"),
-        ("PUT", "/v1/models", "GET"),
-        ("POST", "/v1/models/tiny", "GET"),
-        ("DELETE", "/ping", "GET, POST"),
-        ("PATCH", "/v1/responses/some", "GET"),
+        ("PUT", "/v1/models", "GET, HEAD"),
+        ("POST", "/v1/models/tiny", "GET, HEAD"),
+        ("DELETE", "/ping", "GET, HEAD, POST"),
+        ("PATCH", "/v1/responses/some", "GET, HEAD"),
     ],
 )
 def test_a_wrong_method_is_a_405_that_names_the_right_ones(client, method, path, allowed):
     response = client.request(method, path)
     assert error(response) == (405, "invalid_request_error", "method_not_allowed", None)
     methods = set(response.headers["allow"].split(", "))
-    assert methods - {"HEAD"} == set(allowed.split(", "))
+    assert methods == set(allowed.split(", "))
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [("x-data-parallel-rank", "7"), ("x-data-parallel-rank", "first"), ("x-vllm-priority", "9" * 30)],
+)
+def test_a_header_that_steers_nowhere_is_named(client, header, value):
+    response = client.post(CHAT, json=chat_body(max_tokens=1), headers={header: value})
+    assert error(response) == (400, "invalid_request_error", "invalid_value", header)
 
 
 def test_a_wrong_method_of_the_messages_api_has_its_shape(client):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from .environment import NoEnvironment, python_of
+from .told import hold, listen
 
 BASE: Final = "SPPRUNER_PROOF_BASE"
 """Variable that hands the Python that serves over to the next process."""
@@ -19,6 +20,7 @@ BASE: Final = "SPPRUNER_PROOF_BASE"
 
 def main() -> int:
     """Never returns when all is well: this process becomes the run."""
+    listen()
     folder = Path(os.environ.get("SPPRUNER_PROOF_ENV") or _cache() / "prove" / "env")
     if {"-h", "--help"} & set(sys.argv[1:]):  # needs no environment
         from .options import parser
@@ -32,6 +34,7 @@ def main() -> int:
         return 1
     os.environ[BASE] = sys.executable
     arguments = [str(python), "-m", "sppruner_vllm.evaluation.proof.run", *sys.argv[1:]]
+    hold()
     os.execv(python, arguments)  # noqa: S606 (our own command)
 
 

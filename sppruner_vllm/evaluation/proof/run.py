@@ -39,6 +39,7 @@ from .outcomes import Incomplete, read_outcomes
 from .report import write_report
 from .sets import StandardSet, named
 from .tied import tied
+from .told import listen
 
 DEMO_LIMIT: Final = 25
 DEMO_SEED: Final = 2027
@@ -46,7 +47,8 @@ PROOF: Final = places.CACHE / "prove"
 
 
 def main() -> int:
-    """Run. Exit status: 1 when it could not be done, 130 when it was stopped."""
+    """Run. Exit status: 1 when it could not be done, 130 or 143 when it was stopped."""
+    listen()
     found = parser()
     options, extra = found.parse_known_args()
     console = Console(stderr=True)

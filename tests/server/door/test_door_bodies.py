@@ -186,6 +186,12 @@ def test_a_slash_too_many_leads_to_a_path_whatever_the_host_says(door: Server) -
     assert (status, headers["location"]) == (307, f"{CHAT}?a=b")
 
 
+@pytest.mark.parametrize("whole", [b"", b"\r\n\r\n"], ids=["cut", "whole"])
+def test_a_head_that_comes_in_one_piece_is_as_long_as_any(door: Server, whole: bytes) -> None:
+    with opened(door, b"GET /health HTTP/1.1\r\nhost: x\r\nx: " + b"x" * 2**16 + whole) as connection:
+        assert all_of(connection)[:13] in (b"HTTP/1.1 431 ", b"")
+
+
 def test_a_head_without_end_is_refused(door: Server) -> None:
     with httpx.Client(base_url=door.url, headers=ALICE) as client:
         before = metric(client, "sppruner_rejected_total", reason="head_too_large")
