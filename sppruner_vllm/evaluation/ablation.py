@@ -159,7 +159,8 @@ def main() -> None:
     store = Store(options.out / ANSWERS)
     try:
         questions = load_dataset(DEMO, options.limit, options.seed)
-        asker = Varied(EnginelessAsker(str(options.model), manner), VARIANTS, options.depth)
+        heard = frozenset().union(*(VARIANTS[name].taps for name in variants))
+        asker = Varied(EnginelessAsker(str(options.model), manner, heard), VARIANTS, options.depth)
         every = Run(asker, manner, DEMO, questions, store)
         try:
             ask(every, variants, options.ratios)
