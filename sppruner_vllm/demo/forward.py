@@ -117,6 +117,8 @@ def decode(
     mask: Tensor,
     cache: Cache | None = None,
     layers: int | None = None,
+    *,
+    last_alone: bool = False,
 ) -> list[Tensor]:
     """Hidden states of the language model.
 
@@ -126,9 +128,11 @@ def decode(
             first row.
         mask: (B, 1, T, all) bool, True may be attended to; all = T, and what the cache holds before it.
         cache: what came before; extended. layers: how many run, fewer than there are; None for all.
+        last_alone: of the last layer only the last token's state is wanted, by which the next token is chosen.
 
     Returns:
-        (B, T, D) after each layer; that of the model's last one is normalised, ready for the output head.
+        (B, T, D) after each layer, (B, 1, D) after the last where its last token alone is wanted; that of the model's
+        last one is normalised, ready for the output head.
     """
     places = positions if "mrope_section" in language.config.rope_parameters else positions[0]
     cos, sin = (part.unsqueeze(1) for part in language.rotary_emb(embeddings.float(), places))
@@ -136,14 +140,16 @@ def decode(
     for number, layer in enumerate(language.layers[:layers]):
         attention = layer.self_attn
         source = norm(layer.input_layernorm, hidden)
-        query, key, value = (
-            _heads(projection(source), attention.head_dim)
-            for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+        first = embeddings.shape[1] - 1 if last_alone and number == len(language.layers) - 1 else 0
+        hidden = hidden[:, first:]
+        query = _heads(attention.q_proj(source[:, first:]), attention.head_dim)
+        key, value = (
+            _heads(projection(source), attention.head_dim) for projection in (attention.k_proj, attention.v_proj)
         )
-        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        query, key = rotate(query, cos[:, :, first:], sin[:, :, first:]), rotate(key, cos, sin)
         if cache is not None:
             key, value = cache.extend(number, key, value)
-        seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True)
+        seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, :, first:], enable_gqa=True)
         hidden = hidden + attention.o_proj(seen.transpose(1, 2).flatten(2))
         hidden = hidden + gated(layer.mlp, norm(layer.post_attention_layernorm, hidden))
         states.append(hidden)

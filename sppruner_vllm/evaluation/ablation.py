@@ -133,7 +133,7 @@ def compare(kept: Kept, variants: Sequence[str], ratios: Sequence[float], resamp
 
 
 def table(found: Mapping[str, Mapping[float, tuple[Interval, Interval]]], ratios: Sequence[float]) -> str:
-    """Markdown: relative accuracy in per cent; behind it, for every variant but the first, the difference in points."""
+    """Markdown: relative accuracy in per cent, and for every variant but the first the difference in points."""
     lines = [
         "| variant | " + " | ".join(f"{ratio:.1%} kept" for ratio in ratios) + " |",
         "|---" * (len(ratios) + 1) + "|",
@@ -149,7 +149,7 @@ def _cell(relative: Interval, difference: Interval, *, first: bool) -> str:
     if first or difference.value is None:
         return f"**{share}**"
     mark = {"win": " ▲", "loss": " ▼", "tie": ""}[difference.verdict]
-    return f"{share} ({100 * difference.value:+.1f}{mark})"
+    return f"{share} ({difference.points}{mark})"
 
 
 def main() -> None:
@@ -159,7 +159,8 @@ def main() -> None:
     store = Store(options.out / ANSWERS)
     try:
         questions = load_dataset(DEMO, options.limit, options.seed)
-        asker = Varied(EnginelessAsker(str(options.model), manner), VARIANTS, options.depth)
+        heard = frozenset().union(*(VARIANTS[name].taps for name in variants))
+        asker = Varied(EnginelessAsker(str(options.model), manner, heard), VARIANTS, options.depth)
         every = Run(asker, manner, DEMO, questions, store)
         try:
             ask(every, variants, options.ratios)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sppruner_vllm.families.llava import Llava
@@ -27,6 +28,7 @@ class Chat:
         processor, config: the checkpoint's, of transformers.
         """
         self._processor = processor
+        self._ids = lru_cache(maxsize=4096)(self._prompt)
         self.family: Family = Llava(config) if config.model_type == "llava" else Qwen2_5_VL(config)
         self._turns = self.family.turns(processor.tokenizer)
         images = processor.image_processor
@@ -54,9 +56,12 @@ class Chat:
         Args:
             before: earlier turns of the chat.
         """
+        return list(self._ids(question, pictures, tuple(before)))
+
+    def _prompt(self, question: str, pictures: int, before: tuple[Turn, ...]) -> tuple[int, ...]:
         chat = messages(question, before, [{"type": "image"} for _ in range(pictures)])
         text = self._processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-        return self._encode(text)
+        return tuple(self._encode(text))
 
     def text(self, said: str) -> tuple[list[int], tuple[int, int]]:
         """The prompt of a text without pictures, and where in it the text stands: start and end."""

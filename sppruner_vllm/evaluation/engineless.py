@@ -5,7 +5,7 @@ For small models on a CPU, above all the demo's: a table of all methods and rati
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from hashlib import blake2b
@@ -27,7 +27,7 @@ from .attention_probe import WIDER, most_looked_at
 from .conditions import FULL, Condition, reading, renumbered
 from .disturbing import Disturbance
 from .engineless_llava import load
-from .engineless_model import Prompt, Seen
+from .engineless_model import NO_TAPS, Prompt, Seen, Tap
 from .merging import merged
 from .model_stamp import model_stamp
 from .pictures import opened
@@ -37,6 +37,9 @@ _PREPARED: Final = 256
 """Prompts made at once, so that those answered together have about the same length."""
 
 _BATCH: Final = 32
+
+_LONGER: Final = 1.2
+"""Of prompts that are answered together, how much longer the longest may be than the shortest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +70,29 @@ class Variant:
     probe: int = 0
     auto: bool = False
 
+    @property
+    def taps(self) -> Set[Tap]:
+        """What it hears of the encoder beside the rows."""
+        heard: dict[Tap, bool] = {"attention": self.attention, "merger_input": self.patches}
+        return {tap for tap, wanted in heard.items() if wanted}
+
 
 class EnginelessAsker:
     """A checkpoint of our own."""
 
-    def __init__(self, model: str, manner: Manner) -> None:
+    def __init__(self, model: str, manner: Manner, taps: Set[Tap] = NO_TAPS) -> None:
         """Load the model.
 
         Args:
             model: folder or hub name. manner: how to ask.
+            taps: what every picture is encoded with; a variant that hears more has its pictures encoded again.
         """
         self.model, self.stamp = model, model_stamp(model)
         self.facts: Mapping[str, str] = {"backend": "bare"}
         self._manner = manner
         self._plain = load(model)
-        self._seen: dict[tuple[Picture, Grid | None, tuple[StageOrder, ...], bool], Seen] = {}
+        self._taps = taps
+        self._seen: dict[tuple[Picture, Grid | None, tuple[StageOrder, ...]], tuple[Set[Tap], Seen]] = {}
         self._states_mean = lru_cache(maxsize=None)(self._plain.states_mean)
         self._said: dict[bytes, str] = {}
         self._open = lru_cache(maxsize=64)(opened)
@@ -127,23 +138,20 @@ class EnginelessAsker:
             part = range(start, min(len(questions), start + _PREPARED))
             noted = [] if steered is None else steered
             prompts = self._prompts([questions[index] for index in part], condition, variant, noted)
-            by_length = sorted(zip(part, prompts, strict=True), key=lambda pair: len(pair[1].embedded))
-            for first in range(0, len(by_length), _BATCH):
-                indices, alike = zip(*by_length[first : first + _BATCH], strict=True)
-                texts = self._texts(alike)
-                for index, text, prompt in zip(indices, texts, alike, strict=True):
-                    answers[index] = Answer(
-                        text, sum(self.sizes(questions[index])), prompt.visual, len(prompt.embedded), None, None
-                    )
+            texts = self._texts(prompts)
+            for index, text, prompt in zip(part, texts, prompts, strict=True):
+                answers[index] = Answer(
+                    text, sum(self.sizes(questions[index])), prompt.visual, len(prompt.embedded), None, None
+                )
         return [answers[index] for index in range(len(questions))]
 
     def _texts(self, prompts: Sequence[Prompt]) -> list[str]:
-        """Answers to prompts of like length; one that was answered before is not asked again."""
+        """Answers to prompts; one that was answered before is not asked again."""
         keys = [_key(prompt) for prompt in prompts]
         new = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in self._said}
-        if new:
-            texts = self._plain.answer(list(new.values()), self._manner.max_tokens)
-            self._said.update(zip(new, texts, strict=True))
+        for batch in answered_together(new):
+            texts = self._plain.answer([new[key] for key in batch], self._manner.max_tokens)
+            self._said.update(zip(batch, texts, strict=True))
         return [self._said[key] for key in keys]
 
     def _prompts(
@@ -151,7 +159,7 @@ class EnginelessAsker:
     ) -> list[Prompt]:
         plans = [self._plans(question, condition, variant) for question in questions]
         pictures = [
-            [self._look(picture, plan, variant.patches) for picture, plan in zip(question.images, planned, strict=True)]
+            [self._look(picture, plan, variant.taps) for picture, plan in zip(question.images, planned, strict=True)]
             for question, planned in zip(questions, plans, strict=True)
         ]
         kept: list[list[Tensor | None]] = [[None] * len(shown) for shown in pictures]
@@ -208,9 +216,10 @@ class EnginelessAsker:
             for index, (plan, seen) in enumerate(zip(planned, shown, strict=True)):
                 if plan.stages:
                     attention = seen.attention if variant.attention else None
+                    behind = seen.merger_input if variant.patches else None
                     query = self._query(plan.query_ids, variant.depth)
                     budget = min(len(seen.rows), plan.retained * (WIDER if variant.probe else 1))
-                    images.append(ImageTokens(seen.rows, seen.grid, query, budget, attention, seen.merger_input))
+                    images.append(ImageTokens(seen.rows, seen.grid, query, budget, attention, behind))
                     places.append((number, index))
         mean: Tensor | None = self._mean(variant.depth)
         if variant.disturbance is not None and mean is not None:
@@ -227,20 +236,34 @@ class EnginelessAsker:
         """What is subtracted from the vectors of questions."""
         return self._states_mean(depth) if depth else self._plain.text_mean
 
-    def _look(self, picture: Picture, plan: ReductionPlan | None, patches: bool = False) -> Seen:
-        """A picture as a plan has it encoded, or as it is, with the merger's input or without."""
+    def _look(self, picture: Picture, plan: ReductionPlan | None, taps: Set[Tap] = NO_TAPS) -> Seen:
+        """A picture as a plan has it encoded, or as it is, with these taps at least."""
         grid = None if plan is None else plan.resized
         stages = () if plan is None else tuple(stage for stage in plan.stages if stage.where != "rows")
-        key = picture, grid, stages, patches
-        if key not in self._seen:
+        key = picture, grid, stages
+        brought, seen = self._seen.get(key, (self._taps, None))
+        if seen is None or not taps <= brought:
             image = self._open(picture)
             shown = image if grid is None else resize(image, grid, self._plain.cell)
-            (self._seen[key],) = self._plain.see([shown], stages, patches=patches)
-        return self._seen[key]
+            (seen,) = self._plain.see([shown], stages, brought | taps)
+            self._seen[key] = brought | taps, seen
+        return seen
 
 
 def _method(condition: Condition) -> str:
     return DEFAULT_METHOD if condition == FULL else reading(condition.method)[0]
+
+
+def answered_together(prompts: Mapping[bytes, Prompt]) -> Iterator[list[bytes]]:
+    """Keys of prompts to answer together, by length: none is filled up to far more than its own."""
+    batch: list[bytes] = []
+    for key in sorted(prompts, key=lambda key: len(prompts[key].embedded)):
+        if batch and (len(batch) == _BATCH or len(prompts[key].embedded) > _LONGER * len(prompts[batch[0]].embedded)):
+            yield batch
+            batch = []
+        batch.append(key)
+    if batch:
+        yield batch
 
 
 def _key(prompt: Prompt) -> bytes:

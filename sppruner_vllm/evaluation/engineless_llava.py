@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +13,7 @@ from transformers import AutoConfig, LlavaForConditionalGeneration
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.wire import StageOrder
 
-from .engineless_model import EnginelessModel, Seen
+from .engineless_model import NO_TAPS, EnginelessModel, Seen, Tap
 
 
 class EnginelessLlava(EnginelessModel):
@@ -24,19 +24,19 @@ class EnginelessLlava(EnginelessModel):
 
     @torch.no_grad()
     def see(
-        self, pictures: Sequence[Image.Image], stages: Sequence[StageOrder] = (), *, patches: bool = False
+        self, pictures: Sequence[Image.Image], stages: Sequence[StageOrder] = (), taps: Set[Tap] = NO_TAPS
     ) -> list[Seen]:
         """Encode pictures of any size, each of which is brought to the encoder's.
 
         Args:
-            stages: none drops tokens in this encoder. patches: bring the projector's input too.
+            stages: none drops tokens in this encoder. taps: of these the projector's input alone is to be had.
         """
         pixels = self._processor.image_processor(images=list(pictures), return_tensors="pt")["pixel_values"]
         inside = self._model.model
         states = inside.vision_tower(pixels, output_hidden_states=True).hidden_states
         hidden = states[self._model.config.vision_feature_layer][:, 1:]
         rows = inside.multi_modal_projector(hidden)
-        behind = hidden.unsqueeze(2) if patches else [None] * len(rows)
+        behind = hidden.unsqueeze(2) if "merger_input" in taps else [None] * len(rows)
         sizes = [self.chat.grid(*picture.size) for picture in pictures]
         return [Seen(*each) for each in zip(rows, sizes, [None] * len(rows), behind, strict=True)]
 

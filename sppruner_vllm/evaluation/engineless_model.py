@@ -6,9 +6,11 @@ engine spends most of its time around the model; tests/engine holds both to the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from functools import lru_cache
+from itertools import groupby, islice
+from typing import Any, ClassVar, Final, Literal, cast
 
 import numpy as np
 import torch
@@ -28,18 +30,23 @@ from .attention_probe import looked_at
 from .chat import Chat
 from .turns import Turn
 
+Tap = Literal["attention", "merger_input"]
+"""What an encoder gives beside its rows, named as `Method.needs` names it."""
+
+NO_TAPS: Final[Set[Tap]] = frozenset()
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """An encoded picture.
 
-    rows: (N, D) float32. grid: (height, width). attention: (N,) received in one block; None where nothing hears it.
-    merger_input: (N, patches, F), those behind each row; None where it was not asked for.
+    rows: (N, D) float32. grid: (height, width). attention: (N,) received in one block. merger_input: (N, patches, F),
+    those behind each row. Both are None where they were not asked for, or where nothing gives them.
     """
 
     rows: Tensor
     grid: Grid
-    attention: Tensor | None
+    attention: Tensor | None = None
     merger_input: Tensor | None = None
 
 
@@ -55,6 +62,10 @@ class Prompt:
     def visual(self) -> int:
         """How many visual tokens are in it."""
         return sum(place.stop - place.start for place in self.pictures)
+
+
+_REMEMBERED: Final = 4096
+"""Questions and shapes of prompts that are kept."""
 
 
 class EnginelessModel:
@@ -73,15 +84,19 @@ class EnginelessModel:
         # Without one, no picture is made smaller.
         self.cell = self.chat.family.cell or 1
         self._ends = frozenset(self._model.generation_config.eos_token_id)
+        # The same few questions are read, and prompts of the same shape made, under every method and ratio.
+        self._states = lru_cache(maxsize=_REMEMBERED)(self._read_alone)
+        self._positions = lru_cache(maxsize=_REMEMBERED)(_positions)
 
     @torch.no_grad()
     def see(
-        self, pictures: Sequence[Image.Image], stages: Sequence[StageOrder] = (), *, patches: bool = False
+        self, pictures: Sequence[Image.Image], stages: Sequence[StageOrder] = (), taps: Set[Tap] = NO_TAPS
     ) -> list[Seen]:
         """Encode pictures of one size, whose sides are whole visual tokens.
 
         Args:
-            stages: those that drop tokens in the encoder. patches: bring the merger's input too.
+            stages: those that drop tokens in the encoder. taps: what to bring beside the rows, which are the same
+                whatever is brought.
 
         Raises:
             ValueError: a side is not.
@@ -90,13 +105,13 @@ class EnginelessModel:
         if pixels.shape[2] % self.cell or pixels.shape[3] % self.cell:
             raise ValueError(f"the sides of a picture must be multiples of {self.cell}, got {tuple(pixels.shape[2:])}")
         grid = pixels.shape[2] // self.cell, pixels.shape[3] // self.cell
-        attention: list[Tensor] = []
+        attention: list[Tensor] | None = [] if "attention" in taps else None
         cut = next(((stage.block, stage.budget) for stage in stages if stage.block is not None), None)
         skips = any(stage.where == "entry" for stage in stages)
-        units: list[Tensor] | None = [] if patches else None
+        units: list[Tensor] | None = [] if "merger_input" in taps else None
         rows = encode(self._model.model.visual, pixels, attention, cut, skip_repeats=skips, merger_input=units)
-        behind = units[0] if units else [None] * len(rows)
-        return [Seen(image, grid, *taps) for image, *taps in zip(rows, attention[0], behind, strict=True)]
+        heard, behind = (found[0] if found else [None] * len(rows) for found in (attention, units))
+        return [Seen(image, grid, *brought) for image, *brought in zip(rows, heard, behind, strict=True)]
 
     def embed(self, ids: Sequence[int]) -> Tensor | None:
         """(T, D) embeddings of token ids; None for none."""
@@ -114,7 +129,7 @@ class EnginelessModel:
         return torch.cat([cast("Tensor", self.states(ids, depth)) for ids in spoken]).mean(0)
 
     @torch.no_grad()
-    def _states(self, ids: tuple[int, ...], layers: int) -> Tensor:
+    def _read_alone(self, ids: tuple[int, ...], layers: int) -> Tensor:
         lead = self.chat.family.lead
         embedded = self._table[torch.tensor((*lead, *ids))].unsqueeze(0)
         length = embedded.shape[1]
@@ -163,21 +178,23 @@ class EnginelessModel:
         parts, stays, spans, length = [], [], [], 0
         places: list[slice] = []
         left = iter(zip(pictures, kept, strict=True))
-        for token in self.chat.ids(question, len(pictures), before):
-            if token != self.chat.family.image_token:
-                parts.append(self._table[token : token + 1])
-                stays.append(torch.tensor([length]))
-                length += 1
+        ids = self.chat.ids(question, len(pictures), before)
+        for of_a_picture, run in groupby(ids, lambda token: token == self.chat.family.image_token):
+            if not of_a_picture:
+                text = torch.tensor([*run])
+                parts.append(self._table[text])
+                stays.append(torch.arange(length, length + len(text)))
+                length += len(text)
                 continue
-            picture, indices = next(left)
-            shown = torch.arange(len(picture.rows)) if indices is None else indices
-            spans.append(MediaSpan(length, len(picture.rows), self._shape(picture.grid, frames)))
-            start = sum(map(len, parts))
-            places.append(slice(start, start + len(shown)))
-            parts.append(picture.rows[shown])
-            stays.append(length + shown)
-            length += len(picture.rows)
-        positions, _ = initial_positions(length, spans)
+            for picture, indices in islice(left, len([*run])):
+                shown = torch.arange(len(picture.rows)) if indices is None else indices
+                spans.append(MediaSpan(length, len(picture.rows), self._shape(picture.grid, frames)))
+                start = sum(map(len, parts))
+                places.append(slice(start, start + len(shown)))
+                parts.append(picture.rows[shown])
+                stays.append(length + shown)
+                length += len(picture.rows)
+        positions = self._positions(length, tuple(spans))
         stay = torch.cat(stays)
         placed = torch.arange(len(stay)).expand(3, -1) if renumbered else positions[:, stay]
         return Prompt(torch.cat(parts), placed, tuple(places))
@@ -212,7 +229,9 @@ class EnginelessModel:
         written: list[list[int]] = [[] for _ in prompts]
         open_ones = torch.ones(len(prompts), dtype=torch.bool)
         for _ in range(most):
-            states = decode(self._model.model.language_model, embedded, positions, mask.unsqueeze(1), cache)
+            states = decode(
+                self._model.model.language_model, embedded, positions, mask.unsqueeze(1), cache, last_alone=True
+            )
             chosen = self._model.lm_head(states[-1][:, -1]).argmax(-1)
             for index, token in enumerate(chosen.tolist()):
                 if open_ones[index] and token not in self._ends:
@@ -224,3 +243,8 @@ class EnginelessModel:
             embedded, positions = self._table[chosen].unsqueeze(1), place.expand(3, -1).unsqueeze(-1)
             mask = torch.cat((mask[:, -1:], torch.ones(len(prompts), 1, 1, dtype=torch.bool)), dim=2)
         return [self._processor.tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in written]
+
+
+def _positions(length: int, spans: tuple[MediaSpan, ...]) -> Tensor:
+    """(3, length) of a whole prompt with these pictures; shared, so do not write to it."""
+    return initial_positions(length, spans)[0]

@@ -78,7 +78,7 @@ class Exam:
             rows = torch.cat([one.rows for one in seen])
             pixels = torch.cat([_by_token(frame, self._model.cell) for frame in frames])
             (height, width) = seen[0].grid
-            whole = Seen(rows, (self._frames * height, width), torch.empty(0))
+            whole = Seen(rows, (self._frames * height, width))
             yield Shown(question, whole, pixels, (self._frames, height, width))
 
     def marks(self, shown: Sequence[Shown], choose: Choose | None, ratio: float) -> Scores:

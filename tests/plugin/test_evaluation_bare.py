@@ -11,12 +11,14 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
+from sppruner_vllm.demo.forward import decode
 from sppruner_vllm.evaluation import ablation, auto_ratios, stress
 from sppruner_vllm.evaluation.asking import AskingFailed, Manner
 from sppruner_vllm.evaluation.bootstrap import Interval
 from sppruner_vllm.evaluation.conditions import FULL, Condition, conditions
 from sppruner_vllm.evaluation.disturbing import DISTURBANCES
-from sppruner_vllm.evaluation.engineless import EnginelessAsker, Variant
+from sppruner_vllm.evaluation.engineless import EnginelessAsker, Variant, answered_together
+from sppruner_vllm.evaluation.pictures import opened
 from sppruner_vllm.evaluation.questions import Picture, Question
 from sppruner_vllm.evaluation.records import Store
 from sppruner_vllm.evaluation.runner import Run
@@ -244,3 +246,52 @@ def test_attention_chooses_the_budget_from_twice_as_many(asker):
     offered = {tuple(row.tolist()) for row in kept["offered", 0.48]}
     assert all(tuple(row.tolist()) in offered for row in kept["chosen", 0.24])
     assert not kept["chosen", 0.24].equal(kept["plain", 0.24])
+
+
+def test_what_an_encoder_brings_beside_the_rows_changes_none_of_them(asker):
+    (bare,), (both,) = (asker._plain.see([opened(WIDE)], taps=taps) for taps in (set(), {"attention", "merger_input"}))
+    assert (bare.attention, bare.merger_input) == (None, None)
+    assert torch.equal(bare.rows, both.rows)
+    assert (both.attention.shape, both.merger_input.shape[:2]) == ((50,), (50, 4))
+
+
+def test_a_picture_is_encoded_again_for_what_it_lacks_alone(tiny_model):
+    asker = EnginelessAsker(str(tiny_model), Manner(TOKENS))
+    attention, patches = (Variant(**{tap: True}).taps for tap in ("attention", "patches"))
+    first = asker._look(WIDE, None, attention)
+    assert asker._look(WIDE, None) is first
+    both = asker._look(WIDE, None, patches)
+    assert torch.equal(both.rows, first.rows)
+    assert torch.equal(both.attention, first.attention)
+    assert all(asker._look(WIDE, None, taps) is both for taps in (attention, patches, attention | patches))
+
+
+def test_what_an_asker_brings_of_every_picture_is_there_from_the_first_look(tiny_model):
+    asker = EnginelessAsker(str(tiny_model), Manner(TOKENS), {"attention"})
+    assert asker._look(WIDE, None) is asker._look(WIDE, None, {"attention"})
+
+
+def test_an_answer_is_the_same_alone_and_beside_others(asker):
+    prompts = asker._prompts([*QUESTIONS, LATER], Condition("uniform", 0.7), Variant(), [])
+    assert asker._texts(prompts) == [asker._plain.answer([prompt], TOKENS)[0] for prompt in prompts]
+
+
+def test_prompts_are_filled_up_by_a_fifth_at_most(asker):
+    prompts = {f"{p.visual}".encode(): p for p in asker._prompts(QUESTIONS, FULL, Variant(), [])}
+    batches = [[len(prompts[key].embedded) for key in batch] for batch in answered_together(prompts)]
+    assert sorted(length for batch in batches for length in batch) == sorted(len(p.embedded) for p in prompts.values())
+    assert len(batches) > 1
+    assert all(max(batch) <= 1.2 * min(batch) for batch in batches)
+
+
+@torch.inference_mode()
+def test_the_last_token_has_the_state_alone_that_it_has_among_all(asker):
+    (prompt,) = asker._prompts(QUESTIONS[:1], FULL, Variant(), [])
+    mask = torch.ones(1, 1, len(prompt.embedded), len(prompt.embedded), dtype=torch.bool).tril()
+    language = asker._plain._model.model.language_model
+    whole, alone = (
+        decode(language, prompt.embedded[None], prompt.positions[:, None], mask, last_alone=last)
+        for last in (False, True)
+    )
+    torch.testing.assert_close(alone[-1], whole[-1][:, -1:])
+    assert all(map(torch.equal, alone[:-1], whole[:-1]))
