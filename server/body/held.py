@@ -1,7 +1,7 @@
 """Whether an answer can be held to a JSON schema: where xgrammar would leave something out, llguidance may not.
 
 A schema that is sent for the answer, or for a tool that says `strict`, is refused where neither holds it. A tool that
-does not say so is held to what can be held.
+does not say so, and an answer that says it need not be strict, are held to what can be held.
 """
 
 from __future__ import annotations
@@ -79,10 +79,11 @@ def leaving_none_out(unsupported: Callable[[dict[str, Any]], bool]) -> Callable[
 
 
 def _schemas(fields: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
-    """Those of the answer, and of tools that are strict."""
+    """Those of the answer, unless it need not be strict, and of tools that must."""
     for place in _FORMATS:
         found, at = _reached(fields, place)
-        if found is not None:
+        holder, _ = _reached(fields, place[:-1])
+        if found is not None and holder.get(_STRICT) is not False:
             yield at, found
     tools = fields.get(_TOOLS)
     for number, tool in enumerate(tools if isinstance(tools, list) else ()):

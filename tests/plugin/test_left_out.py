@@ -139,7 +139,9 @@ def test_what_people_write_stays_with_xgrammar(schema: Any) -> None:
     refuse_unheld(opened({"response_format": {"json_schema": {"schema": schema}}}))
 
 
-def test_tools_that_are_not_strict_are_held_to_what_can_be_held() -> None:
+def test_what_need_not_be_strict_is_held_to_what_can_be_held() -> None:
     schema = {**OBJECT, "not": {"required": ["a"]}}
     refuse_unheld(opened({"tools": [{"function": {"parameters": schema}}, {"input_schema": schema, "strict": False}]}))
     assert not unsupported(schema)
+    refuse_unheld(opened({"response_format": {"json_schema": {"schema": schema, "strict": False}}}))
+    refuse_unheld(opened({"text": {"format": {"type": "json_schema", "schema": schema, "strict": False}}}))
