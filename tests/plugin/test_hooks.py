@@ -373,6 +373,7 @@ DATA = {
     "text.max_position_embeddings": "the same, while the model is built",
     "config.image_token_id": "the same, where the checkpoint names no id",
     "response.body": "one answer",
+    "model.root": "one answer",
     "response.body_iterator": "one answer",
 }
 """Attributes that are meant to be written, and whose they are."""
@@ -399,5 +400,6 @@ def test_nothing_of_vllms_is_rebound_outside_the_two_modules_for_it() -> None:
         if offline.isdisjoint(path.parts)
     }
     rebinding = {name for name, path in modules.items() if assigned(path.read_text())}
-    compat = {f"sppruner_vllm/compat/{name}.py" for name in ("following", "processes", "rendering", "workers")}
+    names = ("following", "grammars", "processes", "rendering", "workers")
+    compat = {f"sppruner_vllm/compat/{name}.py" for name in names}
     assert rebinding == {*compat, "server/hooks.py"}
