@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sppruner_vllm.request.fields import REQUEST_FIELDS
 
 from ..errors.refusal import Refusal, answer, dumped
-from ..request.document import DOCUMENT
+from ..request.document import DOCUMENT, KEY_NAME
 from ..request.record import note_pictures
 from .allowed_tools import choose_allowed
 from .content.document import check_content
@@ -31,6 +31,7 @@ from .placement import misplaced, misplaced_header, misplaced_include
 from .schema_texts import opened
 from .steering import refuse_other_steering
 from .unserved import refuse_unserved
+from .uuids import name_uuids
 
 _REDUCTION: Final = frozenset(REQUEST_FIELDS)
 
@@ -78,6 +79,7 @@ class BodyCheck:
                 changed = fill_details(part for conversation in found or () for part in conversation)
                 check_content(document, scope["path"])
                 changed = choose_allowed(document, scope["path"]) or changed
+                changed = name_uuids(document, scope.get("state", {}).get(KEY_NAME)) or changed
                 schemas = opened(document)
                 refuse_boundless(schemas)
                 refuse_unheld(schemas)

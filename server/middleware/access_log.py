@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import headers
 from ..errors.refusal import request_id_of
-from .authentication import KEY_NAME
+from ..request.document import KEY_NAME
 
 LOGGER: Final = "sppruner.access"
 LONGEST_PATH: Final = 256

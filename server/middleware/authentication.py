@@ -17,14 +17,13 @@ from ..errors.refusal import Refusal
 from ..keys.current import use_key
 from ..keys.ring import KeyRing
 from ..playground import PATH as PLAYGROUND
+from ..request.document import KEY_NAME
 from .refusing import refuse
 
 PROBES: Final = frozenset({"/health", "/livez", "/readyz", "/ping"})
 """Open to everyone, by GET and HEAD: they say whether the server is well and nothing else."""
 
 METRICS: Final = "/metrics"
-KEY_NAME: Final = "key_name"
-"""Key of scope["state"] under which the name of the request's key travels."""
 
 MISSING: Final = Refusal(
     401,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -239,3 +240,20 @@ def test_what_was_kept_is_told_by_no_server_that_was_not_started_so(alice: httpx
     assert alice.post("/v1/visual-tokens", json=chat_body(PICTURE)).json()["error"]["code"] == "unknown_url"
     refused = alice.post(CHAT, json=chat_body(PICTURE, include=["visual_tokens.selection"]))
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "unsupported_parameter")
+
+
+def test_a_uuid_is_its_keys_own(door: Server) -> None:
+    hashed = {"authorization": "Bearer key-of-hashed"}
+    sent: dict[str, Any] = {"type": "image_url", "image_url": {"url": PICTURE}, "uuid": "holiday"}
+
+    def asked(part: dict[str, Any], key: dict[str, str]) -> httpx.Response:
+        messages = [{"role": "user", "content": [part, {"type": "text", "text": "what?"}]}]
+        return guest.post(CHAT, json={"model": MODEL_NAME, "max_tokens": 1, "messages": messages}, headers=key)
+
+    with httpx.Client(base_url=door.url, timeout=120) as guest:
+        assert asked(sent, ALICE).status_code == 200
+        refused = asked({**sent, "image_url": None}, hashed)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "messages[0].content[0].uuid")
+        assert "alice" not in refused.text
+        assert "hashed" not in refused.text
+        assert asked({**sent, "image_url": None}, ALICE).status_code == 200
