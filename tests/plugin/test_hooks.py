@@ -399,5 +399,7 @@ def test_nothing_of_vllms_is_rebound_outside_the_two_modules_for_it() -> None:
         if offline.isdisjoint(path.parts)
     }
     rebinding = {name for name, path in modules.items() if assigned(path.read_text())}
-    compat = {f"sppruner_vllm/compat/{name}.py" for name in ("following", "processes", "rendering", "workers")}
+    compat = {
+        f"sppruner_vllm/compat/{name}.py" for name in ("following", "grammars", "processes", "rendering", "workers")
+    }
     assert rebinding == {*compat, "server/hooks.py"}
