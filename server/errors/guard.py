@@ -31,7 +31,8 @@ LONGEST_BODY: Final = 2**20
 """Bytes of an error body that are looked at."""
 
 MOST_HELD: Final = 8
-"""Pieces of a stream that are held back; a response begins with two that come before the engine is asked."""
+"""Pieces of a stream that are held back; a response begins with two that come before the engine is asked. What is
+fetched asks no engine: its first piece says whether it is there."""
 
 _NOT_KEPT: Final = ("content-length", "content-type")
 
@@ -108,7 +109,7 @@ class _Answer:
     async def _begin(self, message: Message) -> None:
         headers = MutableHeaders(raw=message["headers"])
         self._streams = message["status"] < 400 and headers.get("content-type", "").startswith("text/event-stream")
-        early = self._streams and self._scope["method"] == "POST" and not self._attempt.accepted
+        early = self._streams and not self._attempt.accepted
         if message["status"] >= 400 or early:
             self._start = message
         else:
@@ -121,7 +122,8 @@ class _Answer:
             await self._replace(self._told(refusal_of_event(body, self._scope)))
             return
         self._held.append(message)
-        if self._attempt.accepted or not message.get("more_body", False) or len(self._held) > MOST_HELD:
+        most = MOST_HELD if self._scope["method"] == "POST" else 0
+        if self._attempt.accepted or not message.get("more_body", False) or len(self._held) > most:
             await self._release()
 
     async def _release(self) -> None:

@@ -16,7 +16,7 @@ _CODES: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     (re.compile(r"maximum context length|exceeds model's maximum|longer than the maximum"), "context_length_exceeded"),
     (re.compile(r"JSON decode error"), "invalid_json"),
     (re.compile(r"Unsupported Media Type"), "unsupported_media_type"),
-    (re.compile(r"Response with id .* not found"), "not_found"),
+    (re.compile(r"Response with id .* not found|Unknown response_id"), "not_found"),
 )
 
 _VALUES: Final = re.compile(r" \((?:parameter|value)=.*\)$", re.DOTALL)
@@ -29,7 +29,8 @@ _NO_MESSAGES: Final = "Cannot apply chat template to an empty conversation"
 _GRAMMARS: Final = ("structured_outputs", "response_format", "text", "output_config", "tools")
 _ABOUT: Final[tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]] = (
     (re.compile(r"stop cannot contain"), ("stop", "stop_sequences")),
-    (re.compile(r"The tool with name|Tool choice '|Forced tool choice must"), ("tool_choice",)),
+    (re.compile(r"The tool with name|Tool choice '|Forced tool choice must|tool_choice="), ("tool_choice",)),
+    (re.compile(r'"auto" tool choice requires'), ("tool_choice", "tools")),
     (re.compile(r"The model `.*` does not exist"), ("model",)),
     (re.compile(r"continue_final_message is set"), ("continue_final_message", "messages")),
     (re.compile(r"thinking_token_budget is set"), ("thinking_token_budget", "thinking")),

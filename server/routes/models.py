@@ -46,10 +46,10 @@ async def retrieve_model(model_id: str, raw_request: Request) -> JSONResponse:
 
 async def _models(raw_request: Request) -> ModelList:
     models = await models_api.models(raw_request).show_available_models()
-    if raw_request.app.state.sppruner_asks_for_keys:
-        for model in models.data:
-            model.root = public_root(model.root, model.id)
-    return models
+    if not raw_request.app.state.sppruner_asks_for_keys:
+        return models
+    shown = [model.model_copy(update={"root": public_root(model.root, model.id)}) for model in models.data]
+    return models.model_copy(update={"data": shown})
 
 
 def public_root(root: str | None, name: str) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from scheduling import configured
+from sppruner_server.hooks import install_grammars
 from vllm import SamplingParams
 from vllm.sampling_params import StructuredOutputsParams
 from vllm.v1.request import Request
-from vllm.v1.structured_output import StructuredOutputManager
+from vllm.v1.structured_output import StructuredOutputManager, backend_xgrammar
 
 from sppruner_vllm.compat.grammars import let_requests_have_their_library
 
@@ -74,3 +75,16 @@ def test_all_of_them_fill_the_same_bitmask(
         made.fill_bitmask(bitmask, 1)
         assert bitmask[1].any()
         assert not (bitmask[1] == -1).all()
+
+
+def test_the_server_chooses_the_library_that_holds_all_of_a_schema(
+    managers: tuple[StructuredOutputManager, StructuredOutputManager], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, hooked = managers
+    name = "has_xgrammar_unsupported_json_features"
+    monkeypatch.setattr(backend_xgrammar, name, getattr(backend_xgrammar, name))  # given back at the end
+    wanted = {"json": {"minLength": 3}}
+    stock = type(grammar(hooked, **wanted)).__name__
+    install_grammars()
+    install_grammars()
+    assert (stock, type(grammar(hooked, **wanted)).__name__) == ("XgrammarGrammar", "GuidanceGrammar")

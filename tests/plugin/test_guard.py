@@ -266,6 +266,29 @@ def test_a_stream_that_raises_before_the_engine_took_it_is_refused_with_its_stat
     assert (seen.status, seen.error["code"]) == (400, "invalid_value")
 
 
+def test_a_stream_that_is_fetched_and_is_not_there_is_refused_with_its_status() -> None:
+    async def app(_: Any, __: Any, send: Any) -> None:
+        await send(START)
+        raise ValueError("Unknown response_id: resp_a")
+
+    seen = ask(app, "/v1/responses/resp_a", method="GET")
+    assert (seen.status, seen.error["code"]) == (404, "not_found")
+
+
+def test_a_stream_that_is_fetched_waits_for_nothing() -> None:
+    begun: list[int] = []
+
+    async def app(_: Any, __: Any, send: Any) -> None:
+        await send(START)
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        begun.append(1)
+        raise ValueError("broken")
+
+    seen = ask(app, "/v1/responses/resp_a", method="GET")
+    assert (seen.status, begun, seen.pieces[0]) == (200, [1], b"data: 1\n\n")
+    assert seen.pieces[-1].startswith(b"event: error")
+
+
 def test_a_stream_passes_piece_by_piece_once_the_engine_has_it() -> None:
     pieces = [b"data: 1\n\n", b"data: 2\n\n", b": still there\n\n", DONE]
     seen = ask(streaming(pieces, accepted=1))
