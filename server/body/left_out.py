@@ -109,9 +109,10 @@ def _of(node: Mapping[str, Any]) -> str | None:
             return unseen
     if "pattern" in node and "format" in node:
         return "format"
-    required, properties = node.get("required"), node.get("properties")
-    known = properties if isinstance(properties, dict) else {}
-    if isinstance(required, list) and any(isinstance(name, str) and name not in known for name in required):
+    required, known = node.get("required"), node.get("properties", {})
+    if not isinstance(required, list) or not isinstance(known, dict):
+        return None  # which the library says
+    if any(isinstance(name, str) and name not in known for name in required):
         return "required"
     return None
 

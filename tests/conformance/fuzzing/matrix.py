@@ -38,7 +38,7 @@ _UNREAD: Final = frozenset(
 """Members that change nothing where they stand: hints, what another kind of part has, what no client may set."""
 
 
-_OF_NEIGHBOURS: Final = ("type", "role", "tool_calls")
+_OF_NEIGHBOURS: Final = ("type", "role", "tool_calls", "properties")
 
 
 @dataclass(frozen=True, slots=True)
