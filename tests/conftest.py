@@ -32,6 +32,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByEngine:
     return ByEngine(config, log)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("dist", "no") != "no":
+        from parallel import longest_first
+
+        longest_first(items)
+
+
 @pytest.fixture(autouse=True)
 def _same_numbers() -> None:
     """What a test draws without a generator of its own is the same each time, whatever ran before it."""

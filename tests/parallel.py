@@ -5,9 +5,15 @@ Groups by marks would say the same, but pytest-xdist 3.8 does not see them under
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from xdist.scheduler import LoadScopeScheduling
+
+if TYPE_CHECKING:
+    import pytest
+
+FIRST: Final = "tests/training/"
+"""One file of minutes: handed out last, it would run alone at the end."""
 
 TOGETHER: Final = {
     "tests/conformance/": "server",
@@ -27,3 +33,8 @@ class ByEngine(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         return next((shared for begins, shared in TOGETHER.items() if file.startswith(begins)), file)
+
+
+def longest_first(items: list[pytest.Item]) -> None:
+    """Put what takes one process longest before all that can be shared out around it."""
+    items.sort(key=lambda item: not item.nodeid.startswith(FIRST))

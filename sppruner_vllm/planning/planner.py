@@ -122,7 +122,7 @@ def plan_images(
         for image, asked in zip(sent, asked_of, strict=True)
     ]
     return tuple(
-        _scoped(image, query, recipe, asked, limits, known, None if asked.insists else parts)
+        _scoped(image, query, recipe, asked, limits, known, parts if asked.may_stay_whole else None)
         for image, query, asked in zip(sent, queries, asked_of, strict=True)
     )
 

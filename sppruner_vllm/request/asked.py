@@ -57,6 +57,11 @@ class ReductionRequest:
         return not self.insists
 
     @property
+    def may_stay_whole(self) -> bool:
+        """Whether an image that it would not pay to reduce is left as it is: nobody asked for less, or must have less."""
+        return not self.insists and self.bounds.high == 1
+
+    @property
     def asked_ratio(self) -> float | None:
         """The fraction that is kept of one image; None for an absolute budget, and while it is not known."""
         absolute = self.keep_tokens is not None or self.keep_tokens_total is not None

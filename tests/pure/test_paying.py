@@ -30,9 +30,11 @@ class OneTurn:
         yield 0, len(prompt)
 
 
-def plan(tokens: int, fields: dict[str, object], *, default: float = 0.5, parts: Parts | None = PARTS) -> ReductionPlan:
-    """The plan of one picture of so many tokens under an operator's default ratio."""
-    limits = Settings(keep_ratio=default, allow_method=True)
+def plan(
+    tokens: int, fields: dict[str, object], *, default: float = 0.5, most: float = 1.0, parts: Parts | None = PARTS
+) -> ReductionPlan:
+    """The plan of one picture of so many tokens under an operator's default ratio, and the largest that there may be."""
+    limits = Settings(keep_ratio=default, max_keep_ratio=most, allow_method=True)
     request = validate_request(fields, limits, METHODS)
     prompt = Prompt([1, 7], 1, OneTurn, lambda text: [])
     (one,) = plan_images([Sent((1, tokens), lambda grid: grid)], prompt, request, limits, parts=parts)
@@ -53,6 +55,12 @@ def test_a_ratio_near_1_is_left_out_where_selecting_takes_longer_than_it_spares(
 @pytest.mark.parametrize("fields", [{"keep_ratio": 0.5}, {"keep_tokens": 10}])
 def test_a_request_that_names_its_budget_gets_it(fields):
     assert plan(20, fields).retained == 10
+
+
+@pytest.mark.parametrize("fields", [{}, {"keep_ratio": [None]}])
+def test_no_more_is_kept_than_there_may_be(fields):
+    assert plan(20, fields, most=0.5).retained == 10
+    assert plan(20, fields).retained == 20
 
 
 def test_other_fields_name_no_budget():

@@ -49,6 +49,10 @@ def asked(
     return ask
 
 
+def test_a_video_that_may_not_stay_whole_is_not_left_so_for_what_it_costs() -> None:
+    assert not asked({}, keep_ratio=0.5, max_keep_ratio=0.5).guarded
+
+
 def test_a_plain_ratio_is_for_videos_too_and_insists() -> None:
     ask = asked({"keep_ratio": 0.2})
     assert (ask.ratio, ask.query_ids, ask.scope, ask.guarded, ask.reduces) == (0.2, (5, 6), "question", False, True)
