@@ -58,7 +58,7 @@ class ReductionRequest:
 
     @property
     def may_stay_whole(self) -> bool:
-        """Whether an image that it would not pay to reduce is left as it is: nobody asked for less, or must have less."""
+        """Whether an image is left as it is where reducing it would not pay: nobody asks for less, or must."""
         return not self.insists and self.bounds.high == 1
 
     @property

@@ -33,7 +33,7 @@ class OneTurn:
 def plan(
     tokens: int, fields: dict[str, object], *, default: float = 0.5, most: float = 1.0, parts: Parts | None = PARTS
 ) -> ReductionPlan:
-    """The plan of one picture of so many tokens under an operator's default ratio, and the largest that there may be."""
+    """The plan of one picture of so many tokens under an operator's default ratio, and the largest one."""
     limits = Settings(keep_ratio=default, max_keep_ratio=most, allow_method=True)
     request = validate_request(fields, limits, METHODS)
     prompt = Prompt([1, 7], 1, OneTurn, lambda text: [])
