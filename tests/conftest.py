@@ -33,7 +33,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByEngine:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("dist", "no") != "no":
+    if hasattr(config, "workerinput"):  # it is one of several processes
         from parallel import longest_first
 
         longest_first(items)
