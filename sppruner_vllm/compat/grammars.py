@@ -12,9 +12,10 @@ _AS_BUILT: Final = "grammar_init"
 def let_requests_have_their_library(manager: Any) -> None:
     """Have each request's grammar made by the library that its API process has chosen for it.
 
-    vLLM (0.32 and 0.33, v1/structured_output/__init__.py, StructuredOutputManager) takes the library of the first
-    request for all that follow. Once a schema with `multipleOf` has brought in llguidance, nobody's structural tag can
-    be compiled; and where xgrammar came first, it leaves out in silence what a request was to have llguidance for.
+    vLLM (v1/structured_output/__init__.py, StructuredOutputManager) takes the library of the first request for all that
+    follow. Once a schema with `multipleOf` has brought in llguidance, nobody's structural tag can be compiled; and
+    where xgrammar came first, it leaves out in silence what a request was to have llguidance for (0.32), or such a
+    request is refused for what others sent (0.33).
     Expiry: vLLM choosing by request.
 
     Args:

@@ -11,6 +11,7 @@ import pytest
 from scheduling import configured
 from sppruner_server.hooks import install_grammars
 from vllm import SamplingParams
+from vllm.exceptions import VLLMValidationError
 from vllm.sampling_params import StructuredOutputsParams
 from vllm.v1.request import Request
 from vllm.v1.structured_output import StructuredOutputManager, backend_xgrammar
@@ -49,12 +50,12 @@ def grammar(manager: StructuredOutputManager, **wanted: Any) -> Any:
     return made._grammar.result(60)
 
 
-def test_vllm_still_makes_every_grammar_with_the_library_of_the_first(
+def test_vllm_still_has_one_library_for_all(
     managers: tuple[StructuredOutputManager, StructuredOutputManager],
 ) -> None:
     stock, _ = managers
     grammar(stock, **MULTIPLE)
-    with pytest.raises(KeyError):
+    with pytest.raises((KeyError, VLLMValidationError)):  # of 0.32, which asks it for what it cannot; of 0.33
         grammar(stock, **TAG)
 
 
