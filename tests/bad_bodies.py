@@ -365,6 +365,8 @@ WRONG_VALUES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "a prompt of numbers": (CHAT, {"messages": _part({"type": "prompt_embeds", "data": "AAAA"})}),
     "a ratio among parameters": (CHAT, {"parameters": {"keep_ratio": 0.5}}),
+    "a uuid of a text": (CHAT, {"messages": _part({"type": "text", "text": "a", "uuid": "x"})}),
+    "an argument beyond 64 bits": (CHAT, {"vllm_xargs": {"a": 2**70}}),
     "a uuid of nothing": (CHAT, {"messages": _part({"type": "image_url", "image_url": None, "uuid": ""})}),
     "a uuid without end": (
         CHAT,

@@ -29,6 +29,8 @@ _SPELT: Final = {"audio_url": ("audio_url", "input_audio"), "prompt_embeds": ("d
 _IMAGE_URL: Final = "image_url"
 _SOURCE: Final = "source"
 _MESSAGES: Final = "messages"
+_PROCESSORS: Final = "mm_processor_kwargs"
+"""Where a request may have our fields too."""
 
 
 def named(field: str, given: object, document: Any, path: str) -> str:
@@ -44,7 +46,12 @@ def named(field: str, given: object, document: Any, path: str) -> str:
     """
     if field == _MESSAGES and path.startswith(RESPONSES_API):
         return "input"
-    if field not in MEDIA or not isinstance(document, dict):
+    if not isinstance(document, dict):
+        return field
+    name, inner = field.partition("[")[0], document.get(_PROCESSORS)
+    if name not in document and isinstance(inner, dict) and name in inner:
+        return f"{_PROCESSORS}.{field}"
+    if field not in MEDIA:
         return field
     anthropic = is_anthropic(path)
     top = {name: document[name] for name in ("messages", "input") if name in document}

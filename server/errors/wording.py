@@ -38,6 +38,7 @@ _ABOUT: Final[tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]] = (
     (re.compile(r"Token id -?\d+ is out of vocabulary|You must pass at least one prompt"), ("prompt", "tokens")),
     (re.compile(r"Requested sample logprobs"), ("top_logprobs", "logprobs")),
     (re.compile(r"n: "), ("n",)),
+    (re.compile(r"extra_args "), ("vllm_xargs",)),
     (re.compile(r"The decoder prompt cannot be empty"), ("truncate_prompt_tokens", "prompt", "input", "messages")),
     (re.compile(r"(?i).*(?:\bgrammar|\bregex|\bchoice '|structured outputs?\b|json schema)"), _GRAMMARS),
     (re.compile(r"Invalid structural tag"), ("structured_outputs", "tools", "response_format", "text")),

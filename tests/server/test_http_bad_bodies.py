@@ -190,6 +190,8 @@ def test_a_value_that_cannot_be_used_is_a_400_before_any_stream(connection: Conn
         ("a prompt of numbers", "messages[0].content[0].data"),
         ("a ratio among parameters", "parameters.keep_ratio"),
         ("a uuid of nothing", "messages[0].content[0].uuid"),
+        ("a uuid of a text", "messages[0].content[0].uuid"),
+        ("an argument beyond 64 bits", "vllm_xargs"),
         ("a uuid without end", "messages[0].content[0].uuid"),
         ("an id of the client's", "request_id"),
         ("a schema in a text", "structured_outputs.json"),

@@ -42,7 +42,7 @@ def test_a_bad_keep_ratio_is_a_400_that_names_it(client, picture, path, stream, 
         ({"focus_scope": "image", "focus_query": "cat"}, "focus_scope", "unsupported_parameter"),
         ({"reduction_method": "uniform"}, "reduction_method", "unsupported_parameter"),
         ({"keep_ratio": 0.5, "mm_processor_kwargs": {"keep_ratio": 0.4}}, "keep_ratio", "invalid_keep_ratio"),
-        ({"mm_processor_kwargs": {"keep_ratio": 7}}, "keep_ratio", "invalid_keep_ratio"),
+        ({"mm_processor_kwargs": {"keep_ratio": 7}}, "mm_processor_kwargs.keep_ratio", "invalid_keep_ratio"),
     ],
     ids=[
         "fraction",

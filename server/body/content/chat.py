@@ -107,6 +107,8 @@ def _check_part(part: Mapping[str, Any], place: Place) -> None:
         kind = next((name for name in part if name in _MEDIA), None)
         if kind is None:
             missing((*place, "type"))
+    if kind in _STRINGS and part.get("uuid") is not None:
+        fail((*place, "uuid"), "is for pictures and other media alone")
     _refuse_dropped(part, kind, place)
     if (member := _STRINGS.get(kind)) is not None:
         require(part, member, place, str)
