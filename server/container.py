@@ -15,9 +15,9 @@ from typing import Final
 
 from sppruner_vllm.compat.processes import QUEUE_CHUNK
 from sppruner_vllm.demo_model.flags import DEMO_ENVIRONMENT, KV_SPACE, demo_arguments
+from sppruner_vllm.signals import unwind_when_told
 
 from .__main__ import main as serve
-from .__main__ import unwind_when_told
 from .environment import can_compile
 
 PROVE: Final = "prove"

@@ -17,7 +17,6 @@ _CHOICE: Final = "tool_choice"
 _ALLOWED: Final = "allowed_tools"
 _TOOLS: Final = "tools"
 _FUNCTION: Final = "function"
-_KINDS: Final = (_FUNCTION, "custom")
 _MODES: Final = ("auto", "required")
 
 
@@ -43,7 +42,8 @@ def choose_allowed(document: Any, path: str) -> bool:
     if require(choice, "mode", place, str) not in _MODES:
         fail((*place, "mode"), f"must be one of {', '.join(_MODES)}")
     tools = expect(document.get(_TOOLS) or [], (_TOOLS,), list)
-    named = {_name(tool, in_chat): tool for tool in tools if isinstance(tool, dict)}
+    tools = [tool for tool in tools if isinstance(tool, dict)]
+    named = {_name(tool, in_chat) for tool in tools}
     allowed = list(_allowed(choice, place, in_chat))
     if not allowed:
         fail((*place, _TOOLS), "must name a tool")
@@ -51,17 +51,17 @@ def choose_allowed(document: Any, path: str) -> bool:
         if name not in named:
             fail(at, "names no tool of the request")
     names = {name for name, _ in allowed}
-    document[_TOOLS] = [tool for tool in tools if isinstance(tool, dict) and _name(tool, in_chat) in names]
+    document[_TOOLS] = [tool for tool in tools if _name(tool, in_chat) in names]
     document[_CHOICE] = choice["mode"]
     return True
 
 
 def _allowed(choice: Mapping[str, Any], place: Place, in_chat: bool) -> Iterator[tuple[str, Place]]:
     """The name of each tool, and its place."""
+    kinds = (_FUNCTION,) if in_chat else (_FUNCTION, "custom")
     for entry, at in objects(require(choice, _TOOLS, place, list), (*place, _TOOLS)):
-        kind = require(entry, "type", at, str)
-        if kind not in (_KINDS[:1] if in_chat else _KINDS):
-            fail((*at, "type"), f"must be {' or '.join(_KINDS[:1] if in_chat else _KINDS)}")
+        if require(entry, "type", at, str) not in kinds:
+            fail((*at, "type"), f"must be {' or '.join(kinds)}")
         holder, there = (require(entry, _FUNCTION, at, dict), (*at, _FUNCTION)) if in_chat else (entry, at)
         yield filled(require(holder, "name", there, str), (*there, "name")), (*there, "name")
 

@@ -81,33 +81,29 @@ def leaving_none_out(unsupported: Callable[[dict[str, Any]], bool]) -> Callable[
 def _schemas(fields: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
     """Those of the answer, unless it need not be strict, and of tools that must."""
     for place in _FORMATS:
-        found, at = _reached(fields, place)
-        holder, _ = _reached(fields, place[:-1])
-        if found is not None and holder.get(_STRICT) is not False:
-            yield at, found
+        holder = _reached(fields, place[:-1])
+        if isinstance(holder, dict) and holder.get(_STRICT) is not False:
+            yield place, _reached(holder, place[-1:])
     tools = fields.get(_TOOLS)
     for number, tool in enumerate(tools if isinstance(tools, list) else ()):
         for place in _OF_TOOL:
-            holder, _ = _reached(tool, place[:-1])
-            if isinstance(holder, dict) and holder.get(_STRICT) is True and place[-1] in holder:
-                yield (_TOOLS, number, *place), holder[place[-1]]
+            holder = _reached(tool, place[:-1])
+            if isinstance(holder, dict) and holder.get(_STRICT) is True:
+                yield (_TOOLS, number, *place), _reached(holder, place[-1:])
 
 
-def _reached(node: Any, place: Place) -> tuple[Any, Place]:
-    """What stands at a place, and the place, which ends at a text."""
-    at: Place = ()
+def _reached(node: Any, place: Place) -> Any:
+    """What stands at a place, a text opened; None for nothing."""
     for step in place:
-        if not isinstance(node, dict) or step not in node:
-            return None, at
-        node, at = node[step], (*at, step)
-    return (node.value if isinstance(node, Text) else node), at
+        node = node.get(step) if isinstance(node, dict) else None
+    return node.value if isinstance(node, Text) else node
 
 
 def _between_words(fields: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
     for root in _TAGS:
-        found, at = _reached(fields, root)
+        found = _reached(fields, root)
         if isinstance(found, dict) and (root[-1] == "structural_tag" or found.get("type") == "structural_tag"):
-            yield from _in_tags(found, at)
+            yield from _in_tags(found, root)
 
 
 def _in_tags(node: Any, place: Place) -> Iterator[tuple[Place, Any]]:

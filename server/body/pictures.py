@@ -15,13 +15,12 @@ from sppruner_vllm.request.fields import KEEP_RATIO, MAX_PIXELS
 from sppruner_vllm.settings import settings
 
 from ..errors.invalid_body import written
-from ..errors.places import Place
+from ..errors.places import PROCESSOR_KWARGS, Place
 from ..errors.refusal import RESPONSES_API, Refusal, is_anthropic
 from .content.document import BATCH
 from .details import DETAIL
 from .json_body import BadBody
 
-PROCESSOR_KWARGS: Final = "mm_processor_kwargs"
 _EARLIER: Final = ("previous_response_id", "previous_input_messages")
 """Fields of a response that bring pictures which do not stand in the body."""
 

@@ -14,12 +14,11 @@ from sppruner_vllm.request.fields import MAX_PIXELS
 from sppruner_vllm.request.spelling import contained, meant
 
 from ..errors.invalid_body import written
-from ..errors.places import Place
+from ..errors.places import PROCESSOR_KWARGS, Place
 from ..errors.refusal import Refusal
 from .content.document import CHAT, VISUAL_TOKENS
 from .fields import INCLUDE, SELECTION
 
-PROCESSOR_KWARGS: Final = "mm_processor_kwargs"
 """Where plain vLLM takes our fields."""
 
 FREE: Final = frozenset(

@@ -35,6 +35,7 @@ from ..request.document import DOCUMENT
 from .codes import CODES
 from .ended import CUT_OFF, ENGINE_DEAD, CutOff
 from .invalid_body import refusal_of_body, written
+from .places import PROCESSOR_KWARGS
 from .places import named as place_named
 from .refusal import Refusal
 from .routing import allowed_methods
@@ -127,7 +128,7 @@ def _refusal_of_value(exc: Exception, scope: Scope) -> Refusal:
     message = (sanitised(exc) if told else "") or UNREADABLE
     named = getattr(exc, "parameter", None)
     if message.startswith(_PROCESSOR):
-        message, named = UNPROCESSED, "mm_processor_kwargs"
+        message, named = UNPROCESSED, PROCESSOR_KWARGS
     named = _MODALITIES.get(str(named), named)
     document = scope.get(DOCUMENT)
     message = in_words_of(document, message)

@@ -29,7 +29,7 @@ _SPELT: Final = {"audio_url": ("audio_url", "input_audio"), "prompt_embeds": ("d
 _IMAGE_URL: Final = "image_url"
 _SOURCE: Final = "source"
 _MESSAGES: Final = "messages"
-_PROCESSORS: Final = "mm_processor_kwargs"
+PROCESSOR_KWARGS: Final = "mm_processor_kwargs"
 """Where a request may have our fields too."""
 
 
@@ -48,9 +48,9 @@ def named(field: str, given: object, document: Any, path: str) -> str:
         return "input"
     if not isinstance(document, dict):
         return field
-    name, inner = field.partition("[")[0], document.get(_PROCESSORS)
+    name, inner = field.partition("[")[0], document.get(PROCESSOR_KWARGS)
     if name not in document and isinstance(inner, dict) and name in inner:
-        return f"{_PROCESSORS}.{field}"
+        return f"{PROCESSOR_KWARGS}.{field}"
     if field not in MEDIA:
         return field
     anthropic = is_anthropic(path)

@@ -121,7 +121,7 @@ def ask_of_video(
     """
     recipe = get_recipe(request.method)
     method = recipe.selects or request.method
-    guarded = part is None and not request.insists_on_videos and request.bounds.high == 1
+    guarded = part is None and request.videos_may_stay_whole
     ask = VideoAsk(key, request.video_ratio, limits.min_tokens, method, guarded=guarded, tokens=part)
     if request.keeps_videos:
         return replace(ask, whole="keep_ratio_is_1")

@@ -79,6 +79,11 @@ class ReductionRequest:
         return self.video_ratio == 1 and self.keep_tokens_total is None
 
     @property
+    def videos_may_stay_whole(self) -> bool:
+        """The same of its videos."""
+        return not self.insists_on_videos and self.bounds.high == 1
+
+    @property
     def insists_on_videos(self) -> bool:
         """Whether that fraction is the request's own."""
         return self.insists and not (self.auto or self.keep_tokens is not None or self.keep_ratios is not None)

@@ -7,9 +7,9 @@ import sys
 
 HELD = """
 import os, signal, sys
-from sppruner_vllm.evaluation.proof.told import hold, listen
+from sppruner_vllm.signals import hold, unwind_when_told
 if sys.argv[1:] == ["behind"]:
-    listen()
+    unwind_when_told()
     print("went on")
 else:
     hold()

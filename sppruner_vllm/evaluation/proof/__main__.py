@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from sppruner_vllm.signals import hold, unwind_when_told
+
 from .environment import NoEnvironment, python_of
-from .told import hold, listen
 
 BASE: Final = "SPPRUNER_PROOF_BASE"
 """Variable that hands the Python that serves over to the next process."""
@@ -20,7 +21,7 @@ BASE: Final = "SPPRUNER_PROOF_BASE"
 
 def main() -> int:
     """Never returns when all is well: this process becomes the run."""
-    listen()
+    unwind_when_told()
     folder = Path(os.environ.get("SPPRUNER_PROOF_ENV") or _cache() / "prove" / "env")
     if {"-h", "--help"} & set(sys.argv[1:]):  # needs no environment
         from .options import parser

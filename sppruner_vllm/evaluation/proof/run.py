@@ -28,6 +28,7 @@ from sppruner_vllm.evaluation.questions import DatasetError
 from sppruner_vllm.evaluation.records import run_key
 from sppruner_vllm.planning.plan import ALGORITHM_VERSION
 from sppruner_vllm.settings import Settings
+from sppruner_vllm.signals import unwind_when_told
 
 from .__main__ import BASE
 from .figures import NothingCompared, figures
@@ -39,7 +40,6 @@ from .outcomes import Incomplete, read_outcomes
 from .report import write_report
 from .sets import StandardSet, named
 from .tied import tied
-from .told import listen
 
 DEMO_LIMIT: Final = 25
 DEMO_SEED: Final = 2027
@@ -48,7 +48,7 @@ PROOF: Final = places.CACHE / "prove"
 
 def main() -> int:
     """Run. Exit status: 1 when it could not be done, 130 or 143 when it was stopped."""
-    listen()
+    unwind_when_told()
     found = parser()
     options, extra = found.parse_known_args()
     console = Console(stderr=True)

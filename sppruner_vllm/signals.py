@@ -1,4 +1,4 @@
-"""A proof that is told to stop stops, also where it is a container's first process.
+"""A program that is told to stop unwinds, also where it is a container's first process.
 
 The kernel drops what that one has no handler for, and `exec` takes handlers away: so a signal is held from before each
 `exec` until whoever comes behind it listens. Nothing but the standard library.
@@ -14,11 +14,11 @@ from typing import Final
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
-def listen() -> None:
-    """Leave on a signal, also on one that was held."""
-    for number in _SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves one
-            signal.signal(number, _leave)
+def unwind_when_told() -> None:
+    """Leave on a signal, so that what was begun is ended; also on one that was held."""
+    signal.signal(signal.SIGTERM, _leave)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+        signal.signal(signal.SIGHUP, _leave)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
