@@ -30,6 +30,7 @@ from .engine.telling import asking_workers
 from .engine.waiting import waiting
 from .engine.watch import watched
 from .errors.guard import Guard
+from .keys.owned import Owned
 from .request.attempt import noting
 from .request.load import Load
 from .routes.anthropic import continuing, with_objects
@@ -39,6 +40,8 @@ from .routes.outcomes import RecordedRoute
 from .shadow.candidate import remembering
 from .shadow.shadow import Shadow
 
+RESPONSES: Final = ("response_store", "msg_store", "event_store", "background_tasks")
+"""Where vLLM keeps what it knows of a response by its id."""
 REPLACED: Final = ("AuthenticationMiddleware", "CORSMiddleware", "XRequestIdMiddleware")
 """Middlewares that vLLM adds and ours stand in for, by the name of their class."""
 
@@ -180,6 +183,21 @@ def install_messages(messages: Any) -> None:
         messages.count_tokens = noting(messages.count_tokens)
         messages.to_chat_completion_request = continuing(messages.to_chat_completion_request)
         messages.messages_full_converter = with_objects(messages.messages_full_converter)
+
+
+def install_responses(responses: Any) -> None:
+    """Let every key know its own responses alone (keys/owned.py).
+
+    vLLM (0.32 and 0.33, entrypoints/openai/responses/serving.py) shows, cancels and goes on with any response for
+    whoever knows its id.
+    Until: it asks whose a response is, or its store can be another.
+
+    Args:
+        responses: vLLM's OpenAIServingResponses, before its first request; None where the model has no such API.
+    """
+    if responses is not None:
+        for table in RESPONSES:
+            setattr(responses, table, Owned())
 
 
 def install_acceptance(engine_client: Any, stops: Callable[[], bool]) -> None:

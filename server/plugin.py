@@ -36,6 +36,7 @@ from .hooks import (
     install_load,
     install_messages,
     install_resend,
+    install_responses,
     install_shadow,
     install_telling,
     install_watch,
@@ -101,6 +102,7 @@ class EndpointPlugin:
         install_gate(state.online_renderer, self._shadow(engine_client, state), reduces=reduces)
         install_withdrawal(state.online_renderer.renderer)
         install_messages(state.anthropic_serving_messages)
+        install_responses(state.openai_serving_responses)
         install_grammars()
         install_resend(engine_client)
         install_watch(engine_client)

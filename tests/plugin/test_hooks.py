@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from real_renderer import real_renderer
 from sppruner_server.connection import bounded
 from sppruner_server.errors.handlers import HANDLED
-from sppruner_server.hooks import REPLACED, close_routes, install_gate, install_withdrawal
+from sppruner_server.hooks import REPLACED, RESPONSES, close_routes, install_gate, install_withdrawal
 from sppruner_server.lifecycle.api_servers import ApiServers
 from sppruner_server.request.record import recording
 from sppruner_server.routes.open_routes import SERVED
@@ -202,6 +202,15 @@ def test_every_endpoint_of_ours_asks_the_engine_through_the_clients_generate(ser
     assert all("prompt" in prompt or "input" in prompt for _, prompt, _ in calls)
     assert {params for *_, params in calls} <= {"sampling_params", "single_sampling_params"}
     assert list(inspect.signature(AsyncLLM.generate).parameters)[1:3] == ["prompt", "sampling_params"]
+
+
+def test_vllm_still_keeps_responses_by_their_id_alone() -> None:
+    """Once it asks whose a response is, our tables can go; till then it has no others, and uses them so alone."""
+    source = inspect.getsource(ServingResponses)
+    assert set(re.findall(r"self\.(\w+): dict\[\s*str, ", source)) == set(RESPONSES)
+    asked = re.findall(rf"self\.(?:{'|'.join(RESPONSES)})(?!\w)(\.\w+\(|\[|:| |\n)", source)
+    assert set(asked) <= {".get(", ".pop(", "[", ":", " ", "\n"}
+    assert list(inspect.signature(ServingResponses.retrieve_responses).parameters)[:2] == ["self", "response_id"]
 
 
 def test_a_real_clients_shutdown_takes_the_time_that_is_left() -> None:

@@ -41,7 +41,8 @@ def door(tiny_model: Path, key_file: Path, tmp_path_factory: pytest.TempPathFact
     keys = {"VLLM_API_KEY": "key-of-vllm", "SPPRUNER_API_KEYS": "key-of-environment, another-of-environment"}
     # Whoever has got an answer whole, and does not read it, holds an idle connection.
     idle = {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "5"}
-    with serving(tiny_model, log, *flags, env={**keys, **idle}) as running:
+    stores = {"VLLM_ENABLE_RESPONSES_API_STORE": "1"}
+    with serving(tiny_model, log, *flags, env={**keys, **idle, **stores}) as running:
         yield running
 
 
