@@ -60,13 +60,14 @@ class Settings(BaseSettings):
     skip_repeats: bool = Field(
         False, description="Let tokens that equal another one near them, pixel for pixel, skip most of the encoder."
     )
-    question_depth: float = Field(
-        0.0,
+    question_depth: float | None = Field(
+        None,
         ge=0,
         lt=1,
         allow_inf_nan=False,
-        description="Share of the language model's layers by which a question is read before it steers the selection; "
-        "0: none, its word embeddings do.",
+        description="Share of the language model's layers by which a question is read before it steers the selection, "
+        "for every method; 0: only its word embeddings do; none: 0.3 for `focus_context` where these layers can be run, "
+        "beside the words.",
     )
     state_table: FilePath | None = Field(
         None,

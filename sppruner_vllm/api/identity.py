@@ -100,11 +100,13 @@ def reading_name() -> str:
 
 
 @cache
-def _reading(depth: float, table: Path | None) -> str:
+def _reading(depth: float | None, table: Path | None) -> str:
     """What a question is read by before it steers a selection; empty where its word embeddings do."""
     if table is not None:
-        return digest(table)
-    return str(depth) if depth else ""
+        return f"words and {digest(table)}"
+    if depth is None:
+        return "as usual"
+    return f"words and {depth}" if depth else ""
 
 
 def encoded_as(algorithm: Any, sent: Sequence[Sent], plans: Sequence[ReductionPlan]) -> list[str]:

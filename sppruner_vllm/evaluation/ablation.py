@@ -20,6 +20,7 @@ from rich.progress import Progress
 
 from sppruner_vllm.demo import places
 from sppruner_vllm.demo_model import CHECKPOINT
+from sppruner_vllm.reading.captions import USUAL_DEPTH
 from sppruner_vllm.reduction import FocusContextParams
 
 from .asking import Answer, AskingFailed, Manner, Usable
@@ -185,7 +186,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sppruner_vllm.evaluation.ablation", description=__doc__)
     add = parser.add_argument
     add("--model", type=Path, default=CHECKPOINT, help="default: %(default)s")
-    add("--depth", type=float, default=0.0, help="share of the layers that read the question; default: its words")
+    add(
+        "--depth",
+        type=float,
+        default=USUAL_DEPTH,
+        help="share of the layers that read the question; 0: its words alone",
+    )
     add("--limit", type=int, default=1050, help="questions; default: %(default)s")
     add("--ratios", type=float, nargs="+", default=DEFAULT_RATIOS, help="default: %(default)s")
     add("--variants", nargs="+", choices=list(VARIANTS), metavar="NAME", help="beside what is shipped; default: all")

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sppruner_vllm.reduction import BUILTIN_METHODS
+from sppruner_vllm.reading.captions import USUAL_DEPTH
+from sppruner_vllm.recipes import get_recipe, request_methods
+from sppruner_vllm.reduction import BUILTIN_METHODS, get_method
 
 DEFAULT_METHODS: Final = (*BUILTIN_METHODS, "downscale", "hybrid")
 DEFAULT_RATIOS: Final = (0.333, 0.222, 0.111, 0.056)
@@ -23,6 +25,9 @@ class Condition:
         return f"{self.method} at {self.ratio:g}"
 
 
+WORDS: Final = "words"
+"""Behind a method, as in `focus_context:words`: the question is heard by its word embeddings alone."""
+
 RENUMBERED: Final = "renumbered"
 """Behind a method, as in `dpp:renumbered`: kept tokens get positions one behind the other, and text goes on there."""
 
@@ -35,22 +40,31 @@ def renumbered(method: str) -> bool:
 def reading(method: str) -> tuple[str, float]:
     """A method's own name, and the share of the language model's layers that reads the question for it.
 
+    One that hears both, such as `focus_context`, has the question's words beside what these layers read.
+
     Args:
-        method: a name, or as in `dpp:0.3` one with that share behind it, or with RENUMBERED.
+        method: a name, or as in `dpp:0.3` one with that share behind it, or with WORDS or RENUMBERED.
 
     Returns:
-        Name and share; 0 where the question steers by its word embeddings.
+        Name and share, the usual one where none stands there; 0 where the question steers by its word embeddings.
 
     Raises:
         ValueError: the share is no number above 0 and below 1.
     """
     name, marked, share = method.partition(":")
-    if share == RENUMBERED:
+    if share == WORDS:
         return name, 0.0
-    depth = float(share) if marked else 0.0
-    if marked and not 0 < depth < 1:
+    if not marked or share == RENUMBERED:
+        return name, USUAL_DEPTH if _hears_states(name) else 0.0
+    depth = float(share)
+    if not 0 < depth < 1:
         raise ValueError(f"the share of layers behind a method must be above 0 and below 1, got {method}")
     return name, depth
+
+
+def _hears_states(name: str) -> bool:
+    selects = get_recipe(name).selects if name in request_methods() else None
+    return selects is not None and "states" in get_method(selects).options
 
 
 FULL: Final = Condition("full", 1.0)

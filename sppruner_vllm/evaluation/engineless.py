@@ -16,9 +16,8 @@ from torch import Tensor
 from sppruner_vllm.pictures.texture import texture
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.smaller import Grid, resize
-from sppruner_vllm.reading.trust import trusting_states
 from sppruner_vllm.recipes import get_recipe
-from sppruner_vllm.reduction import DEFAULT_METHOD, FocusContextParams, ImageTokens, Selection, reduce
+from sppruner_vllm.reduction import DEFAULT_METHOD, FocusContextParams, ImageTokens, Selection, get_method, reduce
 from sppruner_vllm.request.asked import ReductionRequest
 from sppruner_vllm.wire import StageOrder
 
@@ -51,6 +50,7 @@ class Variant:
     attention: bring the encoder's column attention, as a server does with `--saliency-attention`. patches: bring the
     merger's input, as with `--rank-on patches`.
     depth: share of the language model's layers that read the question, as with `--question-depth`; 0 for its words.
+    words: a method that hears the words beside what these layers read does so; False leaves it the latter alone.
     disturbance: what is done to the vectors of questions, of several together (disturbing.py).
     renumbered: kept tokens get positions one behind the other, of a model whose positions lie on a line.
     probe: layer of the language model, counted from 1, by whose attention the selection's tokens are chosen from twice
@@ -65,6 +65,7 @@ class Variant:
     attention: bool = False
     patches: bool = False
     depth: float = 0.0
+    words: bool = True
     disturbance: Disturbance | None = None
     renumbered: bool = False
     probe: int = 0
@@ -212,29 +213,38 @@ class EnginelessAsker:
         """Each selection that the plans ask for, with the numbers of its question and of its picture."""
         places: list[tuple[int, int]] = []
         images: list[ImageTokens] = []
+        asked: list[Sequence[int]] = []
         for number, (planned, shown) in enumerate(zip(plans, pictures, strict=True)):
             for index, (plan, seen) in enumerate(zip(planned, shown, strict=True)):
                 if plan.stages:
                     attention = seen.attention if variant.attention else None
                     behind = seen.merger_input if variant.patches else None
-                    query = self._query(plan.query_ids, variant.depth)
                     budget = min(len(seen.rows), plan.retained * (WIDER if variant.probe else 1))
-                    images.append(ImageTokens(seen.rows, seen.grid, query, budget, attention, behind))
+                    images.append(ImageTokens(seen.rows, seen.grid, None, budget, attention, behind))
+                    asked.append(plan.query_ids)
                     places.append((number, index))
-        mean: Tensor | None = self._mean(variant.depth)
-        if variant.disturbance is not None and mean is not None:
-            images = _disturbed(images, mean, variant.disturbance)
-        mean = mean if variant.centred else None
-        params = trusting_states(variant.params) if variant.depth else variant.params
-        chosen = reduce(images, method, text_mean=mean, params=params)
+        hears = "states" in get_method(method).options
+        params = variant.params
+        if not variant.depth or (hears and variant.words):
+            mean = self._plain.text_mean
+            queries = _disturbed([self._plain.embed(ids) for ids in asked], mean, variant.disturbance)
+        else:
+            mean = self._states_mean(variant.depth)
+            queries = self._read(asked, variant)
+            params = params.for_states if hears else params
+        images = [replace(image, query=query) for image, query in zip(images, queries, strict=True)]
+        if variant.depth and hears and variant.words:
+            images = [
+                image if read is None else replace(image, states=read - self._states_mean(variant.depth))
+                for image, read in zip(images, self._read(asked, variant), strict=True)
+            ]
+        chosen = reduce(images, method, text_mean=mean if variant.centred else None, params=params)
         yield from ((*place, selection) for place, selection in zip(places, chosen, strict=True))
 
-    def _query(self, ids: Sequence[int], depth: float) -> Tensor | None:
-        return self._plain.states(ids, depth) if depth else self._plain.embed(ids)
-
-    def _mean(self, depth: float) -> Tensor:
-        """What is subtracted from the vectors of questions."""
-        return self._states_mean(depth) if depth else self._plain.text_mean
+    def _read(self, asked: Sequence[Sequence[int]], variant: Variant) -> list[Tensor | None]:
+        """What the layers read in each question."""
+        read = [self._plain.states(ids, variant.depth) for ids in asked]
+        return _disturbed(read, self._states_mean(variant.depth), variant.disturbance)
 
     def _look(self, picture: Picture, plan: ReductionPlan | None, taps: Set[Tap] = NO_TAPS) -> Seen:
         """A picture as a plan has it encoded, or as it is, with these taps at least."""
@@ -273,10 +283,12 @@ def _key(prompt: Prompt) -> bytes:
     return parts.digest()
 
 
-def _disturbed(images: Sequence[ImageTokens], mean: Tensor, disturbance: Disturbance) -> list[ImageTokens]:
-    asked = [image.query for image in images if image.query is not None]
-    others = iter(disturbance(asked, mean) if asked else [])
-    return [image if image.query is None else replace(image, query=next(others)) for image in images]
+def _disturbed(queries: Sequence[Tensor | None], mean: Tensor, disturbance: Disturbance | None) -> list[Tensor | None]:
+    asked = [query for query in queries if query is not None]
+    if disturbance is None or not asked:
+        return list(queries)
+    others = iter(disturbance(asked, mean))
+    return [None if query is None else next(others) for query in queries]
 
 
 def _merged(seen: Seen, selection: Selection, share: float) -> Seen:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import groupby, islice
 from typing import Any, ClassVar, Final, Literal, cast
 
@@ -22,7 +22,7 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 from sppruner_vllm.demo.forward import Cache, decode, encode
 from sppruner_vllm.family import MediaSpan
 from sppruner_vllm.planning.smaller import Grid
-from sppruner_vllm.reading.captions import CAPTIONS, layers_read
+from sppruner_vllm.reading.captions import CAPTIONS, USUAL_DEPTH, layers_read
 from sppruner_vllm.wire import StageOrder
 from sppruner_vllm.worker.positions import initial_positions
 
@@ -122,6 +122,15 @@ class EnginelessModel:
         return (
             self._states(tuple(ids), layers_read(depth, len(self._model.model.language_model.layers))) if ids else None
         )
+
+    def asked(self, ids: Sequence[int]) -> dict[str, Tensor | None]:
+        """A question as `focus_context` hears it, by the names of `ImageTokens`."""
+        read = self.states(ids, USUAL_DEPTH)
+        return {"query": self.embed(ids), "states": None if read is None else read - self._usual_mean}
+
+    @cached_property
+    def _usual_mean(self) -> Tensor:
+        return self.states_mean(USUAL_DEPTH)
 
     def states_mean(self, depth: float) -> Tensor:
         """(D,) mean state of the captions' words."""

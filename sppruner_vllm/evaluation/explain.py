@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image, UnidentifiedImageError
 
@@ -71,9 +71,11 @@ def explain(
     plan = model.plan(image, question, ratio, method)
     image = model.shown(image, plan)
     rows, grid = model.encode(image)
-    query = model.query(question) if recipe.uses_query and scope == "question" else None
-    mean = None if query is None else model.text_mean
-    (selection,) = reduce([ImageTokens(rows, grid, query, plan.retained)], selects, text_mean=mean)
+    tokens = ImageTokens(rows, grid, None, plan.retained)
+    if recipe.uses_query and scope == "question":
+        tokens = replace(tokens, query=model.query(question), states=model.states(question))
+    mean = None if tokens.query is None else model.text_mean
+    (selection,) = reduce([tokens], selects, text_mean=mean)
     return Explanation(image, question, grid, selection)
 
 

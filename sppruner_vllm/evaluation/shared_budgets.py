@@ -127,9 +127,9 @@ class Exam:
     def _prompt(self, shown: Shown, budgets: Sequence[int] | None) -> Prompt:
         kept: list[Tensor | None] = [None] * len(shown.seen)
         if budgets is not None:
-            query = self._model.embed(self._model.chat.query(shown.question.text))
+            asked = self._model.asked(self._model.chat.query(shown.question.text))
             images = [
-                ImageTokens(seen.rows, seen.grid, query, budget)
+                ImageTokens(seen.rows, seen.grid, budget=budget, **asked)
                 for seen, budget in zip(shown.seen, budgets, strict=True)
             ]
             kept = [one.kept for one in reduce(images, DEFAULT_METHOD, text_mean=self._model.text_mean)]

@@ -53,19 +53,22 @@ class Row:
 
 def variants(depths: Sequence[float]) -> Iterator[tuple[str, str | None, Variant]]:
     """Names and variants: each kind of query as it is, then disturbed."""
+    kinds = {"words": Variant()}
     for depth in depths:
-        name = f"states at {depth:g}" if depth else "words"
-        yield name, None, Variant(depth=depth)
+        kinds[f"words and states at {depth:g}"] = Variant(depth=depth)
+        kinds[f"states at {depth:g}"] = Variant(depth=depth, words=False)
+    for name, variant in kinds.items():
+        yield name, None, variant
         for kind, disturbance in DISTURBANCES.items():
-            yield name, kind, Variant(depth=depth, disturbance=disturbance)
+            yield name, kind, replace(variant, disturbance=disturbance)
 
 
 def run(
     asker: EnginelessAsker, questions: Sequence[Question], depths: Sequence[float], ratios: Sequence[float], draws: int
 ) -> list[Row]:
-    """Ask under every variant at every ratio; word embeddings (depth 0) come first."""
+    """Ask under every variant at every ratio; word embeddings come first."""
     boot = Bootstrap([question.group or question.id for question in questions], draws)
-    wanted = list(variants([*dict.fromkeys((0.0, *depths))]))
+    wanted = list(variants([*dict.fromkeys(depths)]))
 
     def marks(condition: Condition, variant: Variant, steered: list[bool]) -> Scores:
         answers = asker.ask_varied(questions, condition, variant, steered)

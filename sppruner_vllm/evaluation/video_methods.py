@@ -7,7 +7,7 @@ needs to know before the encoder how many tokens each frame keeps. Formulas of `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -29,14 +29,14 @@ class Video:
     """A video, encoded, and what is asked of it.
 
     rows: (N, D), frame after frame. pixels: (N, P), of each token. grid: of the video. budget: tokens that stay.
-    query: (Q, D) of its question. text_mean: (D,) mean embedding of words.
+    asked: its question, by the names of `ImageTokens`. text_mean: (D,) mean embedding of words.
     """
 
     rows: Tensor
     pixels: Tensor
     grid: FrameGrid
     budget: int
-    query: Tensor | None
+    asked: Mapping[str, Tensor | None]
     text_mean: Tensor
 
     @property
@@ -130,7 +130,7 @@ def _split(video: Video, changes: Sequence[float] | None) -> tuple[int, ...]:
 def _frame_by_frame(video: Video, kept: Sequence[int], params: FocusContextParams) -> Tensor:
     repeats = repeated(video.rows, video.grid[0]).split(video.each)
     images = [
-        ImageTokens(rows, video.grid[1:], video.query, count, repeats=again)
+        ImageTokens(rows, video.grid[1:], budget=count, repeats=again, **video.asked)
         for rows, count, again in zip(video.rows.split(video.each), kept, repeats, strict=True)
     ]
     chosen = reduce(images, DEFAULT_METHOD, text_mean=video.text_mean, params=params)

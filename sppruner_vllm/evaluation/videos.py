@@ -89,8 +89,8 @@ class Exam:
     def _kept(self, shown: Shown, choose: Choose, ratio: float) -> Tensor:
         total = len(shown.seen.rows)
         budget = max(2 * self._frames, retained_tokens(total, ratio))
-        query = self._model.embed(self._model.chat.query(shown.question.text))
-        video = Video(shown.seen.rows, shown.pixels, shown.grid, budget, query, self._model.text_mean)
+        asked = self._model.asked(self._model.chat.query(shown.question.text))
+        video = Video(shown.seen.rows, shown.pixels, shown.grid, budget, asked, self._model.text_mean)
         kept = choose(video)
         if len(kept) != budget:
             raise ValueError(f"{len(kept)} tokens kept of a budget of {budget}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from sppruner_vllm.planning.plan import ReductionPlan
 from sppruner_vllm.planning.smaller import Grid, resize
+from sppruner_vllm.reading.captions import CAPTIONS, USUAL_DEPTH, layers_read
 from sppruner_vllm.request.asked import ReductionRequest
 
 from .chat import Chat
@@ -58,6 +60,23 @@ class VisionModel:
         """(T, D) embeddings of the question's tokens as the server finds them in the prompt; None without any."""
         ids = self._chat.query(question)
         return self._embeddings(torch.tensor(ids)) if ids else None
+
+    def states(self, question: str) -> Tensor | None:
+        """(T, D) float32, what the language model reads in these tokens, less what all text has in common."""
+        ids = self._chat.query(question)
+        return self._read(ids) - self._states_mean if ids else None
+
+    @cached_property
+    def _states_mean(self) -> Tensor:
+        encode = self._processor.tokenizer.encode
+        return torch.cat([self._read(encode(text, add_special_tokens=False)) for text in CAPTIONS]).mean(0)
+
+    @torch.no_grad()
+    def _read(self, ids: Sequence[int]) -> Tensor:
+        language, lead = self._model.model.language_model, self._chat.family.lead
+        read = language(input_ids=torch.tensor([[*lead, *ids]]), use_cache=False, output_hidden_states=True)
+        states: Tensor = read.hidden_states[layers_read(USUAL_DEPTH, len(language.layers))][0, len(lead) :]
+        return states.float()
 
     @cached_property
     @torch.no_grad()

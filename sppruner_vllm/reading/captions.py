@@ -43,6 +43,11 @@ picture, so their mean is subtracted from a question's. Another list is another 
 """
 
 
+USUAL_DEPTH: Final = 0.3
+"""Share of the layers that read a question beside its words, where the operator does not say otherwise. Another one is
+another selection too."""
+
+
 def layers_read(depth: float, layers: int) -> int:
     """How many of a language model's layers a question goes through: at least one, and not all.
 

@@ -19,7 +19,6 @@ from sppruner_vllm.parts import publish
 from sppruner_vllm.planning.paying import Parts, fitted
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction import ImageTokens
-from sppruner_vllm.settings import settings
 
 from .served import usual_selection
 
@@ -74,14 +73,15 @@ def _selection(worker: Any, grid: Grid, kept: int) -> Callable[[], object]:
     model, device = worker.get_model(), worker.device
     noise = torch.randn(math.prod(grid), model.family.row_width, generator=torch.Generator().manual_seed(0))
     question = torch.zeros(_QUESTION, dtype=torch.int64, device=device)
-    (query,) = model._selector.embed_queries([question])
-    image = ImageTokens(noise.to(device, worker.model_config.dtype), grid, query, kept)
+    method = usual_selection()
+    (asked,) = model._selector.asked([question], [method])
+    image = ImageTokens(noise.to(device, worker.model_config.dtype), grid, budget=kept, **asked)
     select = partial(model.rehearse, [image] * IMAGES, [None] * IMAGES)
-    if not settings().question_depth:
+    if not model._selector.reads(method):
         return select
 
     def read_and_select() -> object:
-        model._selector.embed_queries([question] * IMAGES)
+        model._selector.asked([question] * IMAGES, [method] * IMAGES)
         return select()
 
     return read_and_select

@@ -18,7 +18,6 @@ from vllm.utils.torch_utils import async_tensor_h2d
 
 from sppruner_vllm.family import TextLayers
 from sppruner_vllm.owned import owned
-from sppruner_vllm.reading.trust import constants_for_states
 
 KEPT: Final = 2**24
 """Bytes of states that are kept for questions to come: some hundred of a dozen words, at a width of 3,584."""
@@ -76,9 +75,6 @@ class MiddleStates:
             states = self.states(ids.split([len(text) for text in captions]))
             self._mean = torch.cat(states).mean(0)
         return self._mean
-
-    def constants(self, method: str) -> object:
-        return constants_for_states(method)
 
     def forget(self) -> None:
         self._kept.clear()

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from sppruner_vllm.errors import UnsupportedSetup
 from sppruner_vllm.reading.token_table import TokenTable, load, probed
-from sppruner_vllm.reading.trust import constants_for_states
 
 
 class Questions(Protocol):
@@ -27,9 +26,6 @@ class Questions(Protocol):
 
     def mean(self, device: torch.device) -> Tensor:
         """(D,) float32, what all text has in common."""
-
-    def constants(self, method: str) -> object:
-        """What a selection method goes by with these vectors; None for its own constants."""
 
     def forget(self) -> None:
         """The model's weights are others from now on."""
@@ -53,9 +49,6 @@ class WordEmbeddings:
             total = torch.stack([self.embed(ids).sum(0, dtype=torch.float64) for ids in parts]).sum(0)
             self._mean = (total / size).float()
         return self._mean
-
-    def constants(self, method: str) -> object:
-        return None
 
     def forget(self) -> None:
         self._mean = None
@@ -91,9 +84,6 @@ class TableStates:
 
     def mean(self, device: torch.device) -> Tensor:
         return self._table.mean
-
-    def constants(self, method: str) -> object:
-        return constants_for_states(method)
 
     def forget(self) -> None:
         self._known = False

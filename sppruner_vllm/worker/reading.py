@@ -13,7 +13,7 @@ from vllm.tokenizers import cached_tokenizer_from_config
 
 from sppruner_vllm.errors import UnsupportedSetup
 from sppruner_vllm.family import Family
-from sppruner_vllm.reading.captions import CAPTIONS, layers_read
+from sppruner_vllm.reading.captions import CAPTIONS, USUAL_DEPTH, layers_read
 from sppruner_vllm.settings import settings
 
 from .middle_states import MiddleStates
@@ -21,23 +21,28 @@ from .questions import Questions, TableStates, WordEmbeddings
 from .timing import QuestionTimer
 
 
-def questions_of(model: Any, family: Family, config: Any) -> Callable[[], Questions]:
-    """What makes vectors of the questions that this model is asked, each made once.
+def reader_of(model: Any, words: WordEmbeddings, family: Family, config: Any) -> Callable[[], Questions]:
+    """What reads the questions that this model is asked, each made once; its words where nothing does.
 
     Args:
-        model: built, its weights not loaded yet. config: vLLM's ModelConfig.
+        model: built, its weights not loaded yet. words: its own. config: vLLM's ModelConfig.
 
     Returns:
         Gives them as the operator has it at the time. Raises UnsupportedSetup where that does not go with the model.
     """
 
     @cache
-    def made(depth: float, table: Path | None) -> Questions:
+    def made(depth: float | None, table: Path | None) -> Questions:
         if table is not None:
             return TableStates(model, table)
-        return _middle_states(model, family, config, depth) if depth else WordEmbeddings(model)
+        if depth is None:
+            try:
+                return _middle_states(model, family, config, USUAL_DEPTH)
+            except UnsupportedSetup:
+                return words
+        return _middle_states(model, family, config, depth) if depth else words
 
-    return lambda: made(settings().question_depth, settings().state_table) if family.reduces else made(0.0, None)
+    return lambda: made(settings().question_depth, settings().state_table) if family.reduces else words
 
 
 def _middle_states(model: Any, family: Family, config: Any, depth: float) -> MiddleStates:

@@ -31,7 +31,8 @@ from . import positions
 from .encoder import Encoder
 from .kept_rows import KeptRows
 from .measuring import measure
-from .reading import questions_of
+from .questions import WordEmbeddings
+from .reading import reader_of
 from .rows_cache import RowsCache
 from .selecting import Selector, select_in_pieces
 from .served import overheard_for, usual_selection
@@ -71,7 +72,8 @@ class ReducingMixin:
         self._rows = KeptRows(self._rows_cache())
         # All ranks select alike; the first one tells.
         self._memory = Memory() if get_tensor_model_parallel_rank() == 0 else None
-        self._selector = Selector(questions_of(self, self.family, vllm_config.model_config))
+        words = WordEmbeddings(self)
+        self._selector = Selector(words, reader_of(self, words, self.family, vllm_config.model_config))
         self._videos = self._video_reducer()
 
     def _rows_cache(self) -> RowsCache | None:
@@ -140,12 +142,17 @@ class ReducingMixin:
         stages = {index: stage for index, stage in enumerate(among) if stage is not None}
         # As a view, an unreduced image would keep the dropped rows of its batch mates in memory.
         kept = [owned(image) if stages and index not in stages else image for index, image in enumerate(rows)]
-        asked = [orders[i].query_ids for i in stages], [orders[i].question for i in stages]
-        queries = dict(zip(stages, self._selector.embed_queries(*asked), strict=True))
+        questions = self._selector.asked(
+            [orders[i].query_ids for i in stages],
+            [stage.method for stage in stages.values()],
+            [orders[i].question for i in stages],
+        )
+        asked = dict(zip(stages, questions, strict=True))
         for method in dict.fromkeys(stage.method for stage in stages.values()):
             chosen = [index for index, stage in stages.items() if stage.method == method]
             images = [
-                ImageTokens(rows[i], grids[i], queries[i], stages[i].budget, **_for_methods(taps[i])) for i in chosen
+                ImageTokens(rows[i], grids[i], budget=stages[i].budget, **asked[i], **_for_methods(taps[i]))
+                for i in chosen
             ]
             watch = Stopwatch(rows[0].device) if any(orders[i].told for i in chosen) else None
             with self._selector.timed(method, rows[0].device):
@@ -209,9 +216,9 @@ class ReducingMixin:
         if self._rows.cache is not None:
             self._rows.cache.reserve(rows[0].device)
         longest = torch.zeros(settings().max_query_tokens, dtype=torch.int64, device=rows[0].device)
-        (query,) = self._selector.embed_queries([longest])
+        (asked,) = self._selector.asked([longest], [usual_selection()])
         images = [
-            ImageTokens(image, grid, query, max(1, image.shape[0] - 1), **_for_methods(taps[index]))
+            ImageTokens(image, grid, budget=max(1, image.shape[0] - 1), **asked, **_for_methods(taps[index]))
             for index, (image, grid) in enumerate(zip(rows, grids, strict=True))
         ]
         self.rehearse(images, layouts)

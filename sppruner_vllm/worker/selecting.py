@@ -10,45 +10,82 @@ from torch import Tensor
 from vllm.distributed import get_tensor_model_parallel_rank
 
 from sppruner_vllm.family import Layout
-from sppruner_vllm.reduction import ImageTokens, Selection, reduce
+from sppruner_vllm.reduction import ImageTokens, Selection, get_method, reduce
 from sppruner_vllm.reduction.pieces import joined, parted
+from sppruner_vllm.settings import settings
 
-from .questions import Questions
+from .questions import Questions, WordEmbeddings
 from .timing import SelectionTimer
+
+
+def hears_states(method: str) -> bool:
+    """Whether a method hears what was read in a question beside its words; another one may have it in their place."""
+    return "states" in get_method(method).options
 
 
 class Selector:
     """Selects for one model."""
 
-    def __init__(self, questions: Callable[[], Questions]) -> None:
+    def __init__(self, words: WordEmbeddings, reader: Callable[[], Questions]) -> None:
         """Args:
-        questions: gives what makes vectors of them, as the operator has it.
+        words: of the model. reader: gives what reads questions, as the operator has it; `words` where nothing does.
         """
-        self._questions = questions
-        questions()  # At the start, for what does not go with this model is refused then.
+        self._words = words
+        self._reader = reader
+        reader()  # At the start, for what does not go with this model is refused then.
         self._timer = SelectionTimer() if get_tensor_model_parallel_rank() == 0 else None
 
     def select(self, images: list[ImageTokens], method: str) -> list[Selection]:
         """What each image keeps, of at least one."""
-        asked = any(image.query is not None for image in images)
-        mean = self._questions().mean(images[0].rows.device) if asked else None
-        return reduce(images, method, text_mean=mean, params=self._questions().constants(method))
+        if all(image.query is None for image in images):
+            return reduce(images, method)
+        stands_alone = self._heard_by_all() and not hears_states(method)
+        read_by = self._reader() if stands_alone else self._words
+        return reduce(images, method, text_mean=read_by.mean(images[0].rows.device))
+
+    def reads(self, method: str) -> bool:
+        """Whether questions are read for it."""
+        return self._reader() is not self._words and (hears_states(method) or self._heard_by_all())
+
+    def _heard_by_all(self) -> bool:
+        """Whether the operator wants methods that do not hear both to have states in place of words."""
+        return settings().question_depth is not None or settings().state_table is not None
 
     def timed(self, method: str, device: torch.device) -> AbstractContextManager[None]:
         """Counts what the block does as a selection of served images."""
         return nullcontext() if self._timer is None else self._timer.measure(method, device)
 
-    def embed_queries(self, ids: Sequence[Tensor], names: Sequence[str] | None = None) -> list[Tensor | None]:
-        """Vectors of each query, (T, D) or None for an empty one.
+    def asked(
+        self, ids: Sequence[Tensor], methods: Sequence[str], names: Sequence[str] | None = None
+    ) -> list[dict[str, Tensor | None]]:
+        """What each question gives the method that is to hear it, by the names of `ImageTokens`.
 
         Args:
-            ids: (T,) of each. names: as `Questions.read` takes them; None where nothing is to be kept.
+            ids: (T,) of each question. methods: one for each.
+            names: as `Questions.read` takes them; None where nothing is to be kept.
         """
-        return self._questions().read(ids, [""] * len(ids) if names is None else names)
+        names = [""] * len(ids) if names is None else names
+        asked: list[dict[str, Tensor | None]] = [{"query": words} for words in self._words.read(ids, names)]
+        heard = [
+            place for place, method in enumerate(methods) if asked[place]["query"] is not None and self.reads(method)
+        ]
+        if not heard:
+            return asked
+        reader = self._reader()
+        mean = reader.mean(ids[0].device)
+        for place, states in zip(
+            heard, reader.read([ids[place] for place in heard], [names[place] for place in heard]), strict=True
+        ):
+            if states is not None and hears_states(methods[place]):
+                asked[place]["states"] = states - mean
+            else:
+                asked[place]["query"] = states
+        return asked
 
     def forget(self) -> None:
         """The model's weights are others from now on."""
-        self._questions().forget()
+        self._words.forget()
+        self._reader().forget()
 
 
 def select_in_pieces(

@@ -17,7 +17,8 @@ def usual_selection() -> str:
 def overheard(method: str) -> frozenset[Need]:
     """What has to be overheard in the encoder for a selection method; attention only where the operator wants it."""
     chosen = get_method(method)
-    needs = chosen.needs - {"query"} | (chosen.options if settings().rank_on == "patches" else frozenset())
+    wanted = chosen.needs | (chosen.options if settings().rank_on == "patches" else frozenset())
+    needs = wanted - {"query", "states"}
     return needs if settings().saliency_attention else needs - {"attention"}
 
 

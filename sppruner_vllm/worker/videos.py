@@ -133,7 +133,7 @@ class VideoReducer:
     def _selected(self, video: EncodedVideo, order: Order, method: str, spared: bool) -> Tensor:
         """What `method` keeps of each frame, packed."""
         seen = video.rows[:, : self._family.word_width]
-        (query,) = self._selector.embed_queries([order.query_ids], [order.question])
+        (asked,) = self._selector.asked([order.query_ids], [method], [order.question])
         watch = Stopwatch(seen.device) if order.told else None
         with self._selector.timed(method, seen.device):
             each = zip(
@@ -144,7 +144,7 @@ class VideoReducer:
                 strict=True,
             )
             images = [
-                ImageTokens(rows, video.grid[1:], query, budget, repeats=repeats, **taps)
+                ImageTokens(rows, video.grid[1:], budget=budget, repeats=repeats, **asked, **taps)
                 for rows, repeats, taps, budget in each
             ]
             selections = self._selector.select(images, method)

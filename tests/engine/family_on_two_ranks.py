@@ -70,7 +70,7 @@ def read_questions(model: torch.nn.Module) -> list[torch.Tensor]:
     """On a rank: states of two questions, read in one pass and one by one."""
     texts = [torch.tensor([5, 6, 7, 8, 9]), torch.tensor([11, 12, 13])]
     with operated_with(QUESTION_DEPTH="0.5"), torch.inference_mode():
-        read: Any = model._selector._questions()
+        read: Any = model._selector._reader()
         return [state for together in (True, False) for state in read.states(texts, together=together)]
 
 

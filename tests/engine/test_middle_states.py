@@ -22,12 +22,12 @@ from recording import recorded_selections
 from reference import Reference
 from sppruner_vllm.errors import UnsupportedSetup
 from sppruner_vllm.families.decoder_layers import text_layers
-from sppruner_vllm.reading.captions import CAPTIONS, layers_read
+from sppruner_vllm.reading.captions import CAPTIONS, USUAL_DEPTH, layers_read
 from sppruner_vllm.reading.token_table import TokenTable
 from sppruner_vllm.state_table import build
 from sppruner_vllm.worker.middle_states import MiddleStates
-from sppruner_vllm.worker.questions import TableStates
-from sppruner_vllm.worker.reading import questions_of
+from sppruner_vllm.worker.questions import TableStates, WordEmbeddings
+from sppruner_vllm.worker.reading import reader_of
 
 DEPTH = 0.5
 RATIO = 0.222
@@ -42,7 +42,7 @@ def questions(reference: Reference) -> list[Tensor]:
 @pytest.fixture
 def reader(llm: Any, model: Any) -> MiddleStates:
     with operated_with(QUESTION_DEPTH=str(DEPTH)):
-        made = questions_of(model, model.family, llm.model_config)()
+        made = reader_of(model, WordEmbeddings(model), model.family, llm.model_config)()
     assert isinstance(made, MiddleStates)
     return made
 
@@ -155,13 +155,51 @@ def test_it_changes_what_is_kept_and_no_cache_mixes_the_two(llm: Any) -> None:
     assert (again.tokens, back.tokens) == (read.tokens, plain.tokens)
 
 
+def test_as_shipped_the_words_and_what_is_read_in_them_are_heard(
+    llm: Any, model: Any, reference: Reference, questions: list[Tensor]
+) -> None:
+    """By `focus_context`; a method that hears one of the two hears the words."""
+    question = questions[0]
+    both, words = model._selector.asked([question] * 2, ["focus_context", "relevance"])
+    embedded = model.get_language_model().embed_input_ids(question)
+    assert both.keys() == {"query", "states"}
+    assert words.keys() == {"query"}
+    assert torch.equal(both["query"], embedded)
+    assert torch.equal(words["query"], embedded)
+    language = reference.model.model.language_model
+    layers, lead = layers_read(USUAL_DEPTH, len(language.layers)), model.family.lead
+    ids = torch.cat((torch.tensor(lead), question)).unsqueeze(0)
+    with torch.inference_mode():
+        states = language(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states[layers]
+        mean = model._selector._reader().mean(torch.device("cpu"))
+    wanted = states[0, len(lead) :] - mean
+    assert (both["states"] - wanted).norm() < 1e-4 * wanted.norm()
+
+
+def test_by_its_words_alone_nothing_is_read(
+    model: Any, questions: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MiddleStates, "states", lambda *_: pytest.fail("a question was read"))
+    with operated_with(QUESTION_DEPTH="0"):
+        (asked,) = model._selector.asked(questions[:1], ["focus_context"])
+    assert asked.keys() == {"query"}
+
+
+def test_layers_of_another_kind_leave_the_words_where_nobody_asked_for_them(model: Any, llm: Any) -> None:
+    words = WordEmbeddings(model)
+    family = SimpleNamespace(reduces=True, text_layers=lambda _: None)
+    assert reader_of(model, words, family, llm.model_config)() is words
+
+
 def test_a_step_without_need_reads_nothing(llm: Any, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> Any:
         raise AssertionError("a question was read")
 
     monkeypatch.setattr(MiddleStates, "states", refuse)
     llm.reset_prefix_cache()
-    ask(llm, [REDUCED[0]], RATIO)
+    with operated_with(QUESTION_DEPTH="0"):
+        ask(llm, [REDUCED[0]], RATIO)
+    ask(llm, [REDUCED[0]], 1.0)
     with operated_with(QUESTION_DEPTH=str(DEPTH)):
         ask(llm, [REDUCED[0]], 1.0)
         ask(llm, [REDUCED[0]], RATIO, reduction_method="maxmin")
@@ -205,7 +243,7 @@ def test_layers_of_another_kind_are_refused_with_a_way_out(model: Any, llm: Any)
     assert text_layers(language) is None
     family = SimpleNamespace(reduces=True, text_layers=lambda _: None)
     with operated_with(QUESTION_DEPTH="0.5"), pytest.raises(UnsupportedSetup, match="SPPRUNER_STATE_TABLE"):
-        questions_of(model, family, llm.model_config)()
+        reader_of(model, WordEmbeddings(model), family, llm.model_config)()
 
 
 # The table
@@ -237,7 +275,7 @@ def test_an_engine_steers_by_the_table(
     llm: Any, model: Any, table: TokenTable, file: Path, questions: list[Tensor]
 ) -> None:
     with operated_with(STATE_TABLE=str(file)):
-        made = model._selector._questions()
+        made = model._selector._reader()
         found = made.read(questions, [""] * len(questions))
         with recorded_selections() as kept:
             ask(llm, [REDUCED[0]], RATIO)

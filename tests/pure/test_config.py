@@ -202,7 +202,7 @@ def test_a_question_goes_through_a_part_of_the_layers(depth: float) -> None:
 def test_a_question_is_read_by_layers_or_looked_up(tmp_path: Path) -> None:
     table = tmp_path / "states"
     table.touch()
-    assert Settings(state_table=table).question_depth == 0
+    assert Settings(state_table=table).question_depth is None
     with pytest.raises(ValidationError, match="exclude each other"):
         Settings(question_depth=0.4, state_table=table)
 

@@ -38,7 +38,9 @@ def random_image(draw: random.Random, width: int, longest: int = 24) -> ImageTok
     dtype = draw.choice((torch.float32, torch.bfloat16))
     attention = torch.rand(count, generator=seeded(seed + 2)) ** 4 if draw.random() < 0.4 else None
     query = None if query is None else query.to(dtype)
-    return ImageTokens(rows.to(dtype), grid, query, draw.randint(1, count), attention)
+    words = draw.choice((0, 0, 2, 9))
+    states = torch.randn(words, width, generator=seeded(seed + 3)) + (rows[-1] - rows.mean(0)) if words else None
+    return ImageTokens(rows.to(dtype), grid, query, draw.randint(1, count), attention, states=states)
 
 
 @pytest.mark.parametrize("seed", range(24))

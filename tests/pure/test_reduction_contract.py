@@ -239,7 +239,9 @@ def test_the_query_changes_the_choice_of_just_the_methods_that_look_at_it(method
 def test_what_a_method_needs_is_what_changes_its_scores(method: str, need: str):
     rows = scene((9, 10), [(1, 1, 3, 3), (5, 5, 3, 4)], seed=10)
     aim = (rows[11] - rows.mean(0))[None]
-    whole = ImageTokens(rows, (9, 10), aim, 20, torch.arange(90.0) ** 2, scene((9, 10), [], seed=11)[:, None])
+    query = None if need == "states" else aim  # words that are fully trusted leave them nothing to say
+    whole = ImageTokens(rows, (9, 10), query, 20, torch.arange(90.0) ** 2, scene((9, 10), [], seed=11)[:, None])
+    whole = replace(whole, states=None if need == "query" else aim)
     given, left_out = (reduce([image], method)[0] for image in (whole, replace(whole, **{need: None})))
     assert torch.equal(given.scores, left_out.scores) != (need in get_method(method).needs | get_method(method).options)
 

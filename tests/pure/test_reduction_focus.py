@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ GRID = (20, 24)
 OBJECT = (4, 5, 5, 6)
 OTHER = (12, 15, 5, 6)
 TRUSTED = torch.ones(1, 1).double()
+STATES = FocusContextParams().for_states
 
 
 def measured(image: ImageTokens, params: FocusContextParams | None = None) -> Relevance:
@@ -156,6 +158,41 @@ def test_a_query_moves_kept_tokens_to_what_it_names(seed: int):
     least_kept = min(boxes, key=lambda box: kept_in(bare, box))
     assert min(gained.values()) >= 0
     assert gained[least_kept] >= 10
+
+
+def question(*parts: Tensor, seed: int = 31) -> Tensor:
+    """Words that mean something, among three that mean nothing."""
+    return torch.cat([torch.randn(3, 256, generator=seeded(seed)), *parts])
+
+
+def test_states_are_heard_where_the_words_say_nothing():
+    rows = scene(GRID, [OBJECT, OTHER], seed=30)
+    read = question(aim(rows, OTHER))
+    both = ImageTokens(rows, GRID, question(seed=32), 40, states=read)
+    blind, heard = reduce([replace(both, states=None)])[0], reduce([both])[0]
+    assert kept_in(heard, OTHER) > kept_in(blind, OTHER)
+    alone = reduce([replace(both, query=None)])[0]
+    assert torch.equal(heard.kept, alone.kept)
+    assert torch.equal(heard.scores, alone.scores)
+    assert torch.equal(alone.kept, reduce([replace(both, query=read, states=None)], params=STATES)[0].kept)
+
+
+def test_words_that_are_fully_trusted_are_heard_whatever_the_states_say():
+    rows = scene(GRID, [OBJECT, OTHER], seed=33)
+    words = ImageTokens(rows, GRID, question(aim(rows, OBJECT)), 40)
+    assert measured(words).gate == 1
+    both = replace(words, states=question(aim(rows, OTHER)))
+    for one, other in zip(reduce([words]), reduce([both]), strict=True):
+        assert torch.equal(one.kept, other.kept)
+        assert torch.equal(one.scores, other.scores)
+
+
+def test_words_and_states_that_say_nothing_change_nothing():
+    rows = scene(GRID, [OBJECT, OTHER], seed=34)
+    blind = ImageTokens(rows, GRID, None, 40)
+    asked = replace(blind, query=question(), states=question(seed=35))
+    assert torch.equal(reduce([blind])[0].scores, reduce([asked])[0].scores)
+    assert torch.equal(reduce([blind])[0].kept, reduce([asked])[0].kept)
 
 
 def test_the_text_mean_is_taken_off_the_query():

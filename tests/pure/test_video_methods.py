@@ -18,7 +18,7 @@ def video(budget: int, repeated: int | None = None) -> Video:
     if repeated is not None:
         rows[repeated], pixels[repeated] = rows[repeated - 1], pixels[repeated - 1]
     query, mean = torch.randn(3, 32, generator=draw), torch.randn(32, generator=draw)
-    return Video(rows.flatten(0, 1), pixels.flatten(0, 1), GRID, budget, query, mean)
+    return Video(rows.flatten(0, 1), pixels.flatten(0, 1), GRID, budget, {"query": query}, mean)
 
 
 @pytest.mark.parametrize("budget", [8, 13, 47, 90, 119])

@@ -6,7 +6,7 @@ Few kernels for many images, nothing read back to the host, and a bound on the m
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -143,6 +143,23 @@ def pad(images: Sequence[ImageTokens]) -> Batch:
         repeats=_of_each([image.repeats for image in images], rows),
         budget=budget,
         full=all(len(image.rows) == rows.shape[1] for image in images),
+        spoken=all(image.words == text.shape[1] for image in images),
+    )
+
+
+def by_states(batch: Batch) -> Batch | None:
+    """The same images with their states in place of the query; None where no image has any."""
+    if all(image.states is None for image in batch.images):
+        return None
+    images = tuple(replace(image, query=image.states) for image in batch.images)
+    (size,) = columns([(image.words,) for image in images], batch.real.device)
+    text = _stack([image.rows[:0] if image.query is None else image.query for image in images])
+    return replace(
+        batch,
+        images=images,
+        text=text,
+        words=torch.arange(text.shape[1], device=batch.real.device) < size,
+        query_size=size,
         spoken=all(image.words == text.shape[1] for image in images),
     )
 

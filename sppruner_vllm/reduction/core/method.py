@@ -11,7 +11,7 @@ from .types import ImageTokens, Selection
 if TYPE_CHECKING:  # Methods are listed by processes that have no use for torch.
     from torch import Tensor
 
-Need = Literal["query", "attention", "merger_input"]
+Need = Literal["query", "attention", "merger_input", "states"]
 """What a method may read beside rows, grid and budget; each is the field of `ImageTokens` of that name."""
 
 NEEDS: Final[frozenset[Need]] = frozenset(get_args(Need))
@@ -28,7 +28,7 @@ class Method:
         each, without making the host wait for the device, and independent of the other images of the call.
     needs: what it reads of an image beside rows, grid and budget. A host may leave out the rest, and spares itself the
         work; results of a method that does not need the query are shared between queries.
-    options: what it reads too, where the operator has it overheard (`--rank-on`); without it, it makes do.
+    options: what it reads too, where the operator has it so (`--rank-on`, `--question-depth`); without it, it makes do.
     constants: what `select` gets as its third argument unless the caller of `reduce` gives others of this type. None:
         it has none to offer, and gets what the caller gives.
     """

@@ -27,6 +27,8 @@ class ImageTokens:
     merger_input: (N, M, F), any floating dtype, raster order, on the same device: what the encoder's merger makes the
         rows of, M patches of a width of their own for each row. None where the host brings none. Where it is given,
         the methods of this package compare tokens with each other by it, and with the question by the rows.
+    states: (S, D), any floating dtype, on the same device: the question as the language model itself reads it, less
+        what all text has in common. None where the host brings none. A method that hears it does so beside the query.
     repeats: (N,) float32 in [0, 1], on the same device: how far each token shows what the same place of the frame
         before showed, where the image is a frame of a video (reduction/frames.py). None where it is not.
     """
@@ -38,6 +40,12 @@ class ImageTokens:
     attention: Tensor | None = None
     merger_input: Tensor | None = None
     repeats: Tensor | None = None
+    states: Tensor | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether there is a question, in whatever form."""
+        return self.words > 0 or (self.states is not None and len(self.states) > 0)
 
     @property
     def words(self) -> int:
@@ -68,9 +76,9 @@ def check_images(images: Sequence[ImageTokens], text_mean: Tensor | None) -> Non
     """Refuse inputs that no method can work on.
 
     Raises:
-        ValueError: rows that are no floating matrix or do not match their grid, a budget out of range, a query or
-            text mean of another width, attention, merger input or repeats of another length, or images that differ in
-            width or device.
+        ValueError: rows that are no floating matrix or do not match their grid, a budget out of range, a query,
+            states or text mean of another width, attention, merger input or repeats of another length, or images that
+            differ in width or device.
     """
     for number, image in enumerate(images):
         problem = _problem(image, images[0])
@@ -92,20 +100,21 @@ def _problem(image: ImageTokens, first: ImageTokens) -> str | None:
     if rows.ndim != first.rows.ndim or rows.shape[1] != first.rows.shape[1] or rows.device != first.rows.device:
         return "all images of one call must share their width D and their device"
     return (
-        _query_problem(query, rows)
+        _query_problem("query", query, rows)
+        or _query_problem("states", image.states, rows)
         or _attention_problem(image.attention, rows)
         or _merger_input_problem(image.merger_input, rows)
         or _repeats_problem(image.repeats, rows)
     )
 
 
-def _query_problem(query: Tensor | None, rows: Tensor) -> str | None:
+def _query_problem(name: str, query: Tensor | None, rows: Tensor) -> str | None:
     if query is None:
         return None
     if query.ndim != 2 or query.shape[1] != rows.shape[1] or not query.is_floating_point():
-        return f"query must be a floating (T, {rows.shape[1]}) matrix, got {query.dtype} of shape {tuple(query.shape)}"
+        return f"{name} must be a floating (T, {rows.shape[1]}) matrix, got {query.dtype} of shape {tuple(query.shape)}"
     if query.device != rows.device:
-        return f"query is on {query.device}, rows are on {rows.device}"
+        return f"{name} is on {query.device}, rows are on {rows.device}"
     return None
 
 

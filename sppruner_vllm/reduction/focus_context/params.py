@@ -6,7 +6,7 @@ shares with it is a record of its own, which it extends: a comparator takes eith
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sppruner_vllm.reduction.core.params import QueryParams
@@ -77,6 +77,7 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
     gate_coherence: the same for Moran's I of the relevance map.
     gate_contrast: of these nats, those by which the query pointing the other way narrows the image down are no sign of
         meaning, beyond what a random direction does.
+    states_concentration: gate_concentration for a question that the language model has read.
     relevance_weight: lambda of the fusion, how much relevance adds under a trusted query to a standing of at most 1.
     relevance_power: alpha of the fusion.
     surroundings: beta of the fusion, how much of its own standing what surrounds a named token gains; 0 turns it off.
@@ -101,6 +102,7 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
     gate_concentration: tuple[float, float] = (1.0, 2.0)
     gate_coherence: tuple[float, float] = (0.1, 0.4)
     gate_contrast: bool = False
+    states_concentration: tuple[float, float] = (1.0, 1.5)
     relevance_weight: float = 1.0
     relevance_power: float = 4.0
     surroundings: float = 0.5
@@ -112,6 +114,16 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
     context_floor: float = 0.1
     quota_share: float = 0.25
     repeat_discount: float = 0.7
+
+    @property
+    def for_states(self) -> FocusContextParams:
+        """The same for a query that is states of middle layers, which rows of a picture were not trained to resemble.
+
+        States are less alike in all directions than word embeddings are: where the rows of a picture spread along one
+        of them both ways, the gate has to stay shut. With that taken off, noise hardly ever narrows a picture down by
+        more than one nat, and a question that does so by less than two may be meant.
+        """
+        return replace(self, gate_contrast=True, gate_concentration=self.states_concentration)
 
     def __post_init__(self) -> None:
         """Refuse constants outside their meaning.
@@ -132,7 +144,7 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
             repeat_discount=self.repeat_discount,
         )
         _check_positive(temperature=self.temperature)
-        for name in ("gate_concentration", "gate_coherence"):
+        for name in ("gate_concentration", "gate_coherence", "states_concentration"):
             low, high = getattr(self, name)
             if not low < high:
                 raise ValueError(f"{name} must rise, got ({low}, {high})")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sppruner_vllm.reduction.core import exact, grid
-from sppruner_vllm.reduction.core.batch import Batch, per_image
+from sppruner_vllm.reduction.core.batch import Batch, by_states, per_image
 from sppruner_vllm.reduction.core.cosine import extremes, text_directions
 from sppruner_vllm.reduction.core.ranking import rows_of
 
@@ -39,34 +39,46 @@ class Relevance:
 def relevance(
     units: Tensor, batch: Batch, neighbours: grid.Neighbours, text_mean: Tensor | None, params: FocusContextParams
 ) -> Relevance:
-    """Relevance of each token to the query, and its reliability.
+    """Relevance of each token to the query, or to the states where these are more to be trusted, and its reliability.
 
     Args:
         units: (B, N, D) centred directions of the rows.
-        batch: with at least one query token somewhere; overwrites `batch.text`.
+        batch: with at least one token of a query or of states somewhere; overwrites `batch.text`.
         neighbours: of the batch.
         text_mean: (D,) mean of the model's text embeddings, or None to leave the query uncentred.
     """
+    raw, gate = _heard(units, batch, neighbours, text_mean, params)
+    if (read := by_states(batch)) is not None:
+        other, trust = _heard(units, read, neighbours, None, params.for_states)
+        raw, gate = torch.where(trust > gate, other, raw), torch.maximum(trust, gate)
+    if params.smoothing:
+        raw = exact.snap(grid.smooth(batch.within(raw, 0.0), neighbours))
+    low, high = extremes(raw, batch)
+    return Relevance(batch.within(exact.snap(exact.unit_range(raw, low, high)), 0.0), gate)
+
+
+def _heard(
+    units: Tensor, batch: Batch, neighbours: grid.Neighbours, text_mean: Tensor | None, params: FocusContextParams
+) -> tuple[Tensor, Tensor]:
+    """Relevance of each token to the query before it is smoothed, (B, N) float64, and its gate, (B, 1)."""
+    heard = (batch.query_size > 0).to(torch.float64)
+    if not batch.words.shape[1]:
+        return torch.zeros_like(batch.real, dtype=torch.float64), heard
     text = text_directions(batch, text_mean)
     # In units of 1 / sqrt(D) a random direction has cosines of unit spread, whatever the width of the model.
     scores = exact.cosines(exact.products(text, units)).mul_(units.shape[-1] ** 0.5 / params.temperature)
     deficit = narrowing(scores, batch)
     weight = word_weights(deficit, batch, params)
     raw = soft_maximum(scores, weight, max(kept_words(batch, params)))
+    if not params.gate:
+        return raw, heard
     low, high = extremes(raw, batch)
     rough = exact.snap(exact.unit_range(raw, low, high))
-    if params.smoothing:
-        raw = exact.snap(grid.smooth(batch.within(raw, 0.0), neighbours))
-        low, high = extremes(raw, batch)
-    value = batch.within(exact.snap(exact.unit_range(raw, low, high)), 0.0)
-    heard = (batch.query_size > 0).to(torch.float64)
-    if not params.gate:
-        return Relevance(value, heard)
     if params.gate_contrast:
         deficit = deficit - (narrowing(-scores, batch) - _RANDOM).clamp_min_(0.0)
     concentration = _ramp(exact.total(weight * deficit), params.gate_concentration)
     coherence = _ramp(grid.morans_i(rough, batch, neighbours), params.gate_coherence)
-    return Relevance(value, exact.snap(concentration * coherence * heard))
+    return raw, exact.snap(concentration * coherence * heard)
 
 
 def narrowing(scores: Tensor, batch: Batch) -> Tensor:

@@ -41,7 +41,7 @@ def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextPa
     units = centred_directions(batch.space, batch)
     salient = saliency(units, batch, params)
     relevant = None
-    if params.relevance and batch.words.shape[1]:
+    if params.relevance and any(image.asked for image in batch.images):
         rows = units if batch.space is batch.rows else centred_directions(batch.rows, batch)
         relevant = relevance(rows, batch, neighbours, text_mean, params)
     if batch.repeats is not None and params.repeat_discount:
@@ -75,6 +75,6 @@ METHOD: Final = Method(
     "focus_context",
     select=select,
     needs={"query", "attention"},
-    options={"merger_input"},
+    options={"merger_input", "states"},
     constants=FocusContextParams(),
 )
