@@ -66,8 +66,8 @@ class Settings(BaseSettings):
         lt=1,
         allow_inf_nan=False,
         description="Share of the language model's layers by which a question is read before it steers the selection, "
-        "for every method; 0: only its word embeddings do; none: 0.3 for `focus_context` where these layers can be run, "
-        "beside the words.",
+        "for every method; 0: only its word embeddings do; none: 0.3 for `focus_context`, beside the words, where the "
+        "model allows it.",
     )
     state_table: FilePath | None = Field(
         None,

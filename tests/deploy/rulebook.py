@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shutil
 import subprocess
@@ -69,7 +68,7 @@ def spoilt(rule: Rule, expr: str, folder: Path) -> Path:
     """A copy of the rules and their unit tests in which one rule has another expression.
 
     Returns:
-        The unit tests of the rule's file that name it, where some do: each evaluates all rules for minutes to hours.
+        The unit tests of the rule's file; for an alert, those that name it, as each evaluates all rules for hours.
     """
     copy = folder / "prometheus"
     shutil.copytree(SHIPPED, copy)
@@ -82,8 +81,8 @@ def spoilt(rule: Rule, expr: str, folder: Path) -> Path:
     path.write_text(yaml.safe_dump(document))
     trials = copy / "tests" / rule.file
     document = yaml.safe_load(trials.read_text())
-    naming = [one for one in document["tests"] if rule.name in yaml.safe_dump(one, width=math.inf)]
-    document["tests"] = naming or document["tests"]
+    if rule.is_alert:
+        document["tests"] = [one for one in document["tests"] if rule.name in yaml.safe_dump(one)]
     trials.write_text(yaml.safe_dump(document))
     return trials
 
