@@ -20,7 +20,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from sppruner_vllm.reduction import DEFAULT_METHOD, ImageTokens, reduce
+from sppruner_vllm.reduction import DEFAULT_METHOD, ImageTokens, get_method, reduce
 
 from .operations import Operations
 
@@ -86,10 +86,12 @@ def _images(case: Case, device: torch.device, dtype: torch.dtype) -> tuple[list[
 
     side = math.isqrt(case.tokens)
     budget = math.ceil(side * side * case.keep_ratio)
-    images = [
-        ImageTokens(normal(side * side, case.width), (side, side), normal(case.words, case.width), budget)
-        for _ in range(case.images)
-    ]
+    hears = "states" in get_method(case.method).options
+    images = []
+    for _ in range(case.images):
+        rows, query = normal(side * side, case.width), normal(case.words, case.width)
+        states = normal(case.words, case.width) if hears else None
+        images.append(ImageTokens(rows, (side, side), query, budget, states=states))
     return images, normal(case.width).float()
 
 

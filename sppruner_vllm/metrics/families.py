@@ -112,7 +112,8 @@ QUESTION_SECONDS: Final = HistogramFamily(
     "sppruner_question_seconds",
     "Time a worker spent reading the new questions of one step by layers of the language model.",
     buckets=_SELECTION_BUCKETS,
-    note="`--question-depth`; else none. Of the first tensor-parallel rank. A question that is kept is not read again.",
+    note="None with `--question-depth 0`. Of the first tensor-parallel rank. "
+    "A question that is kept is not read again.",
 )
 REPEATS: Final = CounterFamily(
     "sppruner_repeated_visual_tokens",

@@ -135,7 +135,11 @@ class Model:
 
     def select(self, rows: Tensor, question: Tensor, side: int, kept: int) -> Tensor:
         """(images, K) int64 tokens that each picture keeps."""
-        images = [ImageTokens(image, (side, side), words, kept) for image, words in zip(rows, question, strict=True)]
+        images = [
+            # What layers read in a question is as long as its words are.
+            ImageTokens(image, (side, side), words, kept, states=words - self.text_mean)
+            for image, words in zip(rows, question, strict=True)
+        ]
         return torch.stack([chosen.kept for chosen in reduce(images, DEFAULT_METHOD, text_mean=self.text_mean)])
 
     def prefill(self, rows: Tensor, text: Tensor, kept: Tensor | None, side: int) -> Tensor:
