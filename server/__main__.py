@@ -13,6 +13,7 @@ from sppruner_vllm.heap import share_heaps
 from sppruner_vllm.signals import unwind_when_told
 
 from .environment import compile_where_possible, metrics_folder, select_plugins
+from .own_number import know_own_number
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         select_plugins()
         with metrics_folder():
+            know_own_number()
             from .cli import parse, serve
 
             serve(parse(argv))
