@@ -216,7 +216,7 @@ class ReducingMixin:
         if self._rows.cache is not None:
             self._rows.cache.reserve(rows[0].device)
         longest = torch.zeros(settings().max_query_tokens, dtype=torch.int64, device=rows[0].device)
-        (asked,) = self._selector.asked([longest], [usual_selection()])
+        asked = self._selector.rehearsed(longest, usual_selection())
         images = [
             ImageTokens(image, grid, budget=max(1, image.shape[0] - 1), **asked, **_for_methods(taps[index]))
             for index, (image, grid) in enumerate(zip(rows, grids, strict=True))

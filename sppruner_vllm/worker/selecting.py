@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 from vllm.distributed import get_tensor_model_parallel_rank
+from vllm.logger import init_logger
 
 from sppruner_vllm.family import Layout
 from sppruner_vllm.reduction import ImageTokens, Selection, get_method, reduce
@@ -16,6 +17,8 @@ from sppruner_vllm.settings import settings
 
 from .questions import Questions, WordEmbeddings
 from .timing import SelectionTimer
+
+logger = init_logger("vllm.sppruner")
 
 
 def hears_states(method: str) -> bool:
@@ -80,6 +83,22 @@ class Selector:
                 asked[place]["states"] = states - mean
             else:
                 asked[place]["query"] = states
+        return asked
+
+    def rehearsed(self, ids: Tensor, method: str) -> dict[str, Tensor | None]:
+        """As `asked`, before anything is served: where reading fails that nobody asked for, words steer from then on.
+
+        All ranks run the same, and fail alike.
+        """
+        try:
+            (asked,) = self.asked([ids], [method])
+        except Exception:
+            if self._heard_by_all():
+                raise
+            logger.warning("questions cannot be read by this model's layers; their words steer alone", exc_info=True)
+            words = self._words
+            self._reader = lambda: words
+            (asked,) = self.asked([ids], [method])
         return asked
 
     def forget(self) -> None:

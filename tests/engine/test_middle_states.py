@@ -28,6 +28,7 @@ from sppruner_vllm.state_table import build
 from sppruner_vllm.worker.middle_states import MiddleStates
 from sppruner_vllm.worker.questions import TableStates, WordEmbeddings
 from sppruner_vllm.worker.reading import reader_of
+from sppruner_vllm.worker.selecting import Selector
 
 DEPTH = 0.5
 RATIO = 0.222
@@ -189,6 +190,23 @@ def test_layers_of_another_kind_leave_the_words_where_nobody_asked_for_them(mode
     words = WordEmbeddings(model)
     family = SimpleNamespace(reduces=True, text_layers=lambda _: None)
     assert reader_of(model, words, family, llm.model_config)() is words
+
+
+def test_a_reading_that_fails_before_anything_is_served_leaves_the_words(
+    llm: Any, model: Any, questions: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("a kernel is missing")
+
+    monkeypatch.setattr(MiddleStates, "states", fail)
+    words = WordEmbeddings(model)
+    made = reader_of(model, words, model.family, llm.model_config)
+    selector = Selector(words, made)
+    assert selector.reads("focus_context")
+    assert selector.rehearsed(questions[0], "focus_context").keys() == {"query"}
+    assert not selector.reads("focus_context")
+    with operated_with(QUESTION_DEPTH=str(DEPTH)), pytest.raises(RuntimeError, match="kernel"):
+        Selector(words, made).rehearsed(questions[0], "focus_context")
 
 
 def test_a_step_without_need_reads_nothing(llm: Any, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
