@@ -80,10 +80,10 @@ def spoilt(rule: Rule, expr: str, folder: Path) -> Path:
                 entry["expr"] = expr
     path.write_text(yaml.safe_dump(document))
     trials = copy / "tests" / rule.file
-    document = yaml.safe_load(trials.read_text())
     if rule.is_alert:
+        document = yaml.safe_load(trials.read_text())
         document["tests"] = [one for one in document["tests"] if rule.name in yaml.safe_dump(one)]
-    trials.write_text(yaml.safe_dump(document))
+        trials.write_text(yaml.safe_dump(document))
     return trials
 
 
