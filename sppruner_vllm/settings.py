@@ -282,6 +282,16 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def reads_questions(self) -> bool:
+        """Whether layers read them, and what was read may be kept by a name."""
+        return self.state_table is None and self.question_depth != 0
+
+    @property
+    def states_for_all(self) -> bool:
+        """Whether methods that do not hear states beside words are to have them in place of these."""
+        return self.state_table is not None or self.question_depth is not None
+
+    @property
     def explains(self) -> bool:
         """Whether it is told which visual tokens were kept."""
         return self.explain or self.playground

@@ -49,7 +49,7 @@ def without_plan(kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 def orders(planned: Planned) -> list[wire.Order]:
     """What the worker is told of each image."""
-    named = settings().question_depth != 0
+    named = settings().reads_questions
     return [
         wire.Order(
             plan.encoded,

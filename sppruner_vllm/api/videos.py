@@ -271,6 +271,6 @@ def _pixels_of(output: Mapping[str, Any], facts: Videos, grids: Sequence[FrameGr
 
 def _order(plan: VideoPlan, profiling: bool, name: str, told: str) -> wire.Order:
     ids = torch.tensor(plan.query_ids, dtype=torch.int64)
-    question = question_name(plan.query_ids) if settings().question_depth != 0 else ""
+    question = question_name(plan.query_ids) if settings().reads_questions else ""
     frames = plan.kept if plan.reduces else ()
     return wire.Order(plan.original, plan.retained, plan.stages, ids, profiling, name, question, told, frames)

@@ -64,7 +64,7 @@ def reading(method: str) -> tuple[str, float]:
 
 def _hears_states(name: str) -> bool:
     selects = get_recipe(name).selects if name in request_methods() else None
-    return selects is not None and "states" in get_method(selects).options
+    return selects is not None and get_method(selects).hears_states
 
 
 FULL: Final = Condition("full", 1.0)

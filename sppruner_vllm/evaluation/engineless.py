@@ -94,7 +94,6 @@ class EnginelessAsker:
         self._plain = load(model)
         self._taps = taps
         self._seen: dict[tuple[Picture, Grid | None, tuple[StageOrder, ...]], tuple[Set[Tap], Seen]] = {}
-        self._states_mean = lru_cache(maxsize=None)(self._plain.states_mean)
         self._said: dict[bytes, str] = {}
         self._open = lru_cache(maxsize=64)(opened)
         self._texture = lru_cache(maxsize=None)(lambda picture: texture(self._open(picture)))
@@ -223,20 +222,23 @@ class EnginelessAsker:
                     images.append(ImageTokens(seen.rows, seen.grid, None, budget, attention, behind))
                     asked.append(plan.query_ids)
                     places.append((number, index))
-        hears = "states" in get_method(method).options
+        hears = get_method(method).hears_states
+        read = self._read(asked, variant) if variant.depth else [None] * len(asked)
         params = variant.params
-        if not variant.depth or (hears and variant.words):
-            mean = self._plain.text_mean
-            queries = _disturbed([self._plain.embed(ids) for ids in asked], mean, variant.disturbance)
-        else:
-            mean = self._states_mean(variant.depth)
-            queries = self._read(asked, variant)
+        if variant.depth and not (hears and variant.words):
+            mean = self._plain.states_mean(variant.depth)
+            images = [replace(image, query=states) for image, states in zip(images, read, strict=True)]
             params = params.for_states if hears else params
-        images = [replace(image, query=query) for image, query in zip(images, queries, strict=True)]
-        if variant.depth and hears and variant.words:
+        else:
+            mean = self._plain.text_mean
+            words = _disturbed([self._plain.embed(ids) for ids in asked], mean, variant.disturbance)
             images = [
-                image if read is None else replace(image, states=read - self._states_mean(variant.depth))
-                for image, read in zip(images, self._read(asked, variant), strict=True)
+                replace(
+                    image,
+                    query=query,
+                    states=None if states is None else states - self._plain.states_mean(variant.depth),
+                )
+                for image, query, states in zip(images, words, read, strict=True)
             ]
         chosen = reduce(images, method, text_mean=mean if variant.centred else None, params=params)
         yield from ((*place, selection) for place, selection in zip(places, chosen, strict=True))
@@ -244,7 +246,7 @@ class EnginelessAsker:
     def _read(self, asked: Sequence[Sequence[int]], variant: Variant) -> list[Tensor | None]:
         """What the layers read in each question."""
         read = [self._plain.states(ids, variant.depth) for ids in asked]
-        return _disturbed(read, self._states_mean(variant.depth), variant.disturbance)
+        return _disturbed(read, self._plain.states_mean(variant.depth), variant.disturbance)
 
     def _look(self, picture: Picture, plan: ReductionPlan | None, taps: Set[Tap] = NO_TAPS) -> Seen:
         """A picture as a plan has it encoded, or as it is, with these taps at least."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import groupby, islice
 from typing import Any, ClassVar, Final, Literal, cast
 
@@ -86,6 +86,7 @@ class EnginelessModel:
         self._ends = frozenset(self._model.generation_config.eos_token_id)
         # The same few questions are read, and prompts of the same shape made, under every method and ratio.
         self._states = lru_cache(maxsize=_REMEMBERED)(self._read_alone)
+        self._states_mean = lru_cache(maxsize=None)(self._mean_state)
         self._positions = lru_cache(maxsize=_REMEMBERED)(_positions)
 
     @torch.no_grad()
@@ -126,14 +127,13 @@ class EnginelessModel:
     def asked(self, ids: Sequence[int]) -> dict[str, Tensor | None]:
         """A question as `focus_context` hears it, by the names of `ImageTokens`."""
         read = self.states(ids, USUAL_DEPTH)
-        return {"query": self.embed(ids), "states": None if read is None else read - self._usual_mean}
-
-    @cached_property
-    def _usual_mean(self) -> Tensor:
-        return self.states_mean(USUAL_DEPTH)
+        return {"query": self.embed(ids), "states": None if read is None else read - self.states_mean(USUAL_DEPTH)}
 
     def states_mean(self, depth: float) -> Tensor:
         """(D,) mean state of the captions' words."""
+        return self._states_mean(depth)
+
+    def _mean_state(self, depth: float) -> Tensor:
         spoken = [self._processor.tokenizer.encode(text, add_special_tokens=False) for text in CAPTIONS]
         return torch.cat([cast("Tensor", self.states(ids, depth)) for ids in spoken]).mean(0)
 

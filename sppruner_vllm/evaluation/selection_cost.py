@@ -86,7 +86,7 @@ def _images(case: Case, device: torch.device, dtype: torch.dtype) -> tuple[list[
 
     side = math.isqrt(case.tokens)
     budget = math.ceil(side * side * case.keep_ratio)
-    hears = "states" in get_method(case.method).options
+    hears = get_method(case.method).hears_states
     images = []
     for _ in range(case.images):
         rows, query = normal(side * side, case.width), normal(case.words, case.width)

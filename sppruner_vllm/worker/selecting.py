@@ -21,11 +21,6 @@ from .timing import SelectionTimer
 logger = init_logger("vllm.sppruner")
 
 
-def hears_states(method: str) -> bool:
-    """Whether a method hears what was read in a question beside its words; another one may have it in their place."""
-    return "states" in get_method(method).options
-
-
 class Selector:
     """Selects for one model."""
 
@@ -42,17 +37,13 @@ class Selector:
         """What each image keeps, of at least one."""
         if all(image.query is None for image in images):
             return reduce(images, method)
-        stands_alone = self._heard_by_all() and not hears_states(method)
+        stands_alone = settings().states_for_all and not get_method(method).hears_states
         read_by = self._reader() if stands_alone else self._words
         return reduce(images, method, text_mean=read_by.mean(images[0].rows.device))
 
     def reads(self, method: str) -> bool:
         """Whether questions are read for it."""
-        return self._reader() is not self._words and (hears_states(method) or self._heard_by_all())
-
-    def _heard_by_all(self) -> bool:
-        """Whether the operator wants methods that do not hear both to have states in place of words."""
-        return settings().question_depth is not None or settings().state_table is not None
+        return self._reader() is not self._words and (get_method(method).hears_states or settings().states_for_all)
 
     def timed(self, method: str, device: torch.device) -> AbstractContextManager[None]:
         """Counts what the block does as a selection of served images."""
@@ -79,7 +70,7 @@ class Selector:
         for place, states in zip(
             heard, reader.read([ids[place] for place in heard], [names[place] for place in heard]), strict=True
         ):
-            if states is not None and hears_states(methods[place]):
+            if states is not None and get_method(methods[place]).hears_states:
                 asked[place]["states"] = states - mean
             else:
                 asked[place]["query"] = states
@@ -92,8 +83,10 @@ class Selector:
         """
         try:
             (asked,) = self.asked([ids], [method])
+        except torch.OutOfMemoryError:
+            raise  # of this rank perhaps, and not of the others
         except Exception:
-            if self._heard_by_all():
+            if settings().states_for_all:
                 raise
             logger.warning("questions cannot be read by this model's layers; their words steer alone", exc_info=True)
             words = self._words

@@ -71,3 +71,8 @@ class Method:
     def uses_query(self) -> bool:
         """Whether the query is among the needs."""
         return "query" in self.needs
+
+    @property
+    def hears_states(self) -> bool:
+        """Whether it hears what was read in a question beside its words; another may have it in their place."""
+        return "states" in self.options

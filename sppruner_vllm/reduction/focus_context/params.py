@@ -7,6 +7,7 @@ shares with it is a record of its own, which it extends: a comparator takes eith
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from sppruner_vllm.reduction.core.params import QueryParams
@@ -115,7 +116,7 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
     quota_share: float = 0.25
     repeat_discount: float = 0.7
 
-    @property
+    @cached_property
     def for_states(self) -> FocusContextParams:
         """The same for a query that is states of middle layers, which rows of a picture were not trained to resemble.
 
