@@ -9,22 +9,22 @@ import sys
 from collections.abc import Sequence
 
 from sppruner_vllm.errors import UnsupportedSetup
-from sppruner_vllm.heap import share_heaps
+from sppruner_vllm.heap import keep_heaps
 from sppruner_vllm.signals import unwind_when_told
 
 from .environment import compile_where_possible, metrics_folder, select_plugins
-from .own_number import know_own_number
+from .samples import spare_samples
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until told to stop; exits with a message when the set-up is one we refuse."""
     unwind_when_told()  # until vLLM installs its own handlers, so that the metrics folder goes
-    share_heaps()
+    keep_heaps()
     compile_where_possible()
     try:
         select_plugins()
         with metrics_folder():
-            know_own_number()
+            spare_samples()
             from .cli import parse, serve
 
             serve(parse(argv))

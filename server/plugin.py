@@ -17,7 +17,7 @@ from vllm import envs
 from sppruner_vllm import __version__
 from sppruner_vllm.api.fetching_connector import fetch_with_care
 from sppruner_vllm.api.processor import ReductionProcessorMixin
-from sppruner_vllm.heap import trim_heap_every
+from sppruner_vllm.heap import tend_heap
 from sppruner_vllm.metrics import events
 from sppruner_vllm.parts import published
 from sppruner_vllm.settings import settings
@@ -92,7 +92,7 @@ class EndpointPlugin:
         answer_exceptions(self._app)
         install_guard(self._app)
         fetch_with_care()
-        trim_heap_every(settings().heap_trim_seconds)
+        tend_heap(settings().heap_trim_seconds)
         events.start(__version__, vllm.__version__, settings())
         events.show_parts(published(engine_client.model_config.model))
         processor = state.online_renderer.renderer.mm_processor

@@ -86,7 +86,8 @@ class Settings(BaseSettings):
         10.0,
         ge=0,
         allow_inf_nan=False,
-        description="Seconds after which a process gives memory back that it holds free; 0: it keeps it.",
+        description="Seconds after which a process looks whether it has grown, and gives back what it holds free; "
+        "0: it keeps it.",
     )
     focus_scope: FocusScope = Field(
         "question", description="Whom selections serve when a request does not say: question, image or auto."

@@ -15,7 +15,7 @@ from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.request import Request
 
 from sppruner_vllm.compat.grammars import let_requests_have_their_library
-from sppruner_vllm.heap import trim_heap_every
+from sppruner_vllm.heap import tend_heap
 from sppruner_vllm.settings import settings
 
 from .encoder_budget import EncoderBudget
@@ -35,7 +35,7 @@ class ChargingScheduler(Scheduler):
             logger.warning("--mm-processor-cache-type shm hides pictures from the scheduler, %s", _AS_VLLM)
         self.encoder_cache_manager: Any = EncoderBudget(self.encoder_cache_manager)
         search = super()._try_schedule_encoder_inputs
-        trim_heap_every(settings().heap_trim_seconds)
+        tend_heap(settings().heap_trim_seconds)
         let_requests_have_their_library(self.structured_output_manager)
         self._searches_as_vllm = getattr(search, "__func__", None) is Scheduler._try_schedule_encoder_inputs
 

@@ -19,7 +19,7 @@ from vllm.utils.import_utils import resolve_obj_by_qualname
 from sppruner_vllm.compat.workers import call_when_warm, let_runners_ask, let_workers_forget_rows, let_workers_tell
 from sppruner_vllm.errors import RowCountError
 from sppruner_vllm.family import Family, Layout, Tap
-from sppruner_vllm.heap import trim_heap_every
+from sppruner_vllm.heap import tend_heap
 from sppruner_vllm.owned import owned
 from sppruner_vllm.planning.smaller import Grid
 from sppruner_vllm.reduction import ImageTokens, Selection
@@ -60,7 +60,7 @@ class ReducingMixin:
             let_workers_tell(TELL)
             if settings().throughput_guard:
                 call_when_warm(resolve_obj_by_qualname(vllm_config.parallel_config.worker_cls), measure)
-        trim_heap_every(settings().heap_trim_seconds)
+        tend_heap(settings().heap_trim_seconds)
         super().__init__(vllm_config=vllm_config, prefix=prefix)  # type: ignore[call-arg]
         # The parent must return plain rows: the columns are ours.
         self.is_multimodal_pruning_enabled = False
