@@ -35,12 +35,15 @@ from .report import ANSWERS
 from .runner import Run
 
 SHIPPED: Final = "as shipped"
+WORDS_ALONE: Final = "the question's words alone"
 STRAY: Final = "What is the weather like on the moon tonight?"
 """A question about nothing in any scene."""
 
 _P: Final = FocusContextParams()
 VARIANTS: Final[Mapping[str, Variant]] = {
     SHIPPED: Variant(),
+    WORDS_ALONE: Variant(),
+    "the layers' reading alone": Variant(words=False),
     "no relevance": Variant(params=replace(_P, relevance=False)),
     "no relevance, echoes not discounted": Variant(params=replace(_P, relevance=False, echo_discount=0.0)),
     "no relevance, no far echoes": Variant(params=replace(_P, relevance=False, echo_far=0.0)),
@@ -83,9 +86,12 @@ class Varied:
     """Asks under variants of the selection; a condition's method is the name of one."""
 
     def __init__(self, asker: EnginelessAsker, variants: Mapping[str, Variant], depth: float) -> None:
-        """Args: depth: share of the language model's layers that read the questions of every variant."""
+        """Args: depth: share of the language model's layers that read the questions of all variants but one."""
         self._asker = asker
-        self._variants = {name: replace(variant, depth=depth) for name, variant in variants.items()}
+        self._variants = {
+            name: variant if name == WORDS_ALONE else replace(variant, depth=depth)
+            for name, variant in variants.items()
+        }
         self.model, self.stamp = asker.model, asker.stamp
         self.facts: Mapping[str, str] = {"backend": f"bare, questions read by {depth:g} of the layers"}
 

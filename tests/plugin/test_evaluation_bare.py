@@ -136,6 +136,24 @@ def test_the_ablation_compares_every_variant_with_the_first_and_asks_nothing_twi
         ablation.compare(store.kept(every(3, 0.5).key), names, ratios, 1000)
 
 
+def test_the_ablation_takes_each_reading_of_a_question_away(asker, monkeypatch):
+    heard, full = {}, Condition("focus_context", 0.5)
+    ask = asker.ask_varied
+    monkeypatch.setattr(
+        asker, "ask_varied", lambda asked, how, variant: heard.update({how: variant}) or ask(asked, how, variant)
+    )
+
+    def asked(name):
+        answers = ablation.Varied(asker, ablation.VARIANTS, 0.3).ask(QUESTIONS, Condition(name, 0.5))
+        return [answer.text for answer in answers], heard[full]
+
+    words, variant = asked(ablation.WORDS_ALONE)
+    assert variant == Variant()
+    assert words == [answer.text for answer in asker.ask(QUESTIONS, Condition("focus_context:words", 0.5))]
+    assert asked("the layers' reading alone")[1] == Variant(depth=0.3, words=False)
+    assert asked(ablation.SHIPPED)[1] == Variant(depth=0.3)
+
+
 def test_a_variant_that_does_not_exist_is_refused_by_its_name(capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["ablation", "--variants", "no gate", "no such step"])
     with pytest.raises(SystemExit):
