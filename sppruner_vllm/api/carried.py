@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -35,6 +35,12 @@ class Planned:
     hashes: dict[str, list[str]]
     profiling: bool
     videos: tuple[AskedVideo, ...] = ()
+
+    @property
+    def names(self) -> dict[str, Sequence[str]]:
+        """By modality, what the pixels of each item are kept by; empty where they are not."""
+        videos = {"video": [video.name for video in self.videos]} if self.videos else {}
+        return {"image": self.pictures, **videos}
 
 
 def planned_in(kwargs: Mapping[str, Any]) -> Planned:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
-from typing import Any
+from typing import Any, Final
 
 from cachetools import LRUCache
 from torch import Tensor
@@ -17,6 +17,10 @@ from vllm.multimodal.cache.base import MultiModalCache
 from vllm.multimodal.inputs import MultiModalKwargsItem
 
 from sppruner_vllm.owned import owned
+from sppruner_vllm.wire import HOST_FIELDS, VIDEO_FIELDS
+
+_ASKED: Final = {*HOST_FIELDS, *VIDEO_FIELDS}
+"""Fields that say what is asked of a picture or video."""
 
 
 class PixelsCache:
@@ -46,10 +50,17 @@ class PixelsCache:
         return {place: item for place, item in found.items() if item is not None}
 
     def keep(self, pictures: Iterable[str], items: Iterable[MultiModalKwargsItem]) -> None:
-        """Keep what has a name, is in this host's own memory, and is not larger than the bound."""
+        """Keep what has a name, is in this host's own memory, and is not larger than the bound.
+
+        Args:
+            pictures: their names. items: what vLLM made of each; what is asked of a picture is left out.
+        """
         for picture, item in zip(pictures, items, strict=True):
-            if picture and _is_plain(item) and MultiModalCache.get_item_size(item) <= self._kept.maxsize:
-                own = MultiModalKwargsItem({name: _owned(elem) for name, elem in item.items()})
+            if not picture or picture in self._kept:
+                continue
+            own = MultiModalKwargsItem({name: elem for name, elem in item.items() if name not in _ASKED})
+            if _is_plain(own) and MultiModalCache.get_item_size(own) <= self._kept.maxsize:
+                own = MultiModalKwargsItem({name: _owned(elem) for name, elem in own.items()})
                 with self._lock:
                     self._kept[picture] = own
 

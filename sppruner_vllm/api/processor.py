@@ -172,9 +172,7 @@ class ReductionProcessorMixin(SharedBudgetMixin):
         self, mm_items: MultiModalDataItems, planned: Planned, kwargs: Mapping[str, object]
     ) -> BatchFeature:
         """What vLLM's processor makes of a request, but for images and videos whose pixels are kept."""
-        names: dict[str, Sequence[str]] = {"image": planned.pictures}
-        if planned.videos:
-            names["video"] = [video.name for video in planned.videos]
+        names = planned.names
         known = {kind: self._pixels.find(own) for kind, own in names.items()}
         unknown = {
             kind: [place for place in range(len(own)) if place not in known[kind]] for kind, own in names.items()
@@ -183,15 +181,13 @@ class ReductionProcessorMixin(SharedBudgetMixin):
         output = super()._apply_hf_processor_main(mm_items=items, hf_kwargs=kwargs) if items else BatchFeature()
         if items and kwargs:
             refuse_misfit(self.family, output)
-        if not self._pixels.bound:
+        if not any(known.values()):
             return output
         fields = super()._get_mm_fields_config(output, kwargs) if items else {}
         made = MultiModalKwargsItems.from_hf_inputs(output, fields)
         for kind, own in names.items():
-            fresh = made.get(kind, [])
-            self._pixels.keep([own[place] for place in unknown[kind]], fresh)
             if known[kind]:
-                left = iter(fresh)
+                left = iter(made.get(kind, []))
                 output.update(merged([known[kind].get(place) or next(left) for place in range(len(own))]))
         return output
 
@@ -222,6 +218,9 @@ class ReductionProcessorMixin(SharedBudgetMixin):
         if not self.family.reduces:
             return updates
         planned = planned_in(hf_processor_mm_kwargs)
+        # Here, for vLLM has told apart by now what belongs to which image.
+        for kind, names in planned.names.items():
+            self._pixels.keep(names, out_mm_kwargs.get(kind, []))
 
         def ours(update: PromptUpdate) -> PromptUpdate:
             if update.modality == "image":
