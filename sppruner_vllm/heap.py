@@ -49,7 +49,7 @@ GROWTH: Final = 1 / 8
 SETTLING: Final = 6
 """Looks at a process after it gave back, in which what it takes again counts as needed."""
 
-RENEWAL: Final = 360
+RENEWAL: Final = 120
 """Looks after which it gives back anyhow, and what it needs is found out again."""
 
 _trimmed: Final[set[int]] = set()

@@ -68,7 +68,7 @@ def given_back(readings: Sequence[int]) -> list[int]:
 
 
 def test_what_each_request_takes_is_left_to_the_next():
-    assert not given_back([300, 400] * SETTLING + [400, 300, 463] * 50)
+    assert not given_back([300, 400] * SETTLING + [400, 300, 463] * 30)
 
 
 def test_a_process_that_grew_gives_back_and_keeps_what_it_takes_again():
