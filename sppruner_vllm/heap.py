@@ -42,9 +42,10 @@ LIMITS: Final = (
 )
 
 LEAST_GROWTH: Final = 2**26
-"""Bytes that a process has to grow by before it gives back, and"""
+"""Bytes that a process grows by, at least, before it gives back."""
+
 GROWTH: Final = 1 / 8
-"""the share of what it held."""
+"""Share of what it needs that it grows by before it gives back."""
 
 SETTLING: Final = 6
 """Looks at a process after it gave back, in which what it takes again counts as needed."""

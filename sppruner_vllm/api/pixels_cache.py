@@ -34,11 +34,6 @@ class PixelsCache:
         self._lock = Lock()
 
     @property
-    def bound(self) -> int:
-        """Most bytes."""
-        return int(self._kept.maxsize)
-
-    @property
     def held(self) -> int:
         """Bytes held now."""
         return int(self._kept.currsize)

@@ -384,7 +384,7 @@ DATA = {
     "response.body": "one answer",
     "model.root": "one answer",
     "response.body_iterator": "one answer",
-    "values.ValueClass": "how prometheus_client is told by whose number a process keeps its metrics",
+    "values.ValueClass": "how prometheus_client is told what keeps a process's samples",
 }
 """Attributes that are meant to be written, and whose they are."""
 

@@ -123,16 +123,21 @@ if sys.argv[1] != "child":
 """
 
 
-def heaps(folder, how, **environment):
-    """Heaps of a process whose eight threads take memory at once, and of one that it starts."""
-    script = folder / "shared.py"
-    script.write_text(SHARED)
-    unset = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
+def of_two(folder, program, how, **environment):
+    """What a program prints of itself and of a process that it starts; of glibc's limits only these are given."""
+    script = folder / "program.py"
+    script.write_text(program)
+    unset = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     command = [sys.executable, str(script), how]
     out = subprocess.run(
         command, check=True, capture_output=True, text=True, timeout=120, env={**unset, **environment}
     ).stdout
     return [int(line) for line in out.split()]
+
+
+def heaps(folder, how, **environment):
+    """Heaps of a process whose eight threads take memory at once, and of one that it starts."""
+    return of_two(folder, SHARED, how, **environment)
 
 
 def test_threads_share_two_heaps_in_children_too(tmp_path):
@@ -176,14 +181,7 @@ if sys.argv[1] != "child":
 
 def faults_again(folder, how, **environment):
     """Page faults of ten requests that each take 60 MiB, of a process and of one that it starts."""
-    script = folder / "again.py"
-    script.write_text(AGAIN)
-    unset = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    command = [sys.executable, str(script), how]
-    out = subprocess.run(
-        command, check=True, capture_output=True, text=True, timeout=120, env={**unset, **environment}
-    ).stdout
-    return [int(line) for line in out.split()]
+    return of_two(folder, AGAIN, how, **environment)
 
 
 def test_memory_of_one_request_serves_the_next_in_children_too(tmp_path):
