@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -9,13 +10,15 @@ from safetensors.torch import save_file
 
 from sppruner_vllm.demo.checkpoint import answering, save_chat, save_checkpoint
 from sppruner_vllm.demo.llava_files import hub_name, write_clip_processor
+from sppruner_vllm.demo.tiny_spec import TinyModelSpec
 
+from .large import LARGE_STAGES, LARGE_WILD_STAGES, new_large_student, new_large_wild_student
 from .llava import TOGETHER
 from .llava_student import PATCH, SIDE, new_llava_student
 from .packing import tokenizer
 from .run import SEED, load_weights
 from .stages import FINISH
-from .student import DEMO_SPEC, new_student
+from .student import DEMO_SPEC, Student, new_student
 from .wild import WILD_SPEC, WILD_STAGES, new_wild_student
 
 
@@ -25,19 +28,31 @@ def export(checkpoints: Path, folder: Path) -> None:
     Args:
         checkpoints: folder that `train` wrote to. folder: where to write; made where it is missing.
     """
-    student = new_student(SEED)
-    load_weights(student, torch.load(checkpoints / f"{FINISH.name}.pt", weights_only=True)["weights"])
-    folder.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(folder, DEMO_SPEC, student.model.eval(), tokenizer())
+    _export_like_the_demo(DEMO_SPEC, new_student(SEED), [FINISH.name], checkpoints, folder)
 
 
 def export_wild(checkpoints: Path, folder: Path) -> None:
     """Write the wild test bed: the frozen language model, and the merger that was fitted to it. As `export` does."""
-    student = new_wild_student(SEED)
-    for name in WILD_STAGES:
+    _export_like_the_demo(WILD_SPEC, new_wild_student(SEED), WILD_STAGES, checkpoints, folder)
+
+
+def export_large(checkpoints: Path, folder: Path) -> None:
+    """Write the demo model that knows large pictures. As `export` does."""
+    _export_like_the_demo(DEMO_SPEC, new_large_student(SEED), LARGE_STAGES, checkpoints, folder)
+
+
+def export_large_wild(checkpoints: Path, folder: Path) -> None:
+    """Write the wild bed that knows large pictures. As `export` does."""
+    _export_like_the_demo(WILD_SPEC, new_large_wild_student(SEED), LARGE_WILD_STAGES, checkpoints, folder)
+
+
+def _export_like_the_demo(
+    spec: TinyModelSpec, student: Student, stages: Iterable[str], checkpoints: Path, folder: Path
+) -> None:
+    for name in stages:
         load_weights(student, torch.load(checkpoints / f"{name}.pt", weights_only=True)["weights"])
     folder.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(folder, WILD_SPEC, student.model.eval(), tokenizer())
+    save_checkpoint(folder, spec, student.model.eval(), tokenizer())
 
 
 def export_llava(checkpoints: Path, folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,7 @@ from sppruner_vllm.demo.world.content import content
 from sppruner_vllm.demo.world.layout import TOKEN, Layout, draw_layout, draw_practice
 from sppruner_vllm.demo.world.questions import Asked, askable, askable_of_two, choose
 from sppruner_vllm.demo.world.scene import render
+from sppruner_vllm.demo.world.sheets import KINDS, draw_sheet
 
 from .cutting import Cut, cut, whole
 from .packing import IGNORED, Packed, pack
@@ -46,6 +47,13 @@ class Lesson:
     pictures: Tensor | None
 
 
+def ask(scene: Sequence[Layout], number: int, dice: random.Random) -> list[Asked]:
+    """Up to `number` questions about one picture, or about the two of a pair."""
+    if len(scene) == 1:
+        return choose(askable(scene[0]), number, dice)
+    return choose({"compare": askable_of_two(scene[0], scene[1])}, number, dice)
+
+
 def lesson(
     dice: random.Random,
     batch: int,
@@ -56,6 +64,7 @@ def lesson(
     grid: int | None = None,
     drawn: bool = True,
     cut_away: float = CUT_AWAY,
+    asking: Callable[[Sequence[Layout], int, random.Random], list[Asked]] = ask,
 ) -> Lesson:
     """A new batch of scenes of one size.
 
@@ -64,6 +73,7 @@ def lesson(
         grid: visual tokens along a picture's side; None shows the scene as it is, a smaller one shrinks the picture.
         drawn: False leaves the pictures out.
         cut_away: share of the sequences whose pictures miss some of their tokens.
+        asking: draws the questions about what is left of a scene.
     """
     scenes = tuple(
         tuple(draw_layout(dice.randrange(2**62), size, dice.uniform(0.8, 3.5)) for _ in range(pictures))
@@ -71,7 +81,7 @@ def lesson(
     )
     grid = grid or size // TOKEN
     cuts = [cut(scene, grid, dice) if dice.random() < cut_away else whole(scene, grid) for scene in scenes]
-    asked = [ask(each.left, questions, dice) for each in cuts]
+    asked = [asking(each.left, questions, dice) for each in cuts]
     return _prepare(scenes, cuts, asked, grid, drawn=drawn)
 
 
@@ -80,6 +90,15 @@ def practice(dice: random.Random, batch: int, size: int, grid: int) -> Lesson:
     scenes = tuple((draw_practice(dice.randrange(2**62), size),) for _ in range(batch))
     cuts = [whole(scene, grid) for scene in scenes]
     return _prepare(scenes, cuts, [[Asked("reading", "What is it?", "a")]] * batch, grid, drawn=True)
+
+
+def sheets(dice: random.Random, batch: int, size: int, questions: int) -> Lesson:
+    """A new batch of pages, tables and charts, whole."""
+    drawn = [draw_sheet(dice.choice(KINDS), dice.randrange(2**62), size) for _ in range(batch)]
+    scenes = tuple((sheet.layout,) for sheet in drawn)
+    asked = [dice.sample(sheet.asked, min(questions, len(sheet.asked))) for sheet in drawn]
+    grid = size // TOKEN
+    return _prepare(scenes, [whole(scene, grid) for scene in scenes], asked, grid, drawn=True)
 
 
 def _prepare(
@@ -107,13 +126,6 @@ def _draw(layout: Layout, grid: int) -> np.ndarray:
     if grid * TOKEN != layout.size:
         picture = picture.resize((grid * TOKEN, grid * TOKEN), Image.Resampling.LANCZOS)
     return np.asarray(picture)
-
-
-def ask(scene: Sequence[Layout], number: int, dice: random.Random) -> list[Asked]:
-    """Up to `number` questions about one picture, or about the two of a pair."""
-    if len(scene) == 1:
-        return choose(askable(scene[0]), number, dice)
-    return choose({"compare": askable_of_two(scene[0], scene[1])}, number, dice)
 
 
 def _anchors(layouts: Sequence[Layout], shown: Tensor, grid: int) -> Tensor:

@@ -46,16 +46,27 @@ def seeing_loss(student: Student, tokens: Tensor, lesson: Lesson) -> tuple[Tenso
 
 def answering_loss(student: Student, tokens: Tensor, lesson: Lesson) -> tuple[Tensor, dict[str, float]]:
     """How badly questions are answered, given visual tokens; and how badly hidden states know where they are."""
+    states = read_on(student, tokens, lesson)
+    answered, parts = answers(student, states[-1], lesson.packed.targets, lesson.packed.question)
+    probe = _probing_loss(student, states, lesson)
+    return answered + 0.3 * probe, {**parts, "probe": probe.item()}
+
+
+def read_on(student: Student, tokens: Tensor, lesson: Lesson) -> list[Tensor]:
+    """(B, T, D) after each layer of the language model, given visual tokens."""
     packed = lesson.packed
     embedded = student.model.get_input_embeddings()(packed.ids)
     embedded = embedded.masked_scatter(packed.visual.unsqueeze(-1), tokens.to(embedded.dtype).flatten(0, 1))
     # What nobody looks at is not there: kept tokens stay at their positions, as after a reduction.
     unseen = torch.zeros_like(packed.visual).masked_scatter(packed.visual, lesson.absent.flatten())
     mask = packed.mask & ~unseen[:, None, None, :] | torch.eye(packed.ids.shape[1], dtype=torch.bool)
-    states = decode(student.language, embedded, packed.positions, mask)
-    answered, parts = answers(student, states[-1], packed.targets, packed.question)
-    probe = _probing_loss(student, states, lesson)
-    return answered + 0.3 * probe, {**parts, "probe": probe.item()}
+    return decode(student.language, embedded, packed.positions, mask)
+
+
+def looking_and_answering(student: Student, lesson: Lesson) -> tuple[Tensor, dict[str, float]]:
+    """How badly questions are answered, from the pictures on, and nothing else."""
+    states = read_on(student, see(student, lesson), lesson)
+    return answers(student, states[-1], lesson.packed.targets, lesson.packed.question)
 
 
 def answers(student: Student, states: Tensor, targets: Tensor, question: Tensor) -> tuple[Tensor, dict[str, float]]:

@@ -54,6 +54,12 @@ def token_ids(text: str) -> tuple[int, ...]:
     return tuple(tokenizer().encode(text, add_special_tokens=False))
 
 
+def second_turn(first: Asked, then: Asked) -> Asked:
+    """A question that comes after another one and its answer, of the second one's family."""
+    before = f"{first.text}{_REPLY}{first.answer}<|im_end|>\n<|im_start|>user\n"
+    return Asked(then.family, before + then.text, then.answer)
+
+
 def pack(questions: Sequence[Sequence[Asked]], grid: int, pictures: int) -> Packed:
     """Sequences of scenes that all have the same number of pictures of the same size.
 

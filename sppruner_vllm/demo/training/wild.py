@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from sppruner_vllm.demo.checkpoint import new_model
 from sppruner_vllm.demo.forward import decode
 
 from .lessons import Lesson, lesson
-from .losses import answers, see
+from .losses import looking_and_answering
 from .packing import tokenizer
 from .stages import LARGE, MIDDLE, QUESTIONS, SMALL, Outcome, Stage
 from .student import DEMO_SPEC, Student, demo_model
@@ -38,21 +38,25 @@ def new_wild_student(seed: int) -> Student:
     Its directions are the demo's word embeddings, (vocabulary, D): what the front makes of the new ones.
     """
     torch.manual_seed(seed)
-    model = new_model(WILD_SPEC, tokenizer())
-    demo = demo_model()
-    merger = model.model.visual.merger
-    model.model.visual.load_state_dict({**demo.model.visual.state_dict(), **_named("merger", merger)})
-    language, known = model.model.language_model, demo.model.language_model
-    for number, layer in enumerate(known.layers):
-        language.layers[FRONT + number].load_state_dict(layer.state_dict())
-    language.norm.load_state_dict(known.norm.state_dict())
-    model.lm_head.load_state_dict(demo.lm_head.state_dict())
+    student = behind_front(new_model(WILD_SPEC, tokenizer()), demo_model())
     with torch.no_grad():
-        table = language.embed_tokens.weight
+        table = student.language.embed_tokens.weight
         table.copy_(torch.randn_like(table) * WILD_SPEC.hidden**-0.5)
-        for layer in language.layers[:FRONT]:
+        for layer in student.language.layers[:FRONT]:
             layer.self_attn.o_proj.weight.zero_()
-    return Student(model, nn.Identity(), nn.ModuleDict(), known.embed_tokens.weight.detach())
+    return student
+
+
+def behind_front(model: Any, known: Any) -> Student:
+    """`model` with its own words, front and merger; all else becomes that of `known`, a model like the demo."""
+    merger = model.model.visual.merger
+    model.model.visual.load_state_dict({**known.model.visual.state_dict(), **_named("merger", merger)})
+    language = known.model.language_model
+    for number, layer in enumerate(language.layers):
+        model.model.language_model.layers[FRONT + number].load_state_dict(layer.state_dict())
+    model.model.language_model.norm.load_state_dict(language.norm.state_dict())
+    model.lm_head.load_state_dict(known.lm_head.state_dict())
+    return Student(model, nn.Identity(), nn.ModuleDict(), language.embed_tokens.weight.detach())
 
 
 def _named(name: str, module: nn.Module) -> dict[str, torch.Tensor]:
@@ -93,16 +97,6 @@ def _worded(student: Student, batch: Told) -> Outcome:
     return apart, {"apart": apart.item(), "right": (nearest == ids).float().mean().item()}
 
 
-def _sighted(student: Student, batch: Lesson) -> Outcome:
-    """Answers through the frozen language model, and nothing else."""
-    packed = batch.packed
-    embedded = student.model.get_input_embeddings()(packed.ids)
-    tokens = see(student, batch).to(embedded.dtype)
-    embedded = embedded.masked_scatter(packed.visual.unsqueeze(-1), tokens.flatten(0, 1))
-    states = decode(student.language, embedded, packed.positions, packed.mask)[-1]
-    return answers(student, states, packed.targets, packed.question)
-
-
 _LAYERS: Final = tuple(f"model.model.language_model.layers.{number}." for number in range(FRONT))
 WORDS: Final = Stage("wild-words", (), _LAYERS, 2e-3, 0.6, 600, _draw_told, _worded, student=new_wild_student)
 SIGHT: Final = Stage(
@@ -113,7 +107,7 @@ SIGHT: Final = Stage(
     0.6,
     400,
     _draw_pictures,
-    _sighted,
+    looking_and_answering,
     student=new_wild_student,
 )
 WILD_STAGES: Final = {stage.name: stage for stage in (WORDS, SIGHT)}
