@@ -20,7 +20,7 @@ from sppruner_vllm.demo.world.layout import Layout
 from sppruner_vllm.demo.world.questions import Asked, askable, askable_by_two_hops, choose
 from sppruner_vllm.demo_model import CHECKPOINT
 
-from .lessons import Lesson, lesson, sheets
+from .lessons import CUT_AWAY, Lesson, lesson, sheets
 from .losses import looking_and_answering
 from .packing import second_turn
 from .stages import LARGE, Stage
@@ -50,7 +50,7 @@ def _draw(cut_away: float, dice: random.Random) -> Lesson:
 
 def _draw_some_cut(dice: random.Random, done: float) -> Lesson:
     """With tokens missing as often as in all training of the demo model."""
-    return _draw(0.6, dice)
+    return _draw(CUT_AWAY, dice)
 
 
 def _draw_whole(dice: random.Random, done: float) -> Lesson:
