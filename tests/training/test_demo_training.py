@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import set_num_threads  # now: an engine on a CPU leaves one in its place that does nothing
 from transformers import AutoProcessor
 
 from sppruner_vllm.demo.checkpoint import save_checkpoint
@@ -42,15 +41,6 @@ def processor(student, tmp_path_factory):
     save_checkpoint(folder, DEMO_SPEC, student.model, tokenizer())
     student.model.float()
     return AutoProcessor.from_pretrained(folder)
-
-
-@pytest.fixture
-def one_thread():
-    """Steps this small gain nothing from a second thread, and on a busy machine each waits for the other."""
-    threads = torch.get_num_threads()
-    set_num_threads(1)
-    yield
-    set_num_threads(threads)
 
 
 def prompt(processor, pictures, text):

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import Qwen2_5_VLForConditionalGeneration
 
+from checkpoint_weights import checkpoint_weights
 from sppruner_vllm.demo.places import WILD_MODEL
 from sppruner_vllm.demo.training import large
 from sppruner_vllm.demo.training.export import export_large, export_large_wild
@@ -21,23 +21,11 @@ from sppruner_vllm.demo.world.layout import draw_layout
 from sppruner_vllm.demo.world.questions import Asked
 from sppruner_vllm.demo_model import CHECKPOINT
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Steps this small gain nothing from a second thread, and on a busy machine each waits for the other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def small(dice, done):
     return lesson(dice, 1, 112, pictures=1, questions=2, asking=ask_harder)
-
-
-def weights(folder):
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16)
-    return dict(model.named_parameters())
 
 
 def test_a_second_turn_is_asked_behind_the_first_one_and_its_answer():
@@ -73,7 +61,7 @@ def test_sheets_are_drawn_whole_and_asked_about():
 def test_the_beds_go_on_from_what_is_shipped(tmp_path, monkeypatch):
     train(replace(STUDY, draw=small), tmp_path, steps=1)
     export_large(tmp_path, tmp_path / "large")
-    made, demo = weights(tmp_path / "large"), weights(CHECKPOINT)
+    made, demo = checkpoint_weights(tmp_path / "large"), checkpoint_weights(CHECKPOINT)
     changed = {name for name in made if not torch.equal(made[name], demo[name])}
     assert any("visual.blocks" in name for name in changed)
     assert any("language_model.layers" in name for name in changed)
@@ -82,7 +70,7 @@ def test_the_beds_go_on_from_what_is_shipped(tmp_path, monkeypatch):
     monkeypatch.setattr(large, "LARGE_MODEL", tmp_path / "large")
     train(replace(SIGHT, draw=small), tmp_path, steps=1)
     export_large_wild(tmp_path, tmp_path / "large-wild")
-    other, wild = weights(tmp_path / "large-wild"), weights(WILD_MODEL)
+    other, wild = checkpoint_weights(tmp_path / "large-wild"), checkpoint_weights(WILD_MODEL)
     kept = [f"model.language_model.layers.{number}.mlp.up_proj.weight" for number in range(FRONT)]
     for name in ("model.language_model.embed_tokens.weight", *kept):
         assert torch.equal(other[name], wild[name])

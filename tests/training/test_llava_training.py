@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import set_num_threads
 from transformers import LlavaForConditionalGeneration
 
 from sppruner_vllm.demo.forward import MEAN, STD, decode
@@ -19,14 +18,7 @@ from sppruner_vllm.demo.training.llava_student import GRID, SIDE, look, new_llav
 from sppruner_vllm.demo.training.packing import IGNORED
 from sppruner_vllm.demo.training.run import train
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Steps this small gain nothing from a second thread, and on a busy machine each waits for the other."""
-    threads = torch.get_num_threads()
-    set_num_threads(1)
-    yield
-    set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import Qwen2_5_VLForConditionalGeneration
 
+from checkpoint_weights import checkpoint_weights
 from sppruner_vllm.demo.training.background import alone_in
 from sppruner_vllm.demo.training.export import export_wild
 from sppruner_vllm.demo.training.lessons import lesson
@@ -18,14 +18,7 @@ from sppruner_vllm.demo.training.told import told, told_sheets
 from sppruner_vllm.demo.training.wild import FRONT, SIGHT, WORDS
 from sppruner_vllm.demo_model import CHECKPOINT
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Steps this small gain nothing from a second thread, and on a busy machine each waits for the other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def words_alone(dice, done):
@@ -34,11 +27,6 @@ def words_alone(dice, done):
 
 def one_picture(dice, done):
     return lesson(dice, 1, 112, pictures=1, questions=2, cut_away=0)
-
-
-def weights(folder):
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16)
-    return dict(model.named_parameters())
 
 
 @pytest.mark.parametrize("sheets", [False, True])
@@ -75,7 +63,7 @@ def test_what_is_the_demos_stays_as_it_is_and_the_rest_is_new(tmp_path):
     for stage, draw in ((WORDS, words_alone), (SIGHT, one_picture)):
         train(replace(stage, draw=draw), tmp_path, steps=1)
     export_wild(tmp_path, tmp_path / "model")
-    made, demo = weights(tmp_path / "model"), weights(CHECKPOINT)
+    made, demo = checkpoint_weights(tmp_path / "model"), checkpoint_weights(CHECKPOINT)
     new = ("embed_tokens", "merger", *(f"layers.{number}." for number in range(FRONT)))
 
     def shifted(name):

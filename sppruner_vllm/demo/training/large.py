@@ -11,9 +11,7 @@ import random
 from collections.abc import Sequence
 from typing import Final
 
-import torch
 from torch import nn
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 from sppruner_vllm.demo.places import LARGE_MODEL, WILD_MODEL
 from sppruner_vllm.demo.world.layout import Layout
@@ -24,7 +22,7 @@ from .lessons import CUT_AWAY, Lesson, lesson, sheets
 from .losses import looking_and_answering
 from .packing import second_turn
 from .stages import LARGE, Stage
-from .student import Student
+from .student import Student, written_model
 from .wild import behind_front
 
 LARGER, LARGEST = 672, 1008
@@ -60,7 +58,7 @@ def _draw_whole(dice: random.Random, done: float) -> Lesson:
 
 def new_large_student(seed: int) -> Student:
     """The demo model as it is shipped, to go on with. `seed` changes nothing."""
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(CHECKPOINT, dtype=torch.float32)
+    model = written_model(CHECKPOINT)
     return Student(model, nn.Identity(), nn.ModuleDict(), model.get_input_embeddings().weight.detach())
 
 
@@ -70,9 +68,7 @@ def new_large_wild_student(seed: int) -> Student:
     Raises:
         OSError: the large demo has not been made.
     """
-    wild = Qwen2_5_VLForConditionalGeneration.from_pretrained(WILD_MODEL, dtype=torch.float32)
-    large = Qwen2_5_VLForConditionalGeneration.from_pretrained(LARGE_MODEL, dtype=torch.float32)
-    return behind_front(wild, large)
+    return behind_front(written_model(WILD_MODEL), written_model(LARGE_MODEL))
 
 
 _LANGUAGE: Final = ("model.model.language_model.layers", "model.model.language_model.norm", "model.lm_head")
