@@ -13,7 +13,7 @@ from sppruner_vllm.wire import StageOrder
 from .scope import Served
 from .smaller import Grid
 
-ALGORITHM_VERSION: Final = 6
+ALGORITHM_VERSION: Final = 7
 """Part of every reduced image's identity: raise it when the same plan would select other tokens."""
 
 SkippedReason = Literal["keep_ratio_is_1", "image_too_small", "unsupported_input", "would_not_pay"]

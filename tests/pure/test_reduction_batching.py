@@ -11,7 +11,7 @@ from reduction_scenes import noise_image, scene, seeded
 from sppruner_vllm.reduction import BUILTIN_METHODS, ImageTokens, Selection, reduce
 from sppruner_vllm.reduction.core import batch as batches
 from sppruner_vllm.reduction.core.batch import sub_batches
-from sppruner_vllm.reduction.focus_context.context import cell_grid
+from sppruner_vllm.reduction.core.grid import cell_grid
 
 METHODS = tuple(sorted(BUILTIN_METHODS))
 

@@ -150,13 +150,13 @@ def test_with_relevance_off_the_question_is_not_heard(method: str):
     assert not torch.equal(deaf.kept, reduce([asked], method)[0].kept)
 
 
-def test_saliency_keeps_the_most_salient_of_focus_context():
+def test_saliency_keeps_what_points_away_from_the_mean():
     rows = scene((9, 10), [(2, 2, 3, 3)], seed=9)
-    image = ImageTokens(rows, (9, 10), None, 12)
-    salient = reduce([image], "focus_context")[0].saliency
-    chosen = reduce([image], "saliency")[0]
-    assert torch.equal(chosen.scores, salient)
-    assert salient[chosen.kept].min() >= salient[~torch.isin(torch.arange(90), chosen.kept)].max()
+    chosen = reduce([ImageTokens(rows, (9, 10), None, 12)], "saliency")[0]
+    unit = torch.nn.functional.normalize((rows - rows.mean(0)).double(), dim=1)
+    distinct = -(unit @ unit.T).mean(1)
+    assert set(chosen.kept.tolist()) == set(distinct.topk(12).indices.tolist())
+    assert torch.equal(chosen.scores, chosen.saliency)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -10,7 +10,8 @@ from reduction_scenes import noise_image, padded, scene
 from sppruner_vllm.reduction import FocusContextParams, ImageTokens, reduce
 from sppruner_vllm.reduction.core import exact
 from sppruner_vllm.reduction.core.batch import Batch
-from sppruner_vllm.reduction.focus_context.context import cell_grid, quota, scan, weights
+from sppruner_vllm.reduction.core.grid import cell_grid
+from sppruner_vllm.reduction.focus_context.context import quota, scan, weights
 from sppruner_vllm.reduction.focus_context.curves import curve
 
 GRID = (20, 24)

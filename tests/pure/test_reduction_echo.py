@@ -8,15 +8,15 @@ import torch
 from reduction_scenes import noise_image, padded
 from sppruner_vllm.reduction import FocusContextParams, ImageTokens, reduce
 from sppruner_vllm.reduction.core import grid
-from sppruner_vllm.reduction.focus_context.echo import blind_standing, echoes, far_echoes, without_echoes
-from sppruner_vllm.reduction.focus_context.saliency import centred_directions
+from sppruner_vllm.reduction.core.centred import centre
+from sppruner_vllm.reduction.focus_context.echo import blind_standing, echoes, without_echoes
 
 
 def test_an_echo_is_the_largest_likeness_to_a_more_salient_neighbour():
     """Against the definition, token by token, on a grid with a border and ties."""
     batch = padded(noise_image((5, 7), 16, seed=3))
     places = grid.build(batch)
-    units = centred_directions(batch.rows, batch)
+    units = centre(batch.rows, batch).units
     salient = torch.randint(0, 4, (1, batch.real.shape[1]), generator=torch.Generator().manual_seed(1)).double() / 4
     salient[:, 35:] = 0
     got = echoes(units, salient, batch, places)[0]
@@ -62,7 +62,7 @@ def test_a_second_token_of_what_stands_out_comes_before_the_first_of_what_hardly
 def test_what_stands_out_does_not_depend_on_which_way_round_a_picture_is():
     """Up to ties, which go to the lower index."""
     batch = padded(noise_image((5, 7), 12, seed=9))
-    units = centred_directions(batch.rows, batch)
+    units = centre(batch.rows, batch).units
     salient = torch.randperm(35, generator=torch.Generator().manual_seed(2)).double()[None] / 35
     plain = blind_standing(units, salient, batch, grid.build(batch), FocusContextParams())[0].view(5, 7)
     for sides in ((0,), (1,), (0, 1)):
@@ -82,41 +82,3 @@ def test_without_a_question_a_large_loud_thing_takes_less_of_the_budget():
         return len(patch & set(reduce([ImageTokens(rows, (8, 8), None, 24)], params=params)[0].kept.tolist()))
 
     assert share_of_the_patch(1.0) < share_of_the_patch(0.0)
-
-
-def test_a_far_echo_is_the_largest_likeness_to_a_token_of_higher_standing():
-    """Against the definition; candidates are the ten of highest standing, and all others count as echoes."""
-    batch = padded(noise_image((5, 7), 5, seed=5), noise_image((4, 4), 3, seed=6))
-    units = centred_directions(batch.rows, batch)
-    standing = torch.randint(0, 9, (2, 35), generator=torch.Generator().manual_seed(2)).double() / 8
-    standing[1, 16:] = 0
-    got = far_echoes(units, standing, batch, FocusContextParams(echo_candidates=2.0))
-    cosine = torch.nn.functional.cosine_similarity(units.unsqueeze(1), units.unsqueeze(2), dim=-1)
-    for image, (size, count) in enumerate(((35, 10), (16, 6))):
-        ranked = sorted(range(size), key=lambda token, image=image: (-float(standing[image, token]), token))
-        for place, token in enumerate(ranked):
-            before = [float(cosine[image, token, other]) for other in ranked[:place]]
-            expected = max([0.0, *before]) if place < count else 1.0
-            assert abs(float(got[image, token]) - expected) < 2e-3
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_of_many_alike_far_apart_fewer_are_kept_where_there_are_things_of_a_kind_of_their_own(seed: int):
-    """Twelve things of one look, and six of another look each that stand out less, for a budget of twelve."""
-    generator = torch.Generator().manual_seed(seed)
-    rows = 0.05 * torch.randn(400, 64, generator=generator)
-    places = [row * 20 + column for row in range(2, 20, 6) for column in range(1, 20, 3)][:18]
-    rows[places[:12]] += 2 * torch.randn(64, generator=generator)
-    rows[places[12:]] += 2 * torch.randn(6, 64, generator=generator)
-    batch = padded(ImageTokens(rows, (20, 20), None, 12))
-    salient = torch.zeros(1, 400).double()
-    salient[0, places[:12]], salient[0, places[12:]] = 1.0, 0.75
-    units = centred_directions(batch.rows, batch)
-
-    def of_their_own(far: float) -> int:
-        params = FocusContextParams(echo_far=far, echo_candidates=1.5)
-        standing = blind_standing(units, salient, batch, grid.build(batch), params)
-        return len(set(places[12:]) & set(standing[0].topk(12).indices.tolist()))
-
-    assert of_their_own(FocusContextParams().echo_far) == 6
-    assert of_their_own(0.0) == 0

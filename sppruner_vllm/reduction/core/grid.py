@@ -97,3 +97,13 @@ def morans_i(values: Tensor, batch: Batch, neighbours: Neighbours) -> Tensor:
     spread = exact.total(centred * centred)
     index = exact.total(centred * lag) / spread.clamp_min(1e-9) * batch.size / batch.edge_ends
     return torch.where(spread > 1e-6, index, 0.0)
+
+
+def cell_grid(grid: tuple[int, int], limit: int) -> tuple[int, int]:
+    """Rows and columns of about square cells, at most `limit` of them; (0, 0) for a limit below one."""
+    height, width = grid
+    if limit < 1:
+        return 0, 0
+    across = min(width, limit, max(1, int((limit * width / height) ** 0.5)))
+    down = min(height, limit // across)
+    return down, min(width, limit // down)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sppruner_vllm.reduction.core import exact
 from sppruner_vllm.reduction.core.batch import Batch, columns, per_token
+from sppruner_vllm.reduction.core.grid import cell_grid
 
 from .curves import curve
 from .params import CurveName, FocusContextParams
@@ -50,16 +51,6 @@ def _cells(height: int, width: int, down: int, across: int) -> Tensor:
     """(height * width,) int64 on the CPU: the cell of each token. Do not write to it."""
     index = torch.arange(height * width, device="cpu")
     return (index // width * down // height) * across + index % width * across // width
-
-
-def cell_grid(grid: tuple[int, int], limit: int) -> tuple[int, int]:
-    """Rows and columns of about square cells, at most `limit` of them; (0, 0) for a limit below one."""
-    height, width = grid
-    if limit < 1:
-        return 0, 0
-    across = min(width, limit, max(1, int((limit * width / height) ** 0.5)))
-    down = min(height, limit // across)
-    return down, min(width, limit // down)
 
 
 def scan(key: Tensor, weight: Tensor, taken: Tensor, count: Tensor, batch: Batch, name: CurveName) -> Tensor:

@@ -68,8 +68,6 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
         before the first of what hardly does.
     echo_discount: how far a token that resembles a more salient neighbour loses its standing where there is no trusted
         query; 0 turns it off.
-    echo_far: share of that discount which likeness to a more salient token anywhere in the image has; 0 turns it off.
-    echo_candidates: tokens compared wherever they stand, in times of the budget.
     temperature: of the text-to-image softmax, in units of 1 / sqrt(D), the spread of a random cosine.
     smoothing: smooth relevance on the grid.
     gate: False trusts the query fully.
@@ -95,8 +93,6 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
 
     blind_power: float = 2.0
     echo_discount: float = 0.7
-    echo_far: float = 0.85
-    echo_candidates: float = 1.25
     temperature: float = 1.0
     smoothing: bool = True
     gate: bool = True
@@ -136,7 +132,6 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
         WordParams.__post_init__(self)
         _check_shares(
             echo_discount=self.echo_discount,
-            echo_far=self.echo_far,
             focus_mass=self.focus_mass,
             focus_cap=self.focus_cap,
             scan_share=self.scan_share,
@@ -151,8 +146,6 @@ class FocusContextParams(SaliencyParams, WordParams, QueryParams):
                 raise ValueError(f"{name} must rise, got ({low}, {high})")
         if not 0 < self.context_floor <= 1:
             raise ValueError(f"context_floor must be in (0, 1], got {self.context_floor}")
-        if self.echo_candidates < 1:
-            raise ValueError(f"echo_candidates must be at least 1, got {self.echo_candidates}")
         for name in ("relevance_weight", "relevance_power", "surroundings", "blind_power"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")

@@ -14,26 +14,13 @@ from sppruner_vllm.reduction.core.batch import Batch, columns
 from .params import SaliencyParams
 
 
-def centred_directions(values: Tensor, batch: Batch) -> Tensor:
-    """(B, N, D) float32 directions of rows minus their image's mean; rows at the mean and padding are zero.
-
-    Visual rows share a large common offset which would dominate every cosine (Cen-Prune centres them for that reason).
-
-    Args:
-        values: (B, N, D), `rows` or `space` of the batch; overwritten.
-    """
-    rows = exact.fixed_point(values)
-    mean = (exact.column_sums(rows) / batch.size.unsqueeze(-1)).round_()
-    return exact.directions(rows.sub_(mean.to(torch.float32)), None if batch.full else batch.real)
-
-
 def distinctiveness(units: Tensor, batch: Batch) -> Tensor:
     """g_i = -mean_j cos(x_i, x_j) over the centred rows of an image (Cen-Prune), (B, N) float64 in [-1, 1].
 
     Equal to minus the dot product of a row's direction with the mean direction, so it costs O(N * D).
 
     Args:
-        units: (B, N, D) from `centred_directions`.
+        units: (B, N, D) from `centre`.
     """
     mean = exact.column_sums(units) / (exact.UNIT * batch.size.unsqueeze(-1))
     mean = mean.mul_(exact.STEPS).round_().to(torch.float32)
@@ -42,19 +29,19 @@ def distinctiveness(units: Tensor, batch: Batch) -> Tensor:
     return exact.snap(-exact.cosines(exact.products(units, common)).squeeze(-1) * (length / exact.STEPS))
 
 
-def saliency(units: Tensor, batch: Batch, params: SaliencyParams) -> Tensor:
+def saliency(distinct: Tensor, batch: Batch, params: SaliencyParams) -> Tensor:
     """s = (1 - a) * g + a * attention, both clipped at their outer ranks and scaled to [0, 1]; s = g without attention.
 
-    Distinctiveness is Cen-Prune's, column attention VisionZip's, their blend ours. The clip damps outliers.
+    Column attention is VisionZip's, the blend ours. The clip damps outliers.
 
     Args:
-        units: (B, N, D) from `centred_directions`.
+        distinct: (B, N) float64, g, from `rarity` or `distinctiveness`.
         params: a is `attention_share`; `saliency_clip` is the share of tokens clipped at either end.
 
     Returns:
         (B, N) float64 in [0, 1]; all zero for an image without contrast, zero in padding.
     """
-    distinct = _rank_scaled(distinctiveness(units, batch), batch, params.saliency_clip)
+    distinct = _rank_scaled(distinct, batch, params.saliency_clip)
     if batch.attention is None or not params.attention_share:
         return distinct
     received = batch.attention.to(torch.float64)

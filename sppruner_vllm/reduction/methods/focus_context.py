@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sppruner_vllm.reduction.core import exact, grid
 from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.centred import centre
 from sppruner_vllm.reduction.core.method import Method
 from sppruner_vllm.reduction.core.ranking import by_priority, in_groups
 from sppruner_vllm.reduction.core.types import ImageTokens, Selection
@@ -22,8 +23,9 @@ from sppruner_vllm.reduction.focus_context import context
 from sppruner_vllm.reduction.focus_context.echo import blind_standing, without_repeats
 from sppruner_vllm.reduction.focus_context.focus import focus_set, fuse
 from sppruner_vllm.reduction.focus_context.params import FocusContextParams
+from sppruner_vllm.reduction.focus_context.rarity import rarity
 from sppruner_vllm.reduction.focus_context.relevance import relevance
-from sppruner_vllm.reduction.focus_context.saliency import centred_directions, saliency
+from sppruner_vllm.reduction.focus_context.saliency import saliency
 
 
 def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
@@ -38,18 +40,18 @@ def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: Focu
 
 def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextParams) -> list[Selection]:
     neighbours = grid.build(batch)
-    units = centred_directions(batch.space, batch)
-    salient = saliency(units, batch, params)
+    tokens = centre(batch.space, batch)
+    salient = saliency(rarity(tokens, batch), batch, params)
     relevant = None
     if params.relevance and any(image.asked for image in batch.images):
-        rows = units if batch.space is batch.rows else centred_directions(batch.rows, batch)
-        relevant = relevance(rows, batch, neighbours, text_mean, params)
+        rows = tokens if batch.space is batch.rows else centre(batch.rows, batch)
+        relevant = relevance(rows.units, batch, neighbours, text_mean, params)
     if batch.repeats is not None and params.repeat_discount:
         salient = without_repeats(salient, batch.repeats, params.repeat_discount)
         if relevant is not None:
             value = without_repeats(relevant.value, batch.repeats, params.repeat_discount)
             relevant = replace(relevant, value=value)
-    blind = blind_standing(units, salient, batch, neighbours, params)
+    blind = blind_standing(tokens.units, salient, batch, neighbours, params)
     fused = fuse(blind, salient, relevant, neighbours, params)
     claim, focus = focus_set(fused, batch, params)
 

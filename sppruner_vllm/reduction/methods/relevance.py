@@ -11,11 +11,11 @@ from typing import Final
 from torch import Tensor
 
 from sppruner_vllm.reduction.core.batch import Batch
+from sppruner_vllm.reduction.core.centred import centre
 from sppruner_vllm.reduction.core.cosine import mean_text_cosine, min_max, plain_directions, text_directions
 from sppruner_vllm.reduction.core.method import Method
 from sppruner_vllm.reduction.core.ranking import by_priority, in_groups
 from sppruner_vllm.reduction.core.types import ImageTokens, Selection
-from sppruner_vllm.reduction.focus_context.saliency import centred_directions
 
 from . import uniform
 
@@ -28,7 +28,7 @@ def select(images: Sequence[ImageTokens], text_mean: Tensor | None, params: obje
     """
 
     def choose(batch: Batch) -> list[Selection]:
-        units = plain_directions(batch.rows) if text_mean is None else centred_directions(batch.rows, batch)
+        units = plain_directions(batch.rows) if text_mean is None else centre(batch.rows, batch).units
         relevant = mean_text_cosine(units, text_directions(batch, text_mean), batch)
         return by_priority(batch, relevant, relevance=min_max(relevant, batch, flat=0.0))
 
