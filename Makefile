@@ -130,7 +130,7 @@ train-demo: setup ## Train the demo model from nothing: some three hours on two 
 train-wild: setup ## Train the wild test bed: ten minutes of one core; a second call goes on; ARGS=--background
 	@$(VENV)/python -m sppruner_vllm.demo.training --wild --threads 1 $(ARGS)
 
-train-large: setup ## Teach both test beds pictures of up to 1,008 pixels: an hour of one core; a second call goes on
+train-large: setup ## Teach both test beds pictures of up to 1,008 pixels: two hours of one core; a second call goes on
 	@$(VENV)/python -m sppruner_vllm.demo.training --large --threads 1 $(ARGS)
 	@$(VENV)/python -m sppruner_vllm.demo.training --large-wild --threads 1 $(ARGS)
 

@@ -12,7 +12,7 @@ from checkpoint_weights import checkpoint_weights
 from sppruner_vllm.demo.places import WILD_MODEL
 from sppruner_vllm.demo.training import large
 from sppruner_vllm.demo.training.export import export_large, export_large_wild
-from sppruner_vllm.demo.training.large import SIGHT, STUDY, ask_harder
+from sppruner_vllm.demo.training.large import LARGE_STAGES, SIGHT, ask_harder
 from sppruner_vllm.demo.training.lessons import lesson, sheets
 from sppruner_vllm.demo.training.packing import IGNORED, second_turn, token_ids, tokenizer
 from sppruner_vllm.demo.training.run import train
@@ -59,7 +59,8 @@ def test_sheets_are_drawn_whole_and_asked_about():
 
 
 def test_the_beds_go_on_from_what_is_shipped(tmp_path, monkeypatch):
-    train(replace(STUDY, draw=small), tmp_path, steps=1)
+    for stage in LARGE_STAGES.values():
+        train(replace(stage, draw=small), tmp_path, steps=1)
     export_large(tmp_path, tmp_path / "large")
     made, demo = checkpoint_weights(tmp_path / "large"), checkpoint_weights(CHECKPOINT)
     changed = {name for name in made if not torch.equal(made[name], demo[name])}

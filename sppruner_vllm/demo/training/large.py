@@ -37,18 +37,27 @@ def ask_harder(scene: Sequence[Layout], number: int, dice: random.Random) -> lis
     ]
 
 
-def _draw(cut_away: float, dice: random.Random) -> Lesson:
-    """About as many visual tokens each time: sheets, pictures of the size that was taught before, and larger ones."""
+def _draw(cut_away: float, dice: random.Random, upto: tuple[float, float, float] = (0.2, 0.35, 0.65)) -> Lesson:
+    """About as many visual tokens each time: sheets, pictures of the size that was taught before, and larger ones.
+
+    Args:
+        upto: where sheets, pictures of `LARGE` and of `LARGER` pixels end in [0, 1]; the largest have the rest.
+    """
     turn = dice.random()
-    if turn < 0.2:
+    if turn < upto[0]:
         return sheets(dice, 5, LARGE, _QUESTIONS)
-    size, batch = (LARGE, 5) if turn < 0.35 else (LARGER, 2) if turn < 0.65 else (LARGEST, 1)
+    size, batch = (LARGE, 5) if turn < upto[1] else (LARGER, 2) if turn < upto[2] else (LARGEST, 1)
     return lesson(dice, batch, size, pictures=1, questions=_QUESTIONS, cut_away=cut_away, asking=ask_harder)
 
 
 def _draw_some_cut(dice: random.Random, done: float) -> Lesson:
     """With tokens missing as often as in all training of the demo model."""
     return _draw(CUT_AWAY, dice)
+
+
+def _draw_the_largest(dice: random.Random, done: float) -> Lesson:
+    """Mostly of the largest, and whole twice as often: of these the model understood more with tokens missing."""
+    return _draw(CUT_AWAY / 2, dice, (0.2, 0.25, 0.45))
 
 
 def _draw_whole(dice: random.Random, done: float) -> Lesson:
@@ -84,6 +93,17 @@ STUDY: Final = Stage(
     looking_and_answering,
     student=new_large_student,
 )
+LARGEST_STUDY: Final = Stage(
+    "largest",
+    (STUDY.name,),
+    STUDY.learns,
+    4e-4,
+    1.0,
+    1400,
+    _draw_the_largest,
+    looking_and_answering,
+    student=new_large_student,
+)
 SIGHT: Final = Stage(
     "large-wild-sight",
     (),
@@ -95,5 +115,5 @@ SIGHT: Final = Stage(
     looking_and_answering,
     student=new_large_wild_student,
 )
-LARGE_STAGES: Final = {STUDY.name: STUDY}
+LARGE_STAGES: Final = {stage.name: stage for stage in (STUDY, LARGEST_STUDY)}
 LARGE_WILD_STAGES: Final = {SIGHT.name: SIGHT}
