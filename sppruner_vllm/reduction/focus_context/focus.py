@@ -17,19 +17,16 @@ from .params import FocusContextParams
 from .relevance import Relevance
 
 
-def fuse(
-    blind: Tensor, salient: Tensor, relevant: Relevance | None, neighbours: Neighbours, params: FocusContextParams
-) -> Tensor:
-    """phi = (b * (1 + gate * beta * near) + gate * lambda * m * s) / (1 + beta + lambda), with m = r ** alpha (ours).
+def fuse(blind: Tensor, relevant: Relevance | None, neighbours: Neighbours, params: FocusContextParams) -> Tensor:
+    """phi = (b * (1 + gate * beta * near) + gate * lambda * m) / (1 + beta + lambda), with m = r ** alpha (ours).
 
     Relevance adds to what a token stands for without a question and takes nothing from the others, so that a question
-    about something else costs no more than the tokens that it points at. The product of relevance and saliency after
-    min-max is SIEVE's; the power leaves it to those tokens that match the question about as well as the best. Near is
-    the largest m within two tokens: the surroundings of what is named, by what they stand for themselves.
+    about something else costs no more than the tokens that it points at. Of what it names all tokens count, whether
+    they stand out or not. The power leaves it to those tokens that match the question about as well as the best. Near
+    is the largest m within two tokens: the surroundings of what is named, by what they stand for themselves.
 
     Args:
         blind: (B, N) float64 in [0, 1], the standing without a question.
-        salient: (B, N) float64 in [0, 1]; of what the query names, all tokens count and no echo is discounted.
 
     Returns:
         (B, N) float64 in [0, 1]; a shut gate gives what no query gives, exactly.
@@ -38,7 +35,7 @@ def fuse(
     if relevant is None:
         return exact.snap(blind / most)
     match = relevant.value**params.relevance_power
-    lifted = params.relevance_weight * match * salient
+    lifted = params.relevance_weight * match
     if params.surroundings:
         near = neighbours.window(neighbours.window(match).amax(1)).amax(1)
         lifted = lifted + params.surroundings * near * blind

@@ -52,7 +52,7 @@ def _select_batch(batch: Batch, text_mean: Tensor | None, params: FocusContextPa
             value = without_repeats(relevant.value, batch.repeats, params.repeat_discount)
             relevant = replace(relevant, value=value)
     blind = blind_standing(tokens.units, salient, batch, neighbours, params)
-    fused = fuse(blind, salient, relevant, neighbours, params)
+    fused = fuse(blind, relevant, neighbours, params)
     claim, focus = focus_set(fused, batch, params)
 
     weight = context.weights(blind, params)
