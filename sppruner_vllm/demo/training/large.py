@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from torch import nn
@@ -93,17 +94,7 @@ STUDY: Final = Stage(
     looking_and_answering,
     student=new_large_student,
 )
-LARGEST_STUDY: Final = Stage(
-    "largest",
-    (STUDY.name,),
-    STUDY.learns,
-    4e-4,
-    1.0,
-    1400,
-    _draw_the_largest,
-    looking_and_answering,
-    student=new_large_student,
-)
+LARGEST_STUDY: Final = replace(STUDY, name="largest", starts_from=(STUDY.name,), steps=1400, draw=_draw_the_largest)
 SIGHT: Final = Stage(
     "large-wild-sight",
     (),

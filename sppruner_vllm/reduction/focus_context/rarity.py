@@ -40,7 +40,7 @@ def rarity(rows: Centred, batch: Batch) -> Tensor:
         0 for rows that are zero, and in padding.
     """
     offset = exact.lengths(rows.mean)
-    along = exact.cosines(exact.products(rows.units, exact.directions(rows.mean.clone())).squeeze(-1))
+    along = exact.cosines(exact.products(rows.units, exact.directions(rows.mean.clone(), length=offset)).squeeze(-1))
     squares = offset.square(), rows.lengths.square()
     square = squares[0] + 2 * offset * rows.lengths * along + squares[1]
     alive = batch.real & (square > _NOTHING * (squares[0] + squares[1]))
