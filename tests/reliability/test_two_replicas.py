@@ -187,7 +187,7 @@ def test_a_replica_that_comes_back_is_used_again(client, pair, balancer):
     assert all(served(replica) > then for replica, then in zip(pair, before, strict=True))
 
 
-def test_a_replica_that_is_lost_costs_at_most_the_streams_it_had_begun(pair, balancer, record_property):
+def test_a_replica_that_is_lost_costs_at_most_the_answers_it_had_begun(pair, balancer, record_property):
     both_serve(pair, balancer)
     lost = pair[1]
     saved = balancer.counter("upstream_rq_retry_success")
@@ -205,7 +205,9 @@ def test_a_replica_that_is_lost_costs_at_most_the_streams_it_had_begun(pair, bal
     report(record_property, moment, traffic, dead_seconds=dead, out_of_rotation_seconds=out, in_flight=in_flight)
     failed = traffic.failed()
     assert len(failed) <= in_flight
-    assert all(answer.streamed and answer.began and answer.sent < moment for answer in failed), failed
+    assert all(answer.began and answer.sent < moment for answer in failed), failed
+    # One thread writes the answers of a replica: at its end one of them may have its head out and not yet its body.
+    assert sum(not answer.streamed for answer in failed) <= 1, failed
     assert balancer.counter("upstream_rq_retry_success") > saved
 
 
