@@ -32,7 +32,7 @@ export HF_HUB_OFFLINE ?= $(if $(MODEL),,1)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup prove test-prove test-shadow serve demo quick test parity test-v2 test-vllm test-stops test-browser conformance fuzz lint style types imports format eval exam misfit ablation train-demo train-wild train-large train-llava bench bench-smoke bench-overhead bench-selection bench-gpu loadtest loadtest-stock loadtest-slide loadtest-agree soak capacity image image-test release clean
+.PHONY: help setup prove test-prove test-shadow serve demo quick test parity test-v2 test-vllm test-stops test-browser conformance fuzz lint style types imports format eval exam misfit ablation train-demo train-wild train-llava bench bench-smoke bench-overhead bench-selection bench-gpu loadtest loadtest-stock loadtest-slide loadtest-agree soak capacity image image-test release clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -124,15 +124,11 @@ misfit: setup ## Measure how far a model's visual tokens lie from the words for 
 ablation: setup ## Take every step of the selection out in turn and measure what it was worth; a second call goes on; OUT; ARGS
 	@$(VENV)/python -m sppruner_vllm.evaluation.ablation $(if $(OUT),--out $(OUT)) $(ARGS)
 
-train-demo: setup ## Train the demo model from nothing: some three hours on two cores; a second call goes on
+train-demo: setup ## Train the demo model from nothing: some five hours on two cores; a second call goes on
 	@$(VENV)/python -m sppruner_vllm.demo.training $(ARGS)
 
-train-wild: setup ## Train the wild test bed: ten minutes of one core; a second call goes on; ARGS=--background
+train-wild: setup ## Train the wild test bed: some twenty minutes of one core; a second call goes on; ARGS=--background
 	@$(VENV)/python -m sppruner_vllm.demo.training --wild --threads 1 $(ARGS)
-
-train-large: setup ## Teach both test beds pictures of up to 1,008 pixels: two hours of one core; a second call goes on
-	@$(VENV)/python -m sppruner_vllm.demo.training --large --threads 1 $(ARGS)
-	@$(VENV)/python -m sppruner_vllm.demo.training --large-wild --threads 1 $(ARGS)
 
 train-llava: setup ## Train the LLaVA test bed: some half an hour of one core; a second call goes on; ARGS=--background
 	@$(VENV)/python -m sppruner_vllm.demo.training --llava --threads 1 $(ARGS)

@@ -20,7 +20,7 @@ from sppruner_release.sbom import sbom
 
 VERSION = versions.project_version(ROOT)
 FOLDERS = {"sppruner_vllm": "sppruner_vllm", "server": "sppruner_server"}
-CHECKOUT_ONLY = {f"sppruner_vllm/demo/{name}" for name in ("large", "large_wild", "llava", "training", "wild", "world")}
+CHECKOUT_ONLY = {f"sppruner_vllm/demo/{name}" for name in ("llava", "training", "wild", "world")}
 """Folders that the wheel leaves out: how the demo model was made, and the other test beds."""
 EPOCH = 1_800_000_000
 

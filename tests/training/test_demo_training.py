@@ -168,6 +168,13 @@ def test_questions_are_about_what_is_left():
     assert named
 
 
+@pytest.mark.parametrize("seed", [22, 23, 24])
+def test_a_lesson_asks_something_however_much_is_cut_away(seed):
+    """Of the first picture that two of these draw, nothing is left to ask about."""
+    batch = lesson(random.Random(seed), 1, 112, pictures=1, questions=2, drawn=False, cut_away=1.0)
+    assert (batch.packed.question > 0).any()
+
+
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 def test_a_stage_draws_batches_of_several_kinds(stage):
     batches = [stage.draw(random.Random(number), number / 8) for number in range(8)]

@@ -1,4 +1,4 @@
-"""The large beds' training: both beds go on with larger pictures, sheets of paper, two hops and second turns."""
+"""The last stages of training: larger pictures, pairs of them, sheets of paper, two hops and second turns."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ import pytest
 import torch
 
 from checkpoint_weights import checkpoint_weights
-from sppruner_vllm.demo.places import WILD_MODEL
-from sppruner_vllm.demo.training import large
-from sppruner_vllm.demo.training.export import export_large, export_large_wild
-from sppruner_vllm.demo.training.large import LARGE_STAGES, SIGHT, ask_harder
+from sppruner_vllm.demo.training.export import export
+from sppruner_vllm.demo.training.large import EVERY_KIND, GAPS, LARGE_STAGES, ask_harder
 from sppruner_vllm.demo.training.lessons import lesson, sheets
 from sppruner_vllm.demo.training.packing import IGNORED, second_turn, token_ids, tokenizer
 from sppruner_vllm.demo.training.run import train
-from sppruner_vllm.demo.training.wild import FRONT
+from sppruner_vllm.demo.training.stages import FINISH
 from sppruner_vllm.demo.world.layout import draw_layout
 from sppruner_vllm.demo.world.questions import Asked
-from sppruner_vllm.demo_model import CHECKPOINT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -58,26 +55,24 @@ def test_sheets_are_drawn_whole_and_asked_about():
     assert (batch.packed.targets != IGNORED).any(1).all()
 
 
-def test_the_beds_go_on_from_what_is_shipped(tmp_path, monkeypatch):
+def test_the_last_stage_shows_pairs_and_the_largest_pictures():
+    batches = [EVERY_KIND.draw(random.Random(number), 0.0) for number in range(6)]
+    assert {len(batch.scenes[0]) for batch in batches} == {1, 2}
+    assert {16, 36} <= {batch.grid for batch in batches}
+
+
+def test_a_trained_model_goes_on_and_keeps_its_words(tmp_path):
+    train(replace(FINISH, draw=small, starts_from=()), tmp_path, steps=1)
     for stage in LARGE_STAGES.values():
         train(replace(stage, draw=small), tmp_path, steps=1)
-    export_large(tmp_path, tmp_path / "large")
-    made, demo = checkpoint_weights(tmp_path / "large"), checkpoint_weights(CHECKPOINT)
-    changed = {name for name in made if not torch.equal(made[name], demo[name])}
+    export(tmp_path, tmp_path / "model")
+    files = (tmp_path / f"{stage.name}.pt" for stage in (FINISH, GAPS))
+    before, after = (torch.load(file, weights_only=True)["weights"] for file in files)
+    changed = {name for name in after if not torch.equal(before[name], after[name])}
     assert any("visual.blocks" in name for name in changed)
     assert any("language_model.layers" in name for name in changed)
-    assert not any("embed_tokens" in name for name in changed)
-
-    monkeypatch.setattr(large, "LARGE_MODEL", tmp_path / "large")
-    train(replace(SIGHT, draw=small), tmp_path, steps=1)
-    export_large_wild(tmp_path, tmp_path / "large-wild")
-    other, wild = checkpoint_weights(tmp_path / "large-wild"), checkpoint_weights(WILD_MODEL)
-    kept = [f"model.language_model.layers.{number}.mlp.up_proj.weight" for number in range(FRONT)]
-    for name in ("model.language_model.embed_tokens.weight", *kept):
-        assert torch.equal(other[name], wild[name])
-    layer, tower = "model.language_model.layers.{}.mlp.up_proj.weight", "model.visual.blocks.0.mlp.up_proj.weight"
-    assert torch.equal(other[layer.format(FRONT)], made[layer.format(0)])
-    assert torch.equal(other[tower], made[tower])
-    merger = "model.visual.merger.mlp.0.weight"
-    assert not torch.equal(other[merger], made[merger])
-    assert not torch.equal(other[merger], wild[merger])
+    words = "model.language_model.embed_tokens.weight"
+    assert f"model.{words}" not in after
+    made = checkpoint_weights(tmp_path / "model")
+    assert torch.equal(made[words], before[f"model.{words}"].bfloat16())
+    assert all(torch.equal(made[name.removeprefix("model.")], after[name].bfloat16()) for name in changed)

@@ -15,7 +15,7 @@ from sppruner_vllm.demo.training.lessons import lesson
 from sppruner_vllm.demo.training.packing import token_ids
 from sppruner_vllm.demo.training.run import train
 from sppruner_vllm.demo.training.told import told, told_sheets
-from sppruner_vllm.demo.training.wild import FRONT, SIGHT, WORDS
+from sppruner_vllm.demo.training.wild import FRONT, WILD_STAGES, WORDS
 from sppruner_vllm.demo_model import CHECKPOINT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -60,8 +60,8 @@ def test_the_front_comes_nearer_to_the_demos_words(tmp_path):
 
 
 def test_what_is_the_demos_stays_as_it_is_and_the_rest_is_new(tmp_path):
-    for stage, draw in ((WORDS, words_alone), (SIGHT, one_picture)):
-        train(replace(stage, draw=draw), tmp_path, steps=1)
+    for stage in WILD_STAGES.values():
+        train(replace(stage, draw=words_alone if stage is WORDS else one_picture), tmp_path, steps=1)
     export_wild(tmp_path, tmp_path / "model")
     made, demo = checkpoint_weights(tmp_path / "model"), checkpoint_weights(CHECKPOINT)
     new = ("embed_tokens", "merger", *(f"layers.{number}." for number in range(FRONT)))

@@ -21,8 +21,8 @@ from sppruner_vllm.demo import places
 from sppruner_vllm.demo_model import CHECKPOINT
 
 from .background import alone_in, start
-from .export import export, export_large, export_large_wild, export_llava, export_wild
-from .large import LARGE_STAGES, LARGE_WILD_STAGES
+from .export import export, export_llava, export_wild
+from .large import LARGE_STAGES
 from .llava import LLAVA_STAGES
 from .run import train
 from .stages import STAGES, Stage
@@ -43,10 +43,8 @@ class _Model:
 
 
 _MODELS: Final = {
-    "demo": _Model(STAGES, places.TRAINING, CHECKPOINT, export),
+    "demo": _Model({**STAGES, **LARGE_STAGES}, places.TRAINING, CHECKPOINT, export),
     "wild": _Model(WILD_STAGES, places.WILD_TRAINING, places.WILD_MODEL, export_wild),
-    "large": _Model(LARGE_STAGES, places.LARGE_TRAINING, places.LARGE_MODEL, export_large),
-    "large-wild": _Model(LARGE_WILD_STAGES, places.LARGE_WILD_TRAINING, places.LARGE_WILD_MODEL, export_large_wild),
     "llava": _Model(LLAVA_STAGES, places.LLAVA_TRAINING, places.LLAVA_MODEL, export_llava),
 }
 _STAGES: Final = {name: stage for model in _MODELS.values() for name, stage in model.stages.items()}

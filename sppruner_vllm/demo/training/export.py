@@ -12,7 +12,7 @@ from sppruner_vllm.demo.checkpoint import answering, save_chat, save_checkpoint
 from sppruner_vllm.demo.llava_files import hub_name, write_clip_processor
 from sppruner_vllm.demo.tiny_spec import TinyModelSpec
 
-from .large import LARGE_STAGES, LARGE_WILD_STAGES, new_large_student, new_large_wild_student
+from .large import GAPS
 from .llava import TOGETHER
 from .llava_student import PATCH, SIDE, new_llava_student
 from .packing import tokenizer
@@ -23,27 +23,17 @@ from .wild import WILD_SPEC, WILD_STAGES, new_wild_student
 
 
 def export(checkpoints: Path, folder: Path) -> None:
-    """Write the weights of the last stage, in bfloat16, with configuration, tokenizer and chat template.
+    """Write what the last stages have learnt, in bfloat16, with configuration, tokenizer and chat template.
 
     Args:
         checkpoints: folder that `train` wrote to. folder: where to write; made where it is missing.
     """
-    _export_like_the_demo(DEMO_SPEC, new_student(SEED), [FINISH.name], checkpoints, folder)
+    _export_like_the_demo(DEMO_SPEC, new_student(SEED), [FINISH.name, GAPS.name], checkpoints, folder)
 
 
 def export_wild(checkpoints: Path, folder: Path) -> None:
     """Write the wild test bed: the frozen language model, and the merger that was fitted to it. As `export` does."""
     _export_like_the_demo(WILD_SPEC, new_wild_student(SEED), WILD_STAGES, checkpoints, folder)
-
-
-def export_large(checkpoints: Path, folder: Path) -> None:
-    """Write the demo model that knows large pictures. As `export` does."""
-    _export_like_the_demo(DEMO_SPEC, new_large_student(SEED), LARGE_STAGES, checkpoints, folder)
-
-
-def export_large_wild(checkpoints: Path, folder: Path) -> None:
-    """Write the wild bed that knows large pictures. As `export` does."""
-    _export_like_the_demo(WILD_SPEC, new_large_wild_student(SEED), LARGE_WILD_STAGES, checkpoints, folder)
 
 
 def _export_like_the_demo(

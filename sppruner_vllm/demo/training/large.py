@@ -1,33 +1,28 @@
-"""The stages of the "large" test beds: the demo and the wild one go on, with pictures of up to 1,008 pixels a side.
+"""The last stages of training: pictures of up to 1,008 pixels a side, and all else that the harder exam asks.
 
-Both were taught up to 448 pixels, and understand a larger picture the better the fewer of its tokens they get, however
-these were chosen. These two say what a selection is worth to a model that knows large pictures. They are also taught
-what the harder exam asks: sheets of paper, questions of two hops, second turns.
+A model that was taught 448 pixels alone understands a larger picture the better the fewer of its tokens it gets,
+however these were chosen, so that it says nothing about how to choose. Sheets of paper, questions of two hops and
+second turns come in here too.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from torch import nn
-
-from sppruner_vllm.demo.places import LARGE_MODEL, WILD_MODEL
 from sppruner_vllm.demo.world.layout import Layout
 from sppruner_vllm.demo.world.questions import Asked, askable, askable_by_two_hops, choose
-from sppruner_vllm.demo_model import CHECKPOINT
 
 from .lessons import CUT_AWAY, Lesson, lesson, sheets
 from .losses import looking_and_answering
 from .packing import second_turn
-from .stages import LARGE, Stage
-from .student import Student, written_model
-from .wild import behind_front
+from .stages import FINISH, LARGE, Stage
 
 LARGER, LARGEST = 672, 1008
 _QUESTIONS: Final = 24
+_Draw = Callable[[random.Random, float], Lesson]
 
 
 def ask_harder(scene: Sequence[Layout], number: int, dice: random.Random) -> list[Asked]:
@@ -61,50 +56,60 @@ def _draw_the_largest(dice: random.Random, done: float) -> Lesson:
     return _draw(CUT_AWAY / 2, dice, (0.2, 0.25, 0.45))
 
 
-def _draw_whole(dice: random.Random, done: float) -> Lesson:
+def _draw_every_kind(dice: random.Random, done: float) -> Lesson:
+    """Pairs of pictures come back, which the other two stages never show, and beside them all that those taught."""
+    return _every_kind(dice, CUT_AWAY)
+
+
+def _draw_the_usual(dice: random.Random, done: float) -> Lesson:
+    """Half of all pictures alone are of the size that the model is for, which the other lessons made it worse at."""
+    return _every_kind(dice, CUT_AWAY, (0.1, 0.6, 0.75))
+
+
+def _draw_with_gaps(dice: random.Random, done: float) -> Lesson:
+    """Mostly of that size. As many tokens are missing as before larger ones came, or it counts by their number."""
+    if dice.random() < 0.3:
+        return lesson(dice, 3, LARGE, pictures=2, questions=12)
+    return _draw(CUT_AWAY, dice, (0.08, 0.8, 0.9))
+
+
+def draw_every_kind_whole(dice: random.Random, done: float) -> Lesson:
     """Nothing is ever missing, as in all training of the wild bed."""
-    return _draw(0.0, dice)
+    return _every_kind(dice, 0.0)
 
 
-def new_large_student(seed: int) -> Student:
-    """The demo model as it is shipped, to go on with. `seed` changes nothing."""
-    model = written_model(CHECKPOINT)
-    return Student(model, nn.Identity(), nn.ModuleDict(), model.get_input_embeddings().weight.detach())
+def _every_kind(dice: random.Random, cut_away: float, upto: tuple[float, float, float] = (0.15, 0.35, 0.55)) -> Lesson:
+    if dice.random() < 0.3:
+        return lesson(dice, 3, LARGE, pictures=2, questions=12, cut_away=cut_away)
+    return _draw(cut_away / 2, dice, upto)
 
 
-def new_large_wild_student(seed: int) -> Student:
-    """The large demo behind the words, the front and the merger of the wild bed.
-
-    Raises:
-        OSError: the large demo has not been made.
-    """
-    return behind_front(written_model(WILD_MODEL), written_model(LARGE_MODEL))
-
-
-_LANGUAGE: Final = ("model.model.language_model.layers", "model.model.language_model.norm", "model.lm_head")
-"""Its word embeddings stay: the wild bed's front makes them of its own."""
-STUDY: Final = Stage(
+_SEEING_AND_READING: Final = (
+    "model.model.visual",
+    "model.model.language_model.layers",
+    "model.model.language_model.norm",
+    "model.lm_head",
+)
+"""Word embeddings stay as they are: visual tokens were taught to resemble them, and the wild bed's front makes them."""
+LARGER_PICTURES: Final = Stage(
     "large",
-    (),
-    ("model.model.visual", *_LANGUAGE),
+    (FINISH.name,),
+    _SEEING_AND_READING,
     4e-4,
     1.0,
     1600,
     _draw_some_cut,
     looking_and_answering,
-    student=new_large_student,
 )
-LARGEST_STUDY: Final = replace(STUDY, name="largest", starts_from=(STUDY.name,), steps=1400, draw=_draw_the_largest)
-SIGHT: Final = Stage(
-    "large-wild-sight",
-    (),
-    ("model.model.visual.merger.",),
-    1e-3,
-    1.0,
-    300,
-    _draw_whole,
-    looking_and_answering,
-    student=new_large_wild_student,
-)
-LARGE_STAGES: Final = {stage.name: stage for stage in (STUDY, LARGEST_STUDY)}
-LARGE_WILD_STAGES: Final = {SIGHT.name: SIGHT}
+
+
+def _after(before: Stage[Lesson], name: str, rate: float, steps: int, draw: _Draw) -> Stage[Lesson]:
+    """One that goes on from another, with other lessons."""
+    return replace(before, name=name, starts_from=(FINISH.name, before.name), rate=rate, steps=steps, draw=draw)
+
+
+LARGEST_PICTURES: Final = _after(LARGER_PICTURES, "largest", 4e-4, 1400, _draw_the_largest)
+EVERY_KIND: Final = _after(LARGEST_PICTURES, "every-kind", 4e-4, 1600, _draw_every_kind)
+THE_USUAL: Final = _after(EVERY_KIND, "the-usual", 3e-4, 1000, _draw_the_usual)
+GAPS: Final = _after(THE_USUAL, "gaps", 2e-4, 450, _draw_with_gaps)
+LARGE_STAGES: Final = {stage.name: stage for stage in (LARGER_PICTURES, LARGEST_PICTURES, EVERY_KIND, THE_USUAL, GAPS)}

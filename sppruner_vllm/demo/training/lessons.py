@@ -66,7 +66,7 @@ def lesson(
     cut_away: float = CUT_AWAY,
     asking: Callable[[Sequence[Layout], int, random.Random], list[Asked]] = ask,
 ) -> Lesson:
-    """A new batch of scenes of one size.
+    """A new batch of scenes of one size, with a question about one of them at least.
 
     Args:
         size: pixels along a scene's side. pictures: 1 or 2 per sequence. questions: most per sequence.
@@ -75,14 +75,16 @@ def lesson(
         cut_away: share of the sequences whose pictures miss some of their tokens.
         asking: draws the questions about what is left of a scene.
     """
-    scenes = tuple(
-        tuple(draw_layout(dice.randrange(2**62), size, dice.uniform(0.8, 3.5)) for _ in range(pictures))
-        for _ in range(batch)
-    )
     grid = grid or size // TOKEN
-    cuts = [cut(scene, grid, dice) if dice.random() < cut_away else whole(scene, grid) for scene in scenes]
-    asked = [asking(each.left, questions, dice) for each in cuts]
-    return _prepare(scenes, cuts, asked, grid, drawn=drawn)
+    while True:
+        scenes = tuple(
+            tuple(draw_layout(dice.randrange(2**62), size, dice.uniform(0.8, 3.5)) for _ in range(pictures))
+            for _ in range(batch)
+        )
+        cuts = [cut(scene, grid, dice) if dice.random() < cut_away else whole(scene, grid) for scene in scenes]
+        asked = [asking(each.left, questions, dice) for each in cuts]
+        if any(asked):  # of one small scene so much may be cut away that nothing is left to ask
+            return _prepare(scenes, cuts, asked, grid, drawn=drawn)
 
 
 def practice(dice: random.Random, batch: int, size: int, grid: int) -> Lesson:

@@ -1,4 +1,4 @@
-"""The stages of training: see, read, both together; then read again, harder, and finish together."""
+"""The first stages of training: see, read, both together; then read again, harder, and finish together."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -78,16 +77,7 @@ class Student:
 @lru_cache(maxsize=1)
 def demo_model() -> Qwen2_5_VLForConditionalGeneration:
     """The demo model as it is shipped, float32: what other models begin from. Nobody may change it."""
-    return written_model(CHECKPOINT)
-
-
-def written_model(folder: Path) -> Qwen2_5_VLForConditionalGeneration:
-    """A model like the demo, as it was written to a folder, float32.
-
-    Raises:
-        OSError: there is none.
-    """
-    return Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    return Qwen2_5_VLForConditionalGeneration.from_pretrained(CHECKPOINT, dtype=torch.float32)
 
 
 def new_student(seed: int) -> Student:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from torch.nn.functional import normalize
 from sppruner_vllm.demo.checkpoint import new_model
 from sppruner_vllm.demo.forward import decode
 
+from .large import draw_every_kind_whole
 from .lessons import Lesson, lesson
 from .losses import looking_and_answering
 from .packing import tokenizer
@@ -38,25 +39,21 @@ def new_wild_student(seed: int) -> Student:
     Its directions are the demo's word embeddings, (vocabulary, D): what the front makes of the new ones.
     """
     torch.manual_seed(seed)
-    student = behind_front(new_model(WILD_SPEC, tokenizer()), demo_model())
+    model, demo = new_model(WILD_SPEC, tokenizer()), demo_model()
+    merger = model.model.visual.merger
+    model.model.visual.load_state_dict({**demo.model.visual.state_dict(), **_named("merger", merger)})
+    language = demo.model.language_model
+    for number, layer in enumerate(language.layers):
+        model.model.language_model.layers[FRONT + number].load_state_dict(layer.state_dict())
+    model.model.language_model.norm.load_state_dict(language.norm.state_dict())
+    model.lm_head.load_state_dict(demo.lm_head.state_dict())
+    student = Student(model, nn.Identity(), nn.ModuleDict(), language.embed_tokens.weight.detach())
     with torch.no_grad():
         table = student.language.embed_tokens.weight
         table.copy_(torch.randn_like(table) * WILD_SPEC.hidden**-0.5)
         for layer in student.language.layers[:FRONT]:
             layer.self_attn.o_proj.weight.zero_()
     return student
-
-
-def behind_front(model: Any, known: Any) -> Student:
-    """`model` with its own words, front and merger; all else becomes that of `known`, a model like the demo."""
-    merger = model.model.visual.merger
-    model.model.visual.load_state_dict({**known.model.visual.state_dict(), **_named("merger", merger)})
-    language = known.model.language_model
-    for number, layer in enumerate(language.layers):
-        model.model.language_model.layers[FRONT + number].load_state_dict(layer.state_dict())
-    model.model.language_model.norm.load_state_dict(language.norm.state_dict())
-    model.lm_head.load_state_dict(known.lm_head.state_dict())
-    return Student(model, nn.Identity(), nn.ModuleDict(), language.embed_tokens.weight.detach())
 
 
 def _named(name: str, module: nn.Module) -> dict[str, torch.Tensor]:
@@ -110,4 +107,13 @@ SIGHT: Final = Stage(
     looking_and_answering,
     student=new_wild_student,
 )
-WILD_STAGES: Final = {stage.name: stage for stage in (WORDS, SIGHT)}
+LARGE_SIGHT: Final = replace(
+    SIGHT,
+    name="wild-large-sight",
+    starts_from=(WORDS.name, SIGHT.name),
+    rate=1e-3,
+    cool_down=1.0,
+    steps=600,
+    draw=draw_every_kind_whole,
+)
+WILD_STAGES: Final = {stage.name: stage for stage in (WORDS, SIGHT, LARGE_SIGHT)}
