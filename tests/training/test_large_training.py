@@ -61,7 +61,7 @@ def test_the_last_stage_shows_pairs_and_the_largest_pictures():
     assert {16, 36} <= {batch.grid for batch in batches}
 
 
-def test_a_trained_model_goes_on_and_keeps_its_words(tmp_path):
+def test_a_trained_model_goes_on_and_keeps_its_words_and_a_third_of_what_it_was(tmp_path):
     train(replace(FINISH, draw=small, starts_from=()), tmp_path, steps=1)
     for stage in LARGE_STAGES.values():
         train(replace(stage, draw=small), tmp_path, steps=1)
@@ -75,4 +75,6 @@ def test_a_trained_model_goes_on_and_keeps_its_words(tmp_path):
     assert f"model.{words}" not in after
     made = checkpoint_weights(tmp_path / "model")
     assert torch.equal(made[words], before[f"model.{words}"].bfloat16())
-    assert all(torch.equal(made[name.removeprefix("model.")], after[name].bfloat16()) for name in changed)
+    for name in changed:
+        mean = before[name] / 3 + after[name] * 2 / 3
+        torch.testing.assert_close(made[name.removeprefix("model.")], mean.bfloat16(), rtol=0.01, atol=1e-6)
