@@ -18,7 +18,7 @@ from .large import GAPS
 from .llava import TOGETHER
 from .llava_student import PATCH, SIDE, new_llava_student
 from .packing import tokenizer
-from .run import SEED, load_weights
+from .run import SEED, learnt, load_weights
 from .stages import FINISH
 from .student import DEMO_SPEC, Student, new_student
 from .wild import WILD_SPEC, WILD_STAGES, new_wild_student
@@ -36,23 +36,18 @@ def export(checkpoints: Path, folder: Path) -> None:
     Args:
         checkpoints: folder that `train` wrote to. folder: where to write; made where it is missing.
     """
-    before, after = (_learnt(checkpoints, stage.name) for stage in (FINISH, GAPS))
+    before, after = (learnt(checkpoints, stage.name) for stage in (FINISH, GAPS))
     mean = {name: torch.lerp(before[name], weight, LATER) for name, weight in after.items()}
     _write(DEMO_SPEC, new_student(SEED), [before, mean], folder)
 
 
 def export_wild(checkpoints: Path, folder: Path) -> None:
     """Write the wild test bed: the frozen language model, and the merger that was fitted to it. As `export` does."""
-    _write(WILD_SPEC, new_wild_student(SEED), [_learnt(checkpoints, name) for name in WILD_STAGES], folder)
+    _write(WILD_SPEC, new_wild_student(SEED), [learnt(checkpoints, name) for name in WILD_STAGES], folder)
 
 
-def _learnt(checkpoints: Path, stage: str) -> dict[str, Tensor]:
-    weights: dict[str, Tensor] = torch.load(checkpoints / f"{stage}.pt", weights_only=True)["weights"]
-    return weights
-
-
-def _write(spec: TinyModelSpec, student: Student, learnt: Iterable[dict[str, Tensor]], folder: Path) -> None:
-    for weights in learnt:
+def _write(spec: TinyModelSpec, student: Student, stages: Iterable[dict[str, Tensor]], folder: Path) -> None:
+    for weights in stages:
         load_weights(student, weights)
     folder.mkdir(parents=True, exist_ok=True)
     save_checkpoint(folder, spec, student.model.eval(), tokenizer())
@@ -61,7 +56,7 @@ def _write(spec: TinyModelSpec, student: Student, learnt: Iterable[dict[str, Ten
 def export_llava(checkpoints: Path, folder: Path) -> None:
     """Write the LLaVA bed under the names that LLaVA-1.5 has on the hub. As `export` does."""
     student = new_llava_student(SEED)
-    load_weights(student, _learnt(checkpoints, TOGETHER.name))
+    load_weights(student, learnt(checkpoints, TOGETHER.name))
     folder.mkdir(parents=True, exist_ok=True)
     model, spoken = student.model.to(torch.bfloat16), tokenizer()
     model.config.architectures = [type(model).__name__]

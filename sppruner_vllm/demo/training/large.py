@@ -22,6 +22,7 @@ from .stages import FINISH, LARGE, Stage
 
 LARGER, LARGEST = 672, 1008
 _QUESTIONS: Final = 24
+_OF_EVERY_KIND: Final = (0.15, 0.35, 0.55)
 _Draw = Callable[[random.Random, float], Lesson]
 
 
@@ -58,30 +59,29 @@ def _draw_the_largest(dice: random.Random, done: float) -> Lesson:
 
 def _draw_every_kind(dice: random.Random, done: float) -> Lesson:
     """Pairs of pictures come back, which the other two stages never show, and beside them all that those taught."""
-    return _every_kind(dice, CUT_AWAY)
+    return _every_kind(dice, CUT_AWAY, CUT_AWAY / 2, _OF_EVERY_KIND)
 
 
 def _draw_the_usual(dice: random.Random, done: float) -> Lesson:
     """Half of all pictures alone are of the size that the model is for, which the other lessons made it worse at."""
-    return _every_kind(dice, CUT_AWAY, (0.1, 0.6, 0.75))
+    return _every_kind(dice, CUT_AWAY, CUT_AWAY / 2, (0.1, 0.6, 0.75))
 
 
 def _draw_with_gaps(dice: random.Random, done: float) -> Lesson:
     """Mostly of that size. As many tokens are missing as before larger ones came, or it counts by their number."""
-    if dice.random() < 0.3:
-        return lesson(dice, 3, LARGE, pictures=2, questions=12)
-    return _draw(CUT_AWAY, dice, (0.08, 0.8, 0.9))
+    return _every_kind(dice, CUT_AWAY, CUT_AWAY, (0.08, 0.8, 0.9))
 
 
 def draw_every_kind_whole(dice: random.Random, done: float) -> Lesson:
     """Nothing is ever missing, as in all training of the wild bed."""
-    return _every_kind(dice, 0.0)
+    return _every_kind(dice, 0.0, 0.0, _OF_EVERY_KIND)
 
 
-def _every_kind(dice: random.Random, cut_away: float, upto: tuple[float, float, float] = (0.15, 0.35, 0.55)) -> Lesson:
+def _every_kind(dice: random.Random, pairs_cut: float, others_cut: float, upto: tuple[float, float, float]) -> Lesson:
+    """Pairs of pictures in three of ten lessons; others as `_draw` has them."""
     if dice.random() < 0.3:
-        return lesson(dice, 3, LARGE, pictures=2, questions=12, cut_away=cut_away)
-    return _draw(cut_away / 2, dice, upto)
+        return lesson(dice, 3, LARGE, pictures=2, questions=12, cut_away=pairs_cut)
+    return _draw(others_cut, dice, upto)
 
 
 _SEEING_AND_READING: Final = (

@@ -130,7 +130,17 @@ def _gather(student: Student, folder: Path, stage: Stage[Any]) -> None:
         FileNotFoundError: one of them has not been run.
     """
     for name in stage.starts_from:
-        load_weights(student, torch.load(folder / f"{name}.pt", weights_only=True)["weights"])
+        load_weights(student, learnt(folder, name))
+
+
+def learnt(folder: Path, stage: str) -> dict[str, torch.Tensor]:
+    """The weights that a stage has changed, by the names that `Stage.parameters` gives them.
+
+    Raises:
+        FileNotFoundError: it has not been run.
+    """
+    weights: dict[str, torch.Tensor] = torch.load(folder / f"{stage}.pt", weights_only=True)["weights"]
+    return weights
 
 
 @torch.no_grad()
